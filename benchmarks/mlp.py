@@ -3,8 +3,7 @@
     python -m benchmarks.mlp [--quick]
 
 The floor is the five products of each step (two forward, three backward) on batches that lie
-ready, in warm buffers, with the heads shared among threads as training shares them. JSON lines,
-one a contestant; ``ratio`` is to the floor.
+ready, in warm buffers. JSON lines, one a contestant; ``ratio`` is to the floor.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ import torch
 
 from benchmarks.lines import report
 from probes.config import MLPConfig
-from probes.training.mlp import _parts, fit_mlp
+from probes.training.mlp import fit_mlp
 from probes.training.problems import Problem
-from probes.training.workers import run_in_threads
 
 SETTINGS = {
     # name: heads, replicas, rows, d_head, hidden, classes
@@ -55,22 +53,19 @@ def contestants(sizes: tuple[int, ...]) -> dict[str, Callable[[], float]]:
             seconds.append(time.perf_counter() - start)
         return (seconds[1] - seconds[0]) / 2
 
-    def products_of(heads: slice, _: object) -> None:
-        h = heads.stop - heads.start
-        w1, w2 = torch.randn(h, R * M, D), torch.randn(h * R, C, M)
-        hidden, scores = torch.randn(h * R, M, BATCH), torch.randn(h * R, C, BATCH)
-        back, g1, g2 = torch.empty(h, R * M, BATCH), torch.empty_like(w1), torch.empty_like(w2)
-        batch = z[heads, :BATCH].contiguous()
+    w1, w2 = torch.randn(H, R * M, D), torch.randn(H * R, C, M)
+    hidden, scores = torch.randn(H * R, M, BATCH), torch.randn(H * R, C, BATCH)
+    back, g1, g2 = torch.empty(H, R * M, BATCH), torch.empty_like(w1), torch.empty_like(w2)
+    batch = z[:, :BATCH].contiguous()
+
+    def products() -> float:
+        start = time.perf_counter()
         for _step in range(N // BATCH):
             torch.bmm(w1, batch.mT, out=back)
             torch.bmm(w2, hidden, out=scores)
             torch.bmm(scores, hidden.mT, out=g2)
-            torch.bmm(w2.mT, scores, out=back.view(h * R, M, BATCH))
+            torch.bmm(w2.mT, scores, out=back.view(H * R, M, BATCH))
             torch.bmm(back, batch, out=g1)
-
-    def products() -> float:
-        start = time.perf_counter()
-        run_in_threads(products_of, _parts(H, cuda=False), torch.get_num_threads())
         return time.perf_counter() - start
 
     return {"products": products, "headprobes": headprobes}

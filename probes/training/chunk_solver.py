@@ -137,7 +137,7 @@ def _solve(
     union = weights.mean(0)
     centre = (ready.centre * weights.sum(-1)[:, None]).sum(1) / weights.sum()  # (H, D)
     size = torch.finfo(dtype).bits // 8
-    width = max(1, budget // (4 * size * H * C * N))
+    width = max(1, budget // (size * H * C * N))
     if D > NARROW and not batched(ready.x):
         width = 1  # the path saves more passes than one product for all penalties saves time
     found: list[Found] = []

@@ -7,7 +7,6 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from probes.training.products import self_product
 from probes.training.workspace import Workspace
 
 GRAM_ROWS_PER_PARAMETER = 40
@@ -84,11 +83,13 @@ def weighted_gram(x: Tensor, weights: Tensor, centre: Tensor, space: Workspace) 
     gram = weights.new_empty(H, D, D)
     root = weights[::step].sqrt()
     uniform = bool((root == root[0]).all())
-    for h in range(H):
-        rows = x[h, ::step].to(weights.dtype)
-        if not uniform:
+    if uniform and x.dtype == weights.dtype:
+        torch.bmm(x[:, ::step].mT, x[:, ::step], out=gram).mul_(root[0] ** 2)
+    else:
+        for h in range(H):
+            rows = x[h, ::step].to(weights.dtype)
             rows = torch.mul(rows, root[:, None], out=space.empty("rooted", rows.shape, rows))
-        gram[h] = self_product(rows)
+            torch.mm(rows.t(), rows, out=gram[h])
     total = weights[::step].sum()
     return gram / total - centre[:, :, None] * centre[:, None, :]
 
@@ -124,7 +125,7 @@ def column_hessian(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspa
     rows = space.empty("rooted", (x.shape[0], x.shape[1] + 1), x)  # (kept, n)
     torch.mul(x, root, out=rows[:, :-1])
     rows[:, -1:] = root
-    hessian = self_product(rows).double()
+    hessian = (rows.t() @ rows).double()
     hessian.diagonal().add_(penalty.double())
     floor = 1e-7 if x.dtype == torch.float32 else 1e-13
     hessian.diagonal().add_(floor * hessian.diagonal().max())
@@ -142,4 +143,9 @@ def inverse_of(system: Tensor) -> Tensor:
         floor = (1e-3 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-30)
         instead = torch.diag_embed(torch.maximum(diagonal, floor).sqrt())
         factor = torch.where((failed > 0)[..., None, None], instead, factor)
-    return torch.cholesky_inverse(factor)
+    if factor.is_cuda:
+        return torch.cholesky_inverse(factor)
+    # In LAPACK's own way it takes a matrix at a time, in twice the time.
+    unit = torch.eye(factor.shape[-1], dtype=factor.dtype).expand_as(factor)
+    root = torch.linalg.solve_triangular(factor, unit, upper=False)
+    return root.mT @ root

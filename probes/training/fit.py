@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
 from probes.errors import UserError
+from probes.training.arithmetic import one_pool
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
 from probes.training.problems import Source
@@ -64,7 +65,7 @@ def fit_banks(
     data = ChunkDataModule(tuple(sources), memory_budget=memory_budget)
     if not len(data.dataset):
         return FitSummary(0, 0.0, tuple(data.notes))
-    with undisturbed():
+    with undisturbed(), one_pool():
         lightning.Trainer(
             accelerator=accelerator_of(trainer.accelerator),
             devices=1,

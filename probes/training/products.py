@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,14 +13,6 @@ BLOCK_BYTES = 32 << 20
 def batched(x: Tensor) -> bool:
     """Whether the device of x takes many heads in one product rather than one after the other."""
     return x.is_cuda
-
-
-def self_product(rows: Tensor) -> Tensor:
-    """rows^T rows: (n, n). NumPy's BLAS computes one triangle only, torch's has more threads."""
-    if rows.is_cuda or rows.shape[1] > 512:
-        return rows.t() @ rows
-    values = rows.numpy()
-    return torch.from_numpy(values.T @ values)
 
 
 def row_blocks(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
@@ -41,8 +32,7 @@ class Rows:
     """Rows x (H, N, D) of some heads, of which fewer and fewer are still needed.
 
     A CPU takes one head after the other, whose rows then come from its cache; a GPU takes all
-    heads in one batched product. One column at a time goes through NumPy on a CPU: its BLAS takes
-    half the time of torch's for a matrix with a vector.
+    heads in one batched product.
     """
 
     def __init__(self, x: Tensor) -> None:
@@ -64,11 +54,10 @@ class Rows:
         for at, x in row_blocks(self.x, parameters.dtype):
             for i, head in enumerate(self.heads):
                 if weight.shape[1] == 1:
-                    np.dot(x[head].numpy(), weight[i, 0].numpy(), out=out[i, 0, at].numpy())
-                    out[i, 0, at] += bias[i, 0]
+                    torch.mv(x[head], weight[i, 0], out=out[i, 0, at])
                 else:
                     torch.addmm(bias[i], weight[i], x[head].t(), out=out[i, :, at])
-        return out
+        return out.add_(bias) if weight.shape[1] == 1 else out
 
     def gradient(self, residual: Tensor) -> Tensor:
         """residual (H, R, N) -> its sums against [x, 1]: (H, R, D + 1)."""
@@ -81,8 +70,7 @@ class Rows:
             for at, x in row_blocks(self.x, residual.dtype):
                 for i, head in enumerate(self.heads):
                     if R == 1:
-                        part = np.dot(residual[i, 0, at].numpy(), x[head].numpy())
-                        found[i, 0, :-1] += torch.from_numpy(part)
+                        found[i, 0, :-1] += torch.mv(x[head].t(), residual[i, 0, at])
                     else:
                         found[i, :, :-1] += torch.mm(residual[i, :, at], x[head])
         torch.sum(residual, -1, out=found[..., -1])

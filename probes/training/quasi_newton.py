@@ -9,11 +9,12 @@ from torch import Tensor
 
 from probes.training.bank_columns import Columns, Passes
 from probes.training.curvature import GramCurvature, column_hessian, hessian_stride
+from probes.training.secants import Secants
 
-MEMORY = 10
 LONGEST = 1e3
-DEAR = 20
-"""Cost of a Hessian, in iterations, from which the pace is asked first."""
+SETTLED = 0.03
+"""Decrement, relative to the objective, from which the objective is no longer computed: what is
+still to be gained is hardly any of it."""
 STALLED = 6
 """Iterations without progress after which a column gets a fresh Hessian."""
 SLOPE = 0.4
@@ -55,7 +56,7 @@ class QuasiNewton:
         self.columns, self.passes, self.metric = columns, passes, metric
         self.refresh_after, self.dense = refresh_after, dense
         self.inverse: Tensor | None = None
-        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.secants = Secants(columns.parameters)
         H, T = columns.l2.shape
         self.found = Found(
             columns.parameters.clone(),
@@ -74,7 +75,8 @@ class QuasiNewton:
         if self.dense:
             c = self.columns
             self.inverse = self.metric.inverse(share, c.l2, c.centre)
-        value = self.columns.null.double()
+        value = optimum = self.columns.null.double()
+        settled = torch.zeros_like(value, dtype=torch.bool)
         stalled = torch.zeros_like(value, dtype=torch.int64)
         best = torch.full_like(value, float("inf"))
         refreshed, pause, started = 0, self.refresh_after, value
@@ -83,15 +85,17 @@ class QuasiNewton:
             direction, hidden = self._direction(gradient, share)
             slope = dot(gradient, direction)
             # Not downhill: rounding has spoilt the pairs, the metric alone is safe.
-            if self.pairs and bool((slope > 0).any()):
-                self.pairs.clear()
+            if self.secants.count and bool((slope > 0).any()):
+                self.secants.clear()
                 direction, hidden = self._direction(gradient, share)
                 slope = dot(gradient, direction)
             decrement = (0.5 * (hidden - slope)).double().clamp_min(0)
             free = self.columns.l2 == 0
+            value = torch.where(settled, optimum + decrement, value)
             # Against an earlier value, which is an upper bound.
-            if bool((free | (decrement <= tolerance * value)).any()):
+            if bool((free | (decrement <= tolerance * value) & ~settled).any()):
                 value = passes.value(self.columns)
+                optimum, settled = value - decrement, decrement <= SETTLED * value
             done = decrement <= tolerance * (value - decrement)
             better = decrement < 0.9 * best
             stalled = torch.where(better, torch.zeros_like(stalled), stalled + 1)
@@ -106,22 +110,22 @@ class QuasiNewton:
                 break
             if iteration == refreshed:
                 started = decrement
-            if int(over.sum()) >= 0.25 * over.numel():
+            if int(over.sum()) >= 0.06 * over.numel():
                 self._record(iteration, value, decrement, done)
                 heads, index = self._remaining(over)
-                gradient, direction, slope, value, stalled, best, share, started, decrement = (
-                    t[heads[:, None], index]
-                    for t in (
-                        *(gradient, direction, slope, value, stalled, best, share),
-                        *(started, decrement),
-                    )
+                at = heads[:, None], index
+                gradient, direction, slope, share = (
+                    t[at] for t in (gradient, direction, slope, share)
+                )
+                value, optimum, settled, stalled, best, started, decrement = (
+                    t[at] for t in (value, optimum, settled, stalled, best, started, decrement)
                 )
                 self._keep(heads, index)
             step = self._search(direction, slope)
             moved = direction * step[:, :, None, None]
             self.columns.parameters.add_(moved)
             new = passes.gradient(self.columns)
-            self._remember(moved, new - gradient)
+            self.secants.add(moved, new - gradient)
             gradient = new
             since = iteration + 1 - refreshed
             stuck = since >= self.refresh_after and int(stalled.max()) >= STALLED
@@ -135,10 +139,8 @@ class QuasiNewton:
         return self.found
 
     def _far(self, decrement: Tensor, started: Tensor, aim: Tensor, since: int) -> bool:
-        """Whether a Hessian pays: it is cheap, or some column takes longer to its aim, at the pace
-        of the last ``since`` iterations, than it costs."""
-        if self.refresh_after < DEAR:
-            return True
+        """Whether a Hessian pays: some column takes longer to its aim, at the pace of the last
+        ``since`` iterations, than it costs."""
         gone = (started / decrement).log().clamp_min(0)
         left = (decrement / aim).log()
         return bool((left * since > self.refresh_after * gone).any())
@@ -153,38 +155,24 @@ class QuasiNewton:
         Scaling the metric to the stiffest recent direction suits the step and flatters the
         decrement: what is left to gain is in the softer ones. So that part is counted unscaled.
         """
-        q, factors = gradient.clone(), []
-        for moved, change, rho in reversed(self.pairs):
-            factor = rho * dot(moved, q)
-            q -= change * factor[:, :, None, None]
-            factors.append(factor)
-        before, q = q, self._metric(q, share)
         hidden = torch.zeros_like(share[..., 0])
-        if self.pairs:
-            # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
-            moved, change, rho = self.pairs[-1]
-            along = dot(change, self._metric(change, share))
-            met = 1 / (rho * along)
-            met = torch.where((rho > 0) & (along > 0), met, torch.ones_like(met))
-            hidden = (1 - met).clamp_min(0) * dot(before, q)
-            q *= met[:, :, None, None]
-        for (moved, change, rho), factor in zip(self.pairs, reversed(factors), strict=True):
-            q += moved * (factor - rho * dot(change, q))[:, :, None, None]
-        return q.mul_(self.columns.live).neg_(), hidden
+        if self.secants.count == 0:
+            return self._metric(gradient, share).mul_(self.columns.live).neg_(), hidden
+        before, factors = self.secants.before(gradient)
+        answer = self._metric(before, share)
+        # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
+        change, product = self.secants.last()
+        along = dot(change, self._metric(change, share))
+        met = torch.where(along > 0, product / along, torch.ones_like(along))
+        hidden = (1 - met).clamp_min(0) * dot(before, answer)
+        direction = self.secants.after(answer.mul_(met[:, :, None, None]), factors)
+        return direction.mul_(self.columns.live).neg_(), hidden
 
     def _metric(self, gradient: Tensor, share: Tensor) -> Tensor:
         if self.inverse is None:
             c = self.columns
             return self.metric.apply(gradient, share, c.l2, c.centre)
         return torch.matmul(self.inverse, gradient[..., None])[..., 0]
-
-    def _remember(self, moved: Tensor, change: Tensor) -> None:
-        product = dot(moved, change)
-        rho = torch.where(product > 0, 1 / product, torch.zeros_like(product))
-        rho = torch.nan_to_num(rho, posinf=0.0)
-        self.pairs.append((moved, change, rho))
-        if len(self.pairs) > MEMORY:
-            self.pairs.pop(0)
 
     def _search(self, direction: Tensor, slope: Tensor) -> Tensor:
         """Step lengths (H, T) at which the slope along the direction has nearly vanished."""
@@ -263,10 +251,11 @@ class QuasiNewton:
         return heads, torch.sort(index, dim=-1).values
 
     def _keep(self, heads: Tensor, index: Tensor) -> None:
+        T = self.columns.l2.shape[1]
         self.columns = self.columns.take(heads, index)
         self.heads = self.heads[heads]
-        at = (heads[:, None], index)
-        self.pairs = [(moved[at], change[at], rho[at]) for moved, change, rho in self.pairs]
+        flat = (heads[:, None] * T + index).view(-1)
+        self.secants.keep(flat, self.columns.parameters.shape)
         if self.inverse is not None:
             self.inverse = self.inverse[heads[:, None], index]
         self.metric = self.metric.keep(heads.tolist())

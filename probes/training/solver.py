@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from probes.errors import UserError
-from probes.training.chunk_solver import NARROW, ChunkProblem, solve_chunk
+from probes.training.arithmetic import full_precision
+from probes.training.chunk_solver import ChunkProblem, solve_chunk
 from probes.training.products import batched
-from probes.training.workers import full_precision, run_in_threads
-from probes.training.workspace import Workspace
+from probes.training.workspace import borrowed
 
 DEFAULT_BUDGET = 1 << 30
 CAUTION = 8.0
 """Reported gap over the Newton decrement, which the metric may understate: on real heads the true
 gap is 1 to 2 decrements, with a class of 3 rows 5, with more features than rows 6."""
-Job = tuple[int, int, slice | Tensor, Tensor, Tensor, Tensor, list[int]]
-"""First and last head, rows, problems, their labels and weights on those rows, penalties."""
-HEADS_CACHE = 9 << 20
-"""Bytes of rows of heads that are solved together to share the cost of small operations."""
-HEADS_LIMIT = 4
-ALONE_BYTES = 64 << 20
-"""Bytes of a wide unit's rows from which all threads work on it together."""
-CPU_CACHE = 4 << 20
-"""Bytes of logits that a core keeps at hand."""
+ROWS_BYTES = 96 << 20
+"""Bytes of rows of heads that are solved together on a CPU."""
+LOGITS_BYTES = 8 << 20
+"""Bytes of logits that a CPU keeps at hand."""
 
 
 @dataclass(frozen=True)
@@ -85,35 +79,23 @@ def fit_logistic(
         converged=torch.zeros(H, P, K, dtype=torch.bool, device=z.device),
         messages=(),
     )
-    # Of a wide unit with many rows each thread would hold a copy; its products fill the processor.
-    alone = batched(z) or (D > NARROW and 4 * labels.shape[1] * D > ALONE_BYTES)
-    threads = 1 if alone else torch.get_num_threads()
     groups = _groups(weights)
-    jobs: list[Job] = []
-    for rows, problems in groups:
-        part_labels, part_weights = labels[problems][:, rows], weights[problems][:, rows]
-        count = part_labels.shape[1]
-        chunks = _head_chunks(z, count, len(problems) * K * C, memory_budget, threads)
-        for start, stop in chunks:
-            for penalties in _shares(K, threads // (len(chunks) * len(groups))):
-                jobs.append((start, stop, rows, problems, part_labels, part_weights, penalties))
-
-    def solve(job: Job, space: Workspace) -> None:
-        start, stop, rows, problems, part_labels, part_weights, penalties = job
-        path = tuple(l2[k] for k in penalties)
-        chunk = ChunkProblem(z[start:stop], rows, part_labels, part_weights, path, classes)
-        budget = memory_budget // max(1, threads)
-        limit = budget if batched(z) else min(budget, 4 * CPU_CACHE)
-        out = solve_chunk(chunk, tolerance, max_iterations, limit, space)
-        at = (slice(start, stop), problems[:, None], torch.tensor(penalties, device=z.device))
-        fit.weight[at], fit.bias[at] = out.weight.float(), out.bias.float()
-        fit.iterations[at] = out.iterations
-        optimum = (out.value - out.decrement).clamp_min(1e-300)
-        fit.gap[at] = CAUTION * out.decrement / optimum
-        fit.converged[at] = fit.gap[at] <= tolerance
-
-    with full_precision():
-        run_in_threads(solve, jobs, threads)
+    with full_precision(), borrowed() as space, torch.no_grad():
+        for rows, problems in groups:
+            part_labels, part_weights = labels[problems][:, rows], weights[problems][:, rows]
+            count = part_labels.shape[1]
+            size, limit = _at_once(z, count, len(problems) * K, C, memory_budget)
+            for start in range(0, H, size):
+                chunk = ChunkProblem(
+                    z[start : start + size], rows, part_labels, part_weights, tuple(l2), classes
+                )
+                out = solve_chunk(chunk, tolerance, max_iterations, limit, space)
+                at = (slice(start, start + size), problems)
+                fit.weight[at], fit.bias[at] = out.weight.float(), out.bias.float()
+                fit.iterations[at] = out.iterations
+                optimum = (out.value - out.decrement).clamp_min(1e-300)
+                fit.gap[at] = CAUTION * out.decrement / optimum
+                fit.converged[at] = fit.gap[at] <= tolerance
     messages = tuple(_messages(fit, labels, weights, classes, max_iterations))
     return replace(fit, messages=messages)
 
@@ -191,24 +173,18 @@ def _groups(weights: Tensor) -> list[tuple[slice | Tensor, Tensor]]:
     return [(every if bool(u.all()) else u.nonzero()[:, 0], p) for u, p in groups]
 
 
-def _shares(penalties: int, workers: int) -> list[list[int]]:
-    """Penalties for each of several threads, where heads alone do not keep them busy.
+def _at_once(z: Tensor, rows: int, columns: int, classes: int, budget: int) -> tuple[int, int]:
+    """Heads solved together, and bytes that one buffer of their logits may take.
 
-    Contiguous parts of the path, the shorter ones at its weak end, where a penalty takes longest.
+    Many heads share the cost of small operations and, on a GPU, one product. A CPU wants their
+    logits in its cache, but enough columns of a head at once to be worth reading its rows.
     """
-    count = min(penalties, max(1, workers))
-    ends = [penalties - penalties * (count - part) // count for part in range(count + 1)]
-    return [list(range(a, b)) for a, b in pairwise(ends)]
-
-
-def _head_chunks(
-    z: Tensor, rows: int, columns: int, budget: int, threads: int
-) -> list[tuple[int, int]]:
-    """Heads solved together: few on a CPU, where their rows must stay in cache; many on a GPU."""
     H, _, D = z.shape
+    limit = budget // 4  # buffers of logits
     if batched(z):
-        size = max(1, budget // (4 * rows * (D + 4 * min(columns, 64))))
-    else:
-        fitting = HEADS_CACHE // (4 * rows * (D + 4 * columns)) if columns <= 4 else 1
-        size = max(1, min(HEADS_LIMIT, fitting, -(-H // threads)))
-    return [(start, min(H, start + size)) for start in range(0, H, size)]
+        return min(H, max(1, budget // (4 * rows * (D + 4 * min(columns * classes, 64))))), limit
+    limit = min(limit, LOGITS_BYTES)
+    column = 4 * rows * classes
+    worth = max(1, min(columns, D // classes))
+    size = min(limit // (column * worth), ROWS_BYTES // (4 * rows * D), H)
+    return max(1, size), limit

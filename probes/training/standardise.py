@@ -10,7 +10,7 @@ from torch import Tensor
 from probes.training.workspace import Workspace
 
 PILOT_ROWS = 256
-BLOCK_NUMBERS = 1 << 20
+BLOCK_NUMBERS = 1 << 18
 """Numbers that are converted at a time."""
 FLOAT64_BYTES = 64 << 20
 """Above this, the rows of a fit in float64 are stored in float32."""
@@ -79,19 +79,18 @@ def standardise(
     compact = dtype == torch.float64 and 8 * H * N * D > FLOAT64_BYTES
     stored = torch.float32 if compact else dtype
     x = space.empty("x", (H, N, D), torch.empty(0, dtype=stored, device=z.device))
-    if z.dtype == torch.float32 and stored == torch.float32:
-        # Rounded first, so that folding back undoes exactly what is done here.
+    single = z.dtype == torch.float32 and stored == torch.float32
+    if single:  # rounded first, so that folding back undoes exactly what is done here
         shift, stretch = mean.float(), (1 / scale).float()
         mean, scale = shift.double(), 1 / stretch.double()
-        for part in blocks:
-            torch.sub(taken(part), shift, out=x[:, part]).mul_(stretch)
-    else:
-        for part in blocks:
-            x[:, part] = taken(part).double().sub_(mean).div_(scale)
     total = weights.sum(-1)[None, :, None].clamp_min(torch.finfo(dtype).tiny)  # (1, P, 1)
     centre = weights.new_zeros(H, len(weights), D)
     square = torch.zeros_like(centre)
     for part in blocks:
+        if single:
+            torch.sub(taken(part), shift, out=x[:, part]).mul_(stretch)
+        else:
+            x[:, part] = taken(part).double().sub_(mean).div_(scale)
         block, weight = x[:, part].to(dtype), weights[:, part]
         centre += torch.matmul(weight, block)
         squares = torch.mul(block, block, out=space.empty("squares", block.shape, block))

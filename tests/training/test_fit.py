@@ -86,8 +86,9 @@ def test_small_chunks_give_the_same_probes(config):
             wanted, found = whole[fit.layer, fit.task.feature].one(head), bank.one(head)
             assert found.choice == wanted.choice
             for name in found.tensors:
+                # At the tolerance of the objective, weights differ by its square root.
                 torch.testing.assert_close(
-                    found.tensors[name], wanted.tensors[name], rtol=1e-2, atol=1e-3
+                    found.tensors[name], wanted.tensors[name], rtol=2e-2, atol=5e-3
                 )
 
 

@@ -1,0 +1,81 @@
+"""What the last steps of each column have shown of its curvature, in matrices of a few columns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEMORY = 10
+
+
+class Secants:
+    """Steps s and changes y of the gradient along them, for H x T columns of C' x n parameters.
+
+    The compact form of the L-BFGS inverse Hessian (Byrd, Nocedal & Schnabel 1994, theorem 2.2): the
+    two loops over the pairs become two triangular systems in R, where R_ij = s_i . y_j for i <= j.
+    Per iteration that is a dozen calls instead of a dozen a pair.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        """like: (H, T, C', n)."""
+        H, T, C, n = like.shape
+        self.shape = like.shape
+        self.steps = like.new_empty(H * T, MEMORY, C * n)
+        self.changes = torch.empty_like(self.steps)
+        self.products = like.new_empty(H * T, MEMORY, MEMORY)
+        """R in its upper triangle; below it, nothing of use."""
+        self.count = 0
+
+    def clear(self) -> None:
+        self.count = 0
+
+    def keep(self, flat: Tensor, shape: torch.Size) -> None:
+        """Go on with columns ``flat`` of the H * T, as (H', T')."""
+        self.shape = shape
+        self.steps, self.changes = self.steps[flat], self.changes[flat]
+        self.products = self.products[flat]
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """The newest pair (H, T, C', n); columns without positive curvature get an empty one."""
+        if self.count == MEMORY:
+            for kept in (self.steps, self.changes):
+                kept[:, :-1] = kept[:, 1:].clone()
+            self.products[:, :-1, :-1] = self.products[:, 1:, 1:].clone()
+            self.count -= 1
+        at, size = self.count, len(self.steps)
+        s, y = step.reshape(size, -1), change.reshape(size, -1)
+        curvature = (s * y).sum(-1)
+        useful = (curvature > 0) & (1 / curvature).isfinite()
+        zero = torch.zeros_like(curvature)
+        self.steps[:, at] = torch.where(useful[:, None], s, zero[:, None])
+        self.changes[:, at] = torch.where(useful[:, None], y, zero[:, None])
+        self.count += 1
+        new = torch.bmm(self.steps[:, : self.count], self.changes[:, at, :, None])
+        self.products[:, : self.count, at] = new[..., 0]
+        self.products[:, at, at] = torch.where(useful, curvature, zero + 1)
+
+    def last(self) -> tuple[Tensor, Tensor]:
+        """The newest change (H, T, C', n), and its product with the step (H, T), 1 if empty."""
+        at = self.count - 1
+        product = self.products[:, at, at].reshape(self.shape[:2])
+        return self.changes[:, at].reshape(self.shape), product
+
+    def before(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """What the metric is to be applied to (H, T, C', n), and what ``after`` needs to know."""
+        R, S, Y = self._present()
+        g = gradient.reshape(len(S), -1, 1)
+        factors = torch.linalg.solve_triangular(R, torch.bmm(S, g), upper=True)
+        return torch.baddbmm(g, Y.mT, factors, alpha=-1).view(self.shape), factors
+
+    def after(self, metric: Tensor, factors: Tensor) -> Tensor:
+        """The inverse Hessian times the gradient, from the metric's answer (H, T, C', n)."""
+        R, S, Y = self._present()
+        r = metric.reshape(len(S), -1, 1)
+        diagonal = R.diagonal(dim1=1, dim2=2)[..., None]
+        right = torch.baddbmm(diagonal * factors, Y, r, alpha=-1)
+        weights = torch.linalg.solve_triangular(R.mT, right, upper=False)
+        return torch.baddbmm(r, S.mT, weights).view(self.shape)
+
+    def _present(self) -> tuple[Tensor, Tensor, Tensor]:
+        m = self.count
+        return self.products[:, :m, :m], self.steps[:, :m], self.changes[:, :m]
