@@ -59,7 +59,7 @@ def measure(name: str, quick: bool, rounds: int, slow: bool) -> None:
     floors: list[float] = []
     for contestant, (run, heads) in contestants.items():  # caches, pages, worker processes
         if contestant not in peers.SLOW:
-            run(setting.first(min(heads, 2)))
+            run(setting.first(heads))
     for number in range(rounds):
         for contestant, (run, heads) in contestants.items():
             if contestant in peers.SLOW and number:
