@@ -18,7 +18,7 @@ DEFAULT_BUDGET = 1 << 30
 CAUTION = 8.0
 """Reported gap over the Newton decrement, which the metric may understate: on real heads the true
 gap is 1 to 2 decrements, with a class of 3 rows 5, with more features than rows 6."""
-ROWS_BYTES = 96 << 20
+ROWS_BYTES = 64 << 20
 """Bytes of rows of heads that are solved together on a CPU."""
 LOGITS_BYTES = 8 << 20
 """Bytes of logits that a CPU keeps at hand."""
@@ -65,7 +65,8 @@ def fit_logistic(
     least 0; 0 leaves a row out of training. l2: K penalties, at least 0.
     tolerance: relative objective gap; smaller costs passes. max_iterations: passes after which a
     column is given up, which ``converged`` and ``messages`` then say. memory_budget: bytes that
-    the logits may take; less means more, smaller products.
+    the logits may take, and the standardised rows of the heads solved together; less means more,
+    smaller products.
     """
     _check(z, labels, weights, l2, classes)
     H, _, D = z.shape
@@ -186,5 +187,5 @@ def _at_once(z: Tensor, rows: int, columns: int, classes: int, budget: int) -> t
     limit = min(limit, LOGITS_BYTES)
     column = 4 * rows * classes
     worth = max(1, min(columns, D // classes))
-    size = min(limit // (column * worth), ROWS_BYTES // (4 * rows * D), H)
+    size = min(limit // (column * worth), min(ROWS_BYTES, budget) // (4 * rows * D), H)
     return max(1, size), limit
