@@ -15,7 +15,7 @@ class SimplifiedConfig:
     options: dict[str, Any] = field(default_factory=dict)
     """Options of that task, as under ``corpus.options``."""
     architecture: str = "llama"
-    """llama, gpt2 or gpt_neox."""
+    """llama, qwen2, gpt2 or gpt_neox."""
     layers: int = 2
     heads: int = 4
     width: int = 64
@@ -24,6 +24,9 @@ class SimplifiedConfig:
     """Units of the feed-forward part of each layer; 0: attention only."""
     context: int = 256
     """Most tokens of a prompt, the start token included."""
+    window: int = 0
+    """Tokens that the first layer reads, the current one included; 0: all. Of qwen2. With few, the
+    first layer finds what stands side by side, for which the second waits, from the beginning."""
     steps: int = 3000
     """At most; see ``target``."""
     target: float | None = 0.99
