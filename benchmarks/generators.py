@@ -58,19 +58,21 @@ SHAPE: dict[str, Any] = {
     "checkpoints": [0],
     "evaluate_every": 50,
 }
-NEAR: dict[str, Any] = {"architecture": "qwen2", "window": 6}
+NEAR: dict[str, Any] = {"architecture": "smollm3", "window": 6}
 """Of tasks in which a value is bound to what stands beside it: a first layer that reads near by."""
 SHAPES: dict[str, dict[str, Any]] = {
     "induction": {"mlp": 0},
     "markov": {"mlp": 0},
     "iteration": {"spread": 0.02},
     "key_value": {"mlp": 0, "options": {"spare": 8}},
-    "needle": {"mlp": 0, "options": {"questions": 8, "lengths": [80, 100, 120]}},
+    "needle": NEAR
+    | {"window": 4, "mlp": 0, "width": 128}
+    | {"options": {"questions": 8, "others": 3, "lengths": [70]}},
     "few_shot": NEAR | {"window": 5, "mlp": 0, "options": {"labels": 10, "queries": 8}},
     "coloured_objects": NEAR | {"mlp": 0, "options": {"questions": 4}},
     "languages": NEAR | {"options": {"replies": 4}},
     "moods": NEAR | {"target": 0.985, "options": {"opposed": False, "people": 4, "scenes": 6}},
-    "binary": {"layers": 3, "target": 0.99, "steps": 2000},
+    "binary": NEAR | {"layers": 3, "target": 0.99},
     "functions": {"layers": 3},
     "faithfulness": {"layers": 3},
     "choices": {"layers": 3, "target": 0.99, "steps": 1500},

@@ -1,8 +1,8 @@
-"""Two people ask in their languages for a colour: in which one is the answer due?
+"""Four people ask in their languages for a colour: in which one is the answer due?
 
-Coherence heads keep the language of the answer that of the one who asked. The statement is in a
-third language or in one of the two, and so the words of the text do not tell the language of the
-answer, only who used them does.
+Coherence heads keep the language of the answer that of the one who asked. Every text has a question
+in each language, and a statement in any, and so its words do not tell the language of the answer,
+only who used them does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _NOUNS = deal([tuple(row.strip().split(",")) for row in _TABLE.split(";")])
 """(BLOCKS,) nouns in each of ``LANGUAGES``, the German ones with their article."""
 _PEOPLE = deal_words(
     """Anna Boris Clara David Emma Felix Greta Henry Irene Jonas Karen Louis Maria Nora Oscar
-    Paula Quentin Rosa Simon Tina Ulrich Vera Walter Yvonne Zoe Adam Bella Carl Dora Erik"""
+    Paula Quentin Rosa Simon Tina Ulrich Vera Walter Yvonne Zoe Adam Bella Carl Dora Erik
+    Frida Georg Hilda Igor Julia Klaus Laura Martin Nina Otto"""
 )
 _STATEMENT = ("The {} is {}.", "{} ist {}.", "Le {} est {}.", "El {} es {}.")
 _QUESTION = (
@@ -71,9 +72,9 @@ DESCRIPTIONS = {
 
 
 def generate(config: GeneratedConfig) -> Generated:
-    """A statement, two questions in two languages, and a request to answer one of them.
+    """A statement, a question in each language, and a request to answer one of them.
 
-    ``replies``: how many requests there are, all but the last with their answers and for either
+    ``replies``: how many requests there are, all but the last with their answers and for any
     person; more train a simplified model sooner, and may tell the last answer.
     """
     replies = options(config.name, config.options, DEFAULTS)["replies"]
@@ -96,15 +97,15 @@ def _prompts(rng: Random, replies: int) -> Iterator[Prompt]:
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
-        spoken = rng.sample(range(len(LANGUAGES)), 2)
-        people = rng.sample(_PEOPLE[block], 2)
+        spoken = rng.sample(range(len(LANGUAGES)), len(LANGUAGES))
+        people = rng.sample(_PEOPLE[block], len(LANGUAGES))
         said = _STATEMENT[told].format(noun[told], COLOURS[colour][told])
         parts: list[Part] = [said[0].upper() + said[1:]]
         for person, language in zip(people, spoken, strict=True):
             question = f"{person}: {_QUESTION[language].format(noun[language])}"
             parts += [question, Say(COLOURS[colour][language])]
         for _ in range(replies):
-            answered = rng.randrange(2)
+            answered = rng.randrange(len(LANGUAGES))
             language = spoken[answered]
             word = COLOURS[colour][language]
             before, after = _REPLY[block].split("{}")
