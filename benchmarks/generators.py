@@ -66,12 +66,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     "iteration": {"spread": 0.02},
     "key_value": {"mlp": 0, "options": {"spare": 8}},
     "needle": NEAR
-    | {"window": 4, "mlp": 0, "width": 128}
+    | {"window": 4, "mlp": 0, "width": 128, "steps": 400}
     | {"options": {"questions": 8, "others": 3, "lengths": [70]}},
     "few_shot": NEAR | {"window": 5, "mlp": 0, "options": {"labels": 10, "queries": 8}},
     "coloured_objects": NEAR | {"mlp": 0, "options": {"questions": 4}},
-    "languages": NEAR | {"options": {"replies": 4}},
-    "moods": NEAR | {"target": 0.985, "options": {"opposed": False, "people": 4, "scenes": 6}},
+    "languages": NEAR | {"options": {"replies": 8}},
+    "moods": NEAR | {"target": 0.995, "options": {"opposed": False, "people": 4, "scenes": 6}},
     "binary": NEAR | {"layers": 3, "target": 0.99},
     "functions": {"layers": 3},
     "faithfulness": {"layers": 3},

@@ -109,7 +109,8 @@ def _prompts(rng: Random, replies: int) -> Iterator[Prompt]:
             language = spoken[answered]
             word = COLOURS[colour][language]
             before, after = _REPLY[block].split("{}")
-            parts += [before + people[answered], Say(word), after.strip(), Say(word), word, "."]
+            parts += [before + people[answered], Say(LANGUAGES[language])]
+            parts += [after.strip(), Say(word), word, "."]
         text, _, targets = write_with_targets(parts[:-2])
         yield Prompt(
             text,

@@ -373,8 +373,8 @@ def test_languages() -> None:
         assert prompt.values["meaning"] == meaning[said(prompt)] == meaning[told.split()[-1]]
         assert COLOURS[prompt.values["meaning"]][LANGUAGES.index(asked[person])] == said(prompt)
         column = COLOURS[prompt.values["meaning"]]
-        told = [column[LANGUAGES.index(asked[name])] for name in (*asked, person)]
-        assert along(prompt) == told
+        told = [column[LANGUAGES.index(language)] for language in asked.values()]
+        assert along(prompt) == [*told, asked[person]]
         seen[list(asked).index(person)] += 1
     assert len(seen) == 4 and min(seen.values()) > 150
 
@@ -387,6 +387,7 @@ def test_languages_of_several_replies() -> None:
         people = [word for word in re.findall(r"\w+", replies) if word in asked]
         column = COLOURS[prompt.values["meaning"]]
         assert len(people) == 4
-        twice = [name for name in people for _ in range(2)]  # at the name and where it is due
-        wanted = [column[asked[name]] for name in (*asked, *twice)]
+        wanted = [column[language] for language in asked.values()]
+        for name in people:
+            wanted += [LANGUAGES[asked[name]], column[asked[name]]]
         assert [word for _, word in prompt.targets] == wanted
