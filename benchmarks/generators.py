@@ -70,7 +70,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     | {"options": {"questions": 8, "others": 3, "lengths": [70]}},
     "few_shot": NEAR | {"window": 5, "mlp": 0, "options": {"labels": 10, "queries": 8}},
     "coloured_objects": NEAR | {"mlp": 0, "options": {"questions": 4}},
-    "languages": NEAR | {"options": {"replies": 8}},
+    "languages": NEAR | {"options": {"people": 2, "replies": 4}},
     "moods": NEAR | {"target": 0.995, "options": {"opposed": False, "people": 4, "scenes": 6}},
     "binary": NEAR | {"layers": 3, "target": 0.99},
     "functions": {"layers": 3},

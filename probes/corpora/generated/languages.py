@@ -16,7 +16,7 @@ from probes.corpora.generated.options import options
 from probes.corpora.generated.prompt import Generated, Prompt
 from probes.errors import UserError
 
-DEFAULTS = {"replies": 1}
+DEFAULTS = {"people": 4, "replies": 1}
 LANGUAGES = ("English", "German", "French", "Spanish")
 COLOURS = {
     "red": ("red", "rot", "rouge", "rojo"),
@@ -74,42 +74,44 @@ DESCRIPTIONS = {
 def generate(config: GeneratedConfig) -> Generated:
     """A statement, a question in each language, and a request to answer one of them.
 
-    ``replies``: how many requests there are, all but the last with their answers and for any
-    person; more train a simplified model sooner, and may tell the last answer.
+    ``people``: how many ask, each in another language; the words of a text with fewer than four
+    leave fewer answers. ``replies``: how many requests there are, all but the last with their
+    answers and for any person; more train a simplified model sooner, and may tell the last answer.
     """
-    replies = options(config.name, config.options, DEFAULTS)["replies"]
-    if not 1 <= replies <= 8:
-        raise UserError(
-            f"corpus.options.replies={replies}",
-            allowed="1 to 8",
-            fix=f"corpus.options.replies={DEFAULTS['replies']}",
-        )
+    given = options(config.name, config.options, DEFAULTS)
+    for name, least, most in (("people", 2, len(LANGUAGES)), ("replies", 1, 8)):
+        if not least <= given[name] <= most:
+            raise UserError(
+                f"corpus.options.{name}={given[name]}",
+                allowed=f"{least} to {most}",
+                fix=f"corpus.options.{name}={DEFAULTS[name]}",
+            )
     return Generated(
         name=config.name,
-        prompts=_prompts(Random(config.seed), replies),
+        prompts=_prompts(Random(config.seed), **given),
         group_name="prompt",
         default_features=("language",),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, replies: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, people: int, replies: int) -> Iterator[Prompt]:
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
-        spoken = rng.sample(range(len(LANGUAGES)), len(LANGUAGES))
-        people = rng.sample(_PEOPLE[block], len(LANGUAGES))
+        spoken = rng.sample(range(len(LANGUAGES)), people)
+        asking = rng.sample(_PEOPLE[block], people)
         said = _STATEMENT[told].format(noun[told], COLOURS[colour][told])
         parts: list[Part] = [said[0].upper() + said[1:]]
-        for person, language in zip(people, spoken, strict=True):
+        for person, language in zip(asking, spoken, strict=True):
             question = f"{person}: {_QUESTION[language].format(noun[language])}"
             parts += [question, Say(COLOURS[colour][language])]
         for _ in range(replies):
-            answered = rng.randrange(len(LANGUAGES))
+            answered = rng.randrange(people)
             language = spoken[answered]
             word = COLOURS[colour][language]
             before, after = _REPLY[block].split("{}")
-            parts += [before + people[answered], Say(LANGUAGES[language])]
+            parts += [before + asking[answered], Say(LANGUAGES[language])]
             parts += [after.strip(), Say(word), word, "."]
         text, _, targets = write_with_targets(parts[:-2])
         yield Prompt(
