@@ -92,7 +92,7 @@ def test_the_normal_loading_path_opens_it(tmp_path: Path, architecture: str, mlp
 
 @pytest.mark.parametrize("window", [0, 2])
 def test_a_window_is_how_far_the_first_layer_reads(window: int) -> None:
-    config = model(architecture="smollm3", window=window).simplified
+    config = model(architecture="smollm3", layers=2, window=window).simplified
     assert config is not None
     body = build_model(config, 10).base_model
     ids = torch.tensor([[3, 4, 5, 6, 7], [8, 4, 5, 6, 7]])
