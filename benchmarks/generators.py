@@ -58,20 +58,24 @@ SHAPE: dict[str, Any] = {
     "checkpoints": [0],
     "evaluate_every": 50,
 }
+NEAR: dict[str, Any] = {"architecture": "smollm3", "window": 6}
+"""Of tasks in which a value is bound to what stands beside it: a first layer that reads near by."""
 SHAPES: dict[str, dict[str, Any]] = {
     "induction": {"mlp": 0},
     "markov": {"mlp": 0},
     "iteration": {"spread": 0.02},
     "key_value": {"mlp": 0, "options": {"spare": 8}},
-    "needle": {"mlp": 0, "options": {"questions": 8, "lengths": [80, 100, 120]}},
-    "few_shot": {"mlp": 0, "options": {"labels": 10, "queries": 8}},
-    "coloured_objects": {"mlp": 0, "layers": 3, "options": {"questions": 4}},
-    "languages": {"options": {"replies": 4}},
-    "moods": {"options": {"opposed": False, "scenes": 6}},
-    "binary": {"layers": 3},
+    "needle": NEAR
+    | {"window": 4, "mlp": 0, "width": 128, "steps": 400}
+    | {"options": {"questions": 8, "others": 3, "lengths": [70]}},
+    "few_shot": NEAR | {"window": 5, "mlp": 0, "options": {"labels": 10, "queries": 8}},
+    "coloured_objects": NEAR | {"mlp": 0, "options": {"questions": 4}},
+    "languages": NEAR | {"options": {"people": 2, "replies": 4}},
+    "moods": NEAR | {"target": 0.995, "options": {"opposed": False, "people": 4, "scenes": 6}},
+    "binary": NEAR | {"layers": 3, "target": 0.99},
     "functions": {"layers": 3},
     "faithfulness": {"layers": 3},
-    "choices": {"layers": 3},
+    "choices": {"layers": 3, "target": 0.99, "steps": 1500},
 }
 """What a task needs beyond ``SHAPE``. With options, training has more questions or easier prompts;
 what is decoded is always the task as it ships."""

@@ -15,7 +15,7 @@ class SimplifiedConfig:
     options: dict[str, Any] = field(default_factory=dict)
     """Options of that task, as under ``corpus.options``."""
     architecture: str = "llama"
-    """llama, gpt2 or gpt_neox."""
+    """llama, smollm3, gpt2 or gpt_neox."""
     layers: int = 2
     heads: int = 4
     width: int = 64
@@ -24,6 +24,9 @@ class SimplifiedConfig:
     """Units of the feed-forward part of each layer; 0: attention only."""
     context: int = 256
     """Most tokens of a prompt, the start token included."""
+    window: int = 0
+    """Tokens that the first layer reads, the current one included; 0: all. Only smollm3 has one.
+    What stands side by side is then found at once, which the next layer waits for."""
     steps: int = 3000
     """At most; see ``target``."""
     target: float | None = 0.99

@@ -24,6 +24,25 @@ def _llama(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:
     )
 
 
+def _smollm3(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:
+    # As llama, but its layers may differ in how far back they read.
+    near = config.window > 0
+    return transformers.SmolLM3Config(
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        intermediate_size=config.mlp,
+        max_position_embeddings=config.context,
+        use_sliding_window=near,
+        sliding_window=config.window or None,
+        layer_types=["sliding_attention"] * near + ["full_attention"] * (config.layers - near),
+        no_rope_layers=[1] * config.layers,
+        tie_word_embeddings=False,
+        **shared,
+    )
+
+
 def _gpt2(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:
     return transformers.GPT2Config(
         n_embd=config.width,
@@ -51,6 +70,7 @@ def _gpt_neox(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:
 
 ARCHITECTURES: dict[str, Callable[[SimplifiedConfig, dict[str, Any]], Any]] = {
     "llama": _llama,
+    "smollm3": _smollm3,
     "gpt2": _gpt2,
     "gpt_neox": _gpt_neox,
 }
@@ -75,6 +95,12 @@ def check_shape(config: SimplifiedConfig) -> None:
         raise UserError(
             f"{key}.mlp=0: gpt2 cannot do without its feed-forward part",
             fix=f"{key}.architecture=llama, or {key}.mlp={4 * config.width}",
+        )
+    if config.window < 0 or (config.window and config.architecture != "smollm3"):
+        raise UserError(
+            f"{key}.window={config.window} {key}.architecture={config.architecture}",
+            allowed="0, and more with smollm3",
+            fix=f"{key}.architecture=smollm3" if config.window > 0 else f"{key}.window=0",
         )
     if config.learning_rate <= 0 or config.warmup < 0:
         raise UserError(

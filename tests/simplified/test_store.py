@@ -52,7 +52,7 @@ def test_what_lies_beside_the_checkpoint(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("**/*.partial")) and not list(directory.glob("state*"))
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("architecture", ["llama", "smollm3", "gpt2", "gpt_neox"])
 def test_initial_weights_have_the_spread_that_was_asked_for(architecture: str) -> None:
     shape = {"architecture": architecture, "width": 64, "mlp": 128}
     config = model(**shape, spread=0.1).simplified
@@ -62,7 +62,8 @@ def test_initial_weights_have_the_spread_that_was_asked_for(architecture: str) -
 
 
 @pytest.mark.parametrize(
-    ("architecture", "mlp"), [("llama", 0), ("llama", 24), ("gpt2", 24), ("gpt_neox", 0)]
+    ("architecture", "mlp"),
+    [("llama", 0), ("llama", 24), ("smollm3", 0), ("gpt2", 24), ("gpt_neox", 0)],
 )
 def test_the_normal_loading_path_opens_it(tmp_path: Path, architecture: str, mlp: int) -> None:
     settings = resolve(model(architecture=architecture, mlp=mlp, steps=1, checkpoints=[0]),
@@ -87,6 +88,18 @@ def test_the_normal_loading_path_opens_it(tmp_path: Path, architecture: str, mlp
     fresh = open_model(replace(settings, random_init=True))
     assert fresh.fingerprint != handle.fingerprint
     fresh.load()
+
+
+@pytest.mark.parametrize("window", [0, 2])
+def test_a_window_is_how_far_the_first_layer_reads(window: int) -> None:
+    config = model(architecture="smollm3", layers=2, window=window).simplified
+    assert config is not None
+    body = build_model(config, 10).base_model
+    ids = torch.tensor([[3, 4, 5, 6, 7], [8, 4, 5, 6, 7]])
+    _, first, second = body(ids, output_hidden_states=True).hidden_states
+    reached = (first[0] != first[1]).any(-1).tolist()
+    assert reached == [position < (window or 5) for position in range(5)]
+    assert (second[0] != second[1]).any(-1).all()
 
 
 def test_interrupted_training_ends_in_the_same_weights(
@@ -180,6 +193,8 @@ def test_a_short_training_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         ({"steps": 0}, r"steps=0"),
         ({"checkpoints": [13]}, r"checkpoints: 13 is no step.*0 to 12"),
         ({"target": 1.5}, r"target=1\.5"),
+        ({"window": 4}, r"window=4 .*architecture=llama; .*architecture=smollm3"),
+        ({"architecture": "smollm3", "window": -1}, r"window=-1 .*Try model\.simplified\.window=0"),
         ({"spread": 0.0}, r"spread=0\.0; allowed: above 0"),
     ],
 )

@@ -41,7 +41,8 @@ def generate(config: GeneratedConfig) -> Generated:
     """Four labelled symbols, then queries with their labels, the last one without.
 
     ``shared``: strokes that a query has in common with its demonstration; it has none in common
-    with the others. ``queries``: how many there are; each is one more thing to learn from.
+    with the others. ``queries``: how many there are; each is one more thing to learn from, with its
+    label expected from the first stroke on that a demonstration has.
     ``labels``: how many there are in all; with more than are shown the prompt's words tell some of
     the answer, with which training begins.
     """
@@ -80,8 +81,11 @@ def _prompts(rng: Random, shared: int, queries: int, labels: int) -> Iterator[Pr
                 marks.append(Mark(len(text) - 2 - len(label), len(text) - 2, values))
         for number in asked:
             kept = set(rng.sample(range(STROKES), shared))
-            query = [symbols[number][i] if i in kept else other[i] for i in range(STROKES)]
-            text += f"{' '.join(query)}:"
+            for place in range(STROKES):
+                text += (symbols[number] if place in kept else other)[place]
+                if place >= min(kept):
+                    targets.append((len(text), dealt[number]))
+                text += " " if place < STROKES - 1 else ":"
             targets.append((len(text), dealt[number]))
             text += f" {dealt[number]}. "
         text = text[: targets[-1][0]]

@@ -1,8 +1,8 @@
-"""Two people ask in their languages for a colour: in which one is the answer due?
+"""Four people ask in their languages for a colour: in which one is the answer due?
 
-Coherence heads keep the language of the answer that of the one who asked. The statement is in a
-third language or in one of the two, and so the words of the text do not tell the language of the
-answer, only who used them does.
+Coherence heads keep the language of the answer that of the one who asked. Every text has a question
+in each language, and a statement in any, and so its words do not tell the language of the answer,
+only who used them does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from probes.corpora.generated.options import options
 from probes.corpora.generated.prompt import Generated, Prompt
 from probes.errors import UserError
 
-DEFAULTS = {"replies": 1}
+DEFAULTS = {"people": 4, "replies": 1}
 LANGUAGES = ("English", "German", "French", "Spanish")
 COLOURS = {
     "red": ("red", "rot", "rouge", "rojo"),
@@ -41,7 +41,8 @@ _NOUNS = deal([tuple(row.strip().split(",")) for row in _TABLE.split(";")])
 """(BLOCKS,) nouns in each of ``LANGUAGES``, the German ones with their article."""
 _PEOPLE = deal_words(
     """Anna Boris Clara David Emma Felix Greta Henry Irene Jonas Karen Louis Maria Nora Oscar
-    Paula Quentin Rosa Simon Tina Ulrich Vera Walter Yvonne Zoe Adam Bella Carl Dora Erik"""
+    Paula Quentin Rosa Simon Tina Ulrich Vera Walter Yvonne Zoe Adam Bella Carl Dora Erik
+    Frida Georg Hilda Igor Julia Klaus Laura Martin Nina Otto"""
 )
 _STATEMENT = ("The {} is {}.", "{} ist {}.", "Le {} est {}.", "El {} es {}.")
 _QUESTION = (
@@ -71,44 +72,47 @@ DESCRIPTIONS = {
 
 
 def generate(config: GeneratedConfig) -> Generated:
-    """A statement, two questions in two languages, and a request to answer one of them.
+    """A statement, a question in each language, and a request to answer one of them.
 
-    ``replies``: how many requests there are, all but the last with their answers and for either
-    person; more train a simplified model sooner, and may tell the last answer.
+    ``people``: how many ask, each in another language; the words of a text with fewer than four
+    leave fewer answers. ``replies``: how many requests there are, all but the last with their
+    answers and for any person; more train a simplified model sooner, and may tell the last answer.
     """
-    replies = options(config.name, config.options, DEFAULTS)["replies"]
-    if not 1 <= replies <= 8:
-        raise UserError(
-            f"corpus.options.replies={replies}",
-            allowed="1 to 8",
-            fix=f"corpus.options.replies={DEFAULTS['replies']}",
-        )
+    given = options(config.name, config.options, DEFAULTS)
+    for name, least, most in (("people", 2, len(LANGUAGES)), ("replies", 1, 8)):
+        if not least <= given[name] <= most:
+            raise UserError(
+                f"corpus.options.{name}={given[name]}",
+                allowed=f"{least} to {most}",
+                fix=f"corpus.options.{name}={DEFAULTS[name]}",
+            )
     return Generated(
         name=config.name,
-        prompts=_prompts(Random(config.seed), replies),
+        prompts=_prompts(Random(config.seed), **given),
         group_name="prompt",
         default_features=("language",),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, replies: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, people: int, replies: int) -> Iterator[Prompt]:
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
-        spoken = rng.sample(range(len(LANGUAGES)), 2)
-        people = rng.sample(_PEOPLE[block], 2)
+        spoken = rng.sample(range(len(LANGUAGES)), people)
+        asking = rng.sample(_PEOPLE[block], people)
         said = _STATEMENT[told].format(noun[told], COLOURS[colour][told])
         parts: list[Part] = [said[0].upper() + said[1:]]
-        for person, language in zip(people, spoken, strict=True):
+        for person, language in zip(asking, spoken, strict=True):
             question = f"{person}: {_QUESTION[language].format(noun[language])}"
             parts += [question, Say(COLOURS[colour][language])]
         for _ in range(replies):
-            answered = rng.randrange(2)
+            answered = rng.randrange(people)
             language = spoken[answered]
             word = COLOURS[colour][language]
             before, after = _REPLY[block].split("{}")
-            parts += [before + people[answered], Say(word), after.strip(), Say(word), word, "."]
+            parts += [before + asking[answered], Say(LANGUAGES[language])]
+            parts += [after.strip(), Say(word), word, "."]
         text, _, targets = write_with_targets(parts[:-2])
         yield Prompt(
             text,

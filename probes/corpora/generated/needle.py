@@ -51,7 +51,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """Words of a text, at most; percent of the filler before the needle; further facts; questions, of
 which all but the last ask for anyone: more make training quicker, and tell the last answer to a
-third of the texts."""
+third of the texts. What is held is expected at the name already, and where it is due."""
 
 DESCRIPTIONS = {
     "needle": "content of the fact asked for",
@@ -114,9 +114,11 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt
         facts[person] = content
         targets = []
         writer.add("question", ":")
-        for name in [*rng.choices(list(facts), k=chosen["questions"] - 1), person]:
-            targets.append((writer.ends[writer.add(name, "holds", "the")], facts[name]))
-            if len(targets) < chosen["questions"]:
+        asked = [*rng.choices(list(facts), k=chosen["questions"] - 1), person]
+        for number, name in enumerate(asked, 1):
+            targets.append((writer.ends[writer.add(name)], facts[name]))
+            targets.append((writer.ends[writer.add("holds", "the")], facts[name]))
+            if number < len(asked):
                 writer.add(facts[name], ".")
         yield Prompt(
             text=writer.text,

@@ -110,7 +110,7 @@ _OPPOSITE = {"positive": "negative", "negative": "positive"}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "reviews": {},
-    "moods": {"opposed": True, "scenes": 1},
+    "moods": {"opposed": True, "people": 2, "scenes": 1},
 }
 WORDS = {"positive": "good", "negative": "bad"}
 """Class -> the word by which a model says it."""
@@ -125,13 +125,21 @@ DESCRIPTIONS = {
 def generate(config: GeneratedConfig) -> Generated:
     """``reviews`` or ``moods``, by the config's name.
 
-    Of ``moods``: ``opposed``: tastes are opposite; false: independent, so that the words alone tell
-    some answers. ``scenes``: how many there are, each for one of the two; the last one counts. More
-    train a simplified model sooner.
+    Of ``moods``: ``opposed``: the tastes of the one asked for and of another are opposite; false:
+    independent, so that the words alone tell some answers. ``people``: how many there are; a third
+    one has any taste. ``scenes``: how many there are, each for one of them; the last one counts.
+    More people and scenes train a simplified model sooner.
     """
     given = options(config.name, config.options, DEFAULTS[config.name])
     if given.get("scenes", 1) < 1:
         raise UserError(f"corpus.options.scenes={given['scenes']}", allowed="1 or more")
+    most = min(map(len, _PEOPLE))
+    if not 2 <= given.get("people", 2) <= most:
+        raise UserError(
+            f"corpus.options.people={given['people']}",
+            allowed=f"2 to {most}",
+            fix="corpus.options.people=2",
+        )
     rng = Random(config.seed)
     return Generated(
         name=config.name,
@@ -157,21 +165,22 @@ def _reviews(rng: Random) -> Iterator[Prompt]:
         yield _prompt(parts, _OVERALL[block], block, sentiment)
 
 
-def _moods(rng: Random, opposed: bool, scenes: int) -> Iterator[Prompt]:
+def _moods(rng: Random, opposed: bool, people: int, scenes: int) -> Iterator[Prompt]:
     for block in blocks():
         sentiment = rng.choice(list(_OPPOSITE))
-        asked, other = rng.sample(_PEOPLE[block], 2)
+        asked, other, *more = rng.sample(_PEOPLE[block], people)
         activity = rng.choice(_ACTIVITIES[block])
         contrary = _OPPOSITE[sentiment] if opposed else rng.choice(list(_OPPOSITE))
-        tastes = [(asked, sentiment), (other, contrary)]
-        rng.shuffle(tastes)
+        tastes = {asked: sentiment, other: contrary}
+        tastes |= {name: rng.choice(list(_OPPOSITE)) for name in more}
+        verbs = {name: rng.choice(TASTES[taste][block]) for name, taste in tastes.items()}
         parts: list[Part] = []
-        for person, taste in tastes:
-            verb = rng.choice(TASTES[taste][block])
-            parts += [person, (verb, {"judgement": taste}), Say(WORDS[taste]), activity, "."]
-        for person, taste in [*rng.choices(tastes, k=scenes - 1), (asked, sentiment)]:
-            before, after = _INVITED[block].format(activity, person).split(person)
-            parts += [before + person, Say(WORDS[taste]), after.strip(), "."]
+        for name in rng.sample(list(tastes), people):
+            taste = tastes[name]
+            parts += [name, (verbs[name], {"judgement": taste}), Say(WORDS[taste]), activity, "."]
+        for name in [*rng.choices(list(tastes), k=scenes - 1), asked]:
+            before, after = _INVITED[block].format(activity, name).split(name)
+            parts += [before + name, Say(verbs[name]), after.strip(), "."]
         del parts[-1]
         yield _prompt(parts, _FEELS[block], block, sentiment)
 

@@ -224,10 +224,10 @@ def test_needle(questions: int) -> None:
         body, question = prompt.text.split(" question : ")
         facts = re.findall(r"(\w+) holds the (\w+)\.", body)
         *answered, asked = re.findall(r"(\w+) holds the( \w+)?", question)
-        assert len(answered) == questions - 1 == len(prompt.targets) - 1
+        assert len(answered) == questions - 1
         assert all(dict(facts)[name] == thing.strip() for name, thing in answered)
         assert [word for _, word in prompt.targets] == [
-            dict(facts)[name] for name, _ in [*answered, asked]
+            dict(facts)[name] for name, _ in [*answered, asked] for _ in ("at the name", "due")
         ]
         assert len(facts) == len(dict(facts)) == len({thing for _, thing in facts}) == 3
         person = asked[0]

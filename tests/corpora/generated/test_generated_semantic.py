@@ -43,8 +43,8 @@ TASKS = list(EVEN)
 OPTIONS: dict[str, dict[str, list[Any]]] = {
     "facts": {"hold_out": ["template"]},
     "functions": {"demonstrations": [1, 2]},
-    "moods": {"opposed": [False], "scenes": [3]},
-    "languages": {"replies": [3]},
+    "moods": {"opposed": [False], "people": [4], "scenes": [3]},
+    "languages": {"people": [2], "replies": [3]},
     "few_shot": {"shared": [1, 3], "queries": [1, 8], "labels": [10]},
     "ioi": {"names": [6]},
     "coloured_objects": {"objects": [2, 4], "questions": [5]},
@@ -52,6 +52,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
 }
 """Task -> option -> values beside the default."""
 JUDGED = {"binary", "choices", "reviews", "moods", "word_relations", "faithfulness", "languages"}
+JUDGED |= {"few_shot"}
 """Tasks in which a model says what it makes of the text so far, and the text goes on otherwise."""
 CASES = [(task, {}) for task in TASKS] + [
     (task, {option: value})
@@ -207,7 +208,9 @@ def test_unknown_option_lists_options(task: str) -> None:
         ("few_shot", {"shared": 4}, r"shared=4; allowed: 1 to 3"),
         ("few_shot", {"queries": 0}, r"queries=0; allowed: 1 to 8"),
         ("few_shot", {"labels": 3}, r"labels=3; allowed: 4 to 10"),
+        ("languages", {"people": 5}, r"people=5; allowed: 2 to 4"),
         ("languages", {"replies": 0}, r"replies=0; allowed: 1 to 8"),
+        ("moods", {"people": 5}, r"people=5; allowed: 2 to 4.*people=2"),
         ("moods", {"scenes": 0}, r"scenes=0; allowed: 1 or more"),
         ("ioi", {"names": 13}, r"names=13; allowed: 2 to 12"),
         ("ioi", {"names": "two"}, r"names='two'; allowed: a value like 12"),

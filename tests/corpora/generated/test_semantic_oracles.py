@@ -170,24 +170,27 @@ def test_moods(opposed: bool) -> None:
         assert len(tastes) == 2 and prompt.values["sentiment"] == polarity[tastes[asked]]
         assert said(prompt) == {"positive": "good", "negative": "bad"}[polarity[tastes[asked]]]
         same += len({polarity[verb] for verb in tastes.values()}) == 1
-        each = [polarity[verb] for verb in tastes.values()] + 2 * [polarity[tastes[asked]]]
-        assert along(prompt) == ["good" if taste == "positive" else "bad" for taste in each]
+        good = {verb: "good" if polarity[verb] == "positive" else "bad" for verb in polarity}
+        each = [good[verb] for verb in tastes.values()]
+        assert along(prompt) == [*each, tastes[asked], good[tastes[asked]]]
         assert marked(prompt, "summary_sentiment") == {",": prompt.values["sentiment"]}
         first[list(tastes).index(asked)] += 1
     assert min(first.values()) > 150
     assert same == 0 if opposed else 150 < same < 250
 
 
-def test_moods_of_several_scenes() -> None:
+@pytest.mark.parametrize("people", [2, 4])
+def test_moods_of_several_people_and_scenes(people: int) -> None:
     polarity = {word: name for name, blocks in TASTES.items() for block in blocks for word in block}
     said_as = {"positive": "good", "negative": "bad"}
-    for prompt in prompts("moods", scenes=4):
-        tastes = dict(re.findall(r"\b([A-Z]\w+) (\w+) \w+\.", prompt.text))
-        scenes = "".join(prompt.text.split(".", 2)[2])
+    for prompt in prompts("moods", people=people, scenes=4):
+        *told, scenes = prompt.text.split(".", people)
+        tastes = dict(re.search(r"(\w+) (\w+)", sentence).groups() for sentence in told)
         named = [word for word in re.findall(r"\w+", scenes) if word in tastes]
-        wanted = [said_as[polarity[tastes[name]]] for name in named]
-        assert len(named) == 4 and [word for _, word in prompt.targets][2:-2] == wanted
-        assert [word for _, word in prompt.targets][-2:] == wanted[-1:] * 2
+        assert len(tastes) == people and len(named) == 4
+        felt = said_as[polarity[tastes[named[-1]]]]
+        verbs = [tastes[name] for name in named]
+        assert [word for _, word in prompt.targets][people:] == [*verbs, felt, felt]
 
 
 def fits(task: str, given: str, got: str) -> bool:
@@ -237,7 +240,12 @@ def test_few_shot(shared: int, queries: int, n_labels: int) -> None:
             common = [sum(a == b for a, b in zip(query, row, strict=True)) for row in rows[:4]]
             assert sorted(common) == [0, 0, 0, shared]
             assert label == labels[common.index(shared)]
-        assert [word for _, word in prompt.targets] == labels[4:]
+        shown = set().union(*rows[:4])
+        wanted = []
+        for query, label in zip(rows[4:], labels[4:], strict=True):
+            first = min(place for place, stroke in enumerate(query) if stroke in shown)
+            wanted += [label] * (3 - first + 1)  # at each stroke from there on, and at the end
+        assert [word for _, word in prompt.targets] == wanted
         assert prompt.values == {
             "label": label,
             "demonstration": f"number {labels.index(label) + 1}",
@@ -359,16 +367,16 @@ def test_languages() -> None:
         asked = {name: asks[word] for name, word in questions.items()}
         reply = rest.rsplit("?", 1)[1]
         (person,) = (name for name in asked if re.search(rf"\b{name}\b", reply))
-        assert len(set(asked.values())) == 2
+        assert len(set(asked.values())) == 4
         assert prompt.values["language"] == asked[person]
         assert prompt.values["statement_language"] == articles.get(told.split()[0], "German")
         assert prompt.values["meaning"] == meaning[said(prompt)] == meaning[told.split()[-1]]
         assert COLOURS[prompt.values["meaning"]][LANGUAGES.index(asked[person])] == said(prompt)
         column = COLOURS[prompt.values["meaning"]]
-        told = [column[LANGUAGES.index(asked[name])] for name in (*asked, person)]
-        assert along(prompt) == told
+        told = [column[LANGUAGES.index(language)] for language in asked.values()]
+        assert along(prompt) == [*told, asked[person]]
         seen[list(asked).index(person)] += 1
-    assert min(seen.values()) > 330
+    assert len(seen) == 4 and min(seen.values()) > 150
 
 
 def test_languages_of_several_replies() -> None:
@@ -379,6 +387,7 @@ def test_languages_of_several_replies() -> None:
         people = [word for word in re.findall(r"\w+", replies) if word in asked]
         column = COLOURS[prompt.values["meaning"]]
         assert len(people) == 4
-        twice = [name for name in people for _ in range(2)]  # at the name and where it is due
-        wanted = [column[asked[name]] for name in (*asked, *twice)]
+        wanted = [column[language] for language in asked.values()]
+        for name in people:
+            wanted += [LANGUAGES[asked[name]], column[asked[name]]]
         assert [word for _, word in prompt.targets] == wanted
