@@ -66,7 +66,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "iteration": {"spread": 0.02},
     "key_value": {"mlp": 0, "options": {"spare": 8}},
     "needle": NEAR
-    | {"window": 4, "mlp": 0, "width": 128, "steps": 400}
+    | {"window": 4, "mlp": 0, "width": 128, "steps": 400, "spread": 0.07}
     | {"options": {"questions": 8, "others": 3, "lengths": [70]}},
     "few_shot": NEAR | {"window": 5, "mlp": 0, "options": {"labels": 10, "queries": 8}},
     "coloured_objects": NEAR | {"mlp": 0, "options": {"questions": 4}},

@@ -38,6 +38,7 @@ def _smollm3(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:
         sliding_window=config.window or None,
         layer_types=["sliding_attention"] * near + ["full_attention"] * (config.layers - near),
         no_rope_layers=[1] * config.layers,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},  # llama's
         tie_word_embeddings=False,
         **shared,
     )
