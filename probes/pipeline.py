@@ -44,7 +44,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
     from probes.models.loading import open_model
     from probes.publish import publish
     from probes.reporting.loggers import make_logger
-    from probes.simplified.store import resolve
+    from probes.simplified.store import resolve, training_curve
     from probes.sources import TRAINED, make_sources, wanted_sites
     from probes.training.fit import fit_banks
 
@@ -92,6 +92,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
         evaluator.add(fit)
 
     with make_logger(config.logger, run_dir, ledger.plain_config()) as logger:
+        logger.log_curve(training_curve(config.model, config.cache_dir))
         with ledger.stage("fit"):
             summary = fit_banks(
                 sources,

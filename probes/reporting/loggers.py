@@ -42,6 +42,13 @@ class RunLogger:
     lightning: Sequence[Logger] = ()
     """What ``lightning.Trainer`` logs to."""
 
+    def log_curve(self, curve: Sequence[Mapping[str, float]]) -> None:
+        """Log how a simplified model was trained: ``step`` and other numbers of each point."""
+        for point in curve:
+            numbers = {f"training/{name}": v for name, v in point.items() if name != "step"}
+            for logger in self.lightning:
+                logger.log_metrics(numbers, step=int(point["step"]))
+
     def log_run(self, table: pd.DataFrame, record: RunRecord) -> None:
         """Log a finished run, whose directory is complete."""
 

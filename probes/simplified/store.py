@@ -70,6 +70,15 @@ def about(directory: str | Path) -> dict[str, Any]:
     return found
 
 
+def training_curve(settings: ModelConfig, cache_dir: str | Path) -> list[dict[str, float]]:
+    """``training.csv`` of a simplified model that ``resolve`` has found or trained; else none."""
+    if settings.simplified is None:
+        return []
+    table = _directory(settings.simplified, Path(cache_dir)) / "training.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
 def trained(config: SimplifiedConfig, cache_dir: str | Path, trainer: TrainerConfig) -> Path:
     """The directory of the model that a configuration describes, trained if need be."""
     check_shape(config)

@@ -74,6 +74,15 @@ def test_csv_has_the_summary(run_dir: Path) -> None:
     assert (run_dir / "csv" / "hparams.yaml").is_file()
 
 
+def test_csv_has_the_curve_of_a_training(run_dir: Path) -> None:
+    curve = [{"step": 0.0, "accuracy": 0.1}, {"step": 50.0, "accuracy": 0.9}]
+    with make_logger(LoggerConfig(name="csv"), run_dir, CONFIG) as logger:
+        logger.log_curve(curve)
+    with (run_dir / "csv" / "metrics.csv").open() as file:
+        rows = [(row["step"], row["training/accuracy"]) for row in csv.DictReader(file)]
+    assert rows == [("0", "0.1"), ("50", "0.9")]
+
+
 def test_tensorboard_has_the_summary_and_the_map(run_dir: Path) -> None:
     pytest.importorskip("tensorboard")
     with make_logger(LoggerConfig(name="tensorboard"), run_dir, CONFIG) as logger:
@@ -112,6 +121,7 @@ def test_offline_wandb_run_reads_back(run_dir: Path, capfd: pytest.CaptureFixtur
     config = LoggerConfig(name="wandb", project="maps", group="mine", tags=["a", "b"])
     with make_logger(config, run_dir, CONFIG) as logger:
         logger.lightning[0].log_metrics({"train/loss": 0.25}, step=1)
+        logger.log_curve([{"step": 50.0, "accuracy": 0.9}])
         logger.log_run(TABLE, RECORD)
     assert capfd.readouterr() == ("", "")
     found = read_back(run_dir)
@@ -121,6 +131,7 @@ def test_offline_wandb_run_reads_back(run_dir: Path, capfd: pytest.CaptureFixtur
     best = top_heads(TABLE, "upos", 1).iloc[0]
     assert found["summary"]["upos/best_head_accuracy"] == pytest.approx(best["test"])
     assert found["history"]["train/loss"] == 0.25
+    assert found["history"]["training/accuracy"] == 0.9
     logged = found["history"]
     heads = json.loads((found["files"] / logged["heads"]["path"]).read_text())
     assert len(heads["data"]) == 12

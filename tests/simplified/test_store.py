@@ -18,7 +18,7 @@ from probes.models.sites import SITE_KINDS, find_sites
 from probes.models.verification import verify_sites
 from probes.simplified import store, training
 from probes.simplified.architecture import build_model
-from probes.simplified.store import about, resolve
+from probes.simplified.store import about, resolve, training_curve
 from tests.simplified.conftest import SILENT, WORDS, model
 
 
@@ -50,6 +50,16 @@ def test_what_lies_beside_the_checkpoint(tmp_path: Path) -> None:
     assert facts["steps"] == 12 and facts["words"] == len(WORDS) + 3  # , then ?
     assert facts["accuracy"] == float(rows[-1]["accuracy"])
     assert not list(tmp_path.glob("**/*.partial")) and not list(directory.glob("state*"))
+
+
+def test_the_curve_for_loggers(tmp_path: Path) -> None:
+    settings = resolve(model(), tmp_path, SILENT)
+    curve = training_curve(settings, tmp_path)
+    assert [point["step"] for point in curve] == [0, 5, 10, 12]
+    assert {"step", "loss", "accuracy", "seconds"} == set(curve[0])
+    checkpoint = resolve(replace(model(), checkpoint=6), tmp_path, SILENT)
+    assert training_curve(checkpoint, tmp_path) == curve
+    assert training_curve(ModelConfig(), tmp_path) == []
 
 
 @pytest.mark.parametrize("architecture", ["llama", "smollm3", "gpt2", "gpt_neox"])
