@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from probes.config import register
 from probes.errors import UserError
+from probes.interrupts import interrupts_heard
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -58,7 +59,8 @@ def _main() -> int:
     user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of composition come here instead of to exit(1)
     try:
-        command(job)()
+        with interrupts_heard():
+            command(job)()
     except KeyboardInterrupt:
         print(
             "\nInterrupted. The same command resumes where the extraction stopped.", file=sys.stderr

@@ -1,0 +1,39 @@
+"""An interrupt that Python drops is said again."""
+
+import signal
+import sys
+import time
+
+import pytest
+
+from probes.interrupts import interrupts_heard
+
+
+class Interrupted:
+    """Is interrupted while it is collected."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+
+
+class Broken:
+    def __del__(self) -> None:
+        raise ValueError("while collected")
+
+
+def test_an_interrupt_inside_a_finaliser_arrives_all_the_same() -> None:
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), interrupts_heard():
+        Interrupted()
+        for _ in range(200):
+            time.sleep(0.01)
+    assert sys.unraisablehook is before
+
+
+def test_other_errors_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: seen.append(dropped.exc_type))
+    with interrupts_heard():
+        Broken()
+    assert seen == [ValueError]
