@@ -3,10 +3,19 @@
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from probes.interrupts import interrupts_heard
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """Tests that a shell runs in the background are deaf to SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Interrupted:
