@@ -11,6 +11,8 @@ from probes.training.bank_columns import Columns, Passes
 from probes.training.curvature import GramCurvature, column_hessian, hessian_stride
 from probes.training.secants import Secants
 
+LEAVING = 0.06
+"""Share of the columns that must have ended before they are taken out of the products."""
 LONGEST = 1e3
 SETTLED = 0.03
 """Decrement, relative to the objective, from which the objective is no longer computed: what is
@@ -110,7 +112,7 @@ class QuasiNewton:
                 break
             if iteration == refreshed:
                 started = decrement
-            if int(over.sum()) >= 0.06 * over.numel():
+            if int(over.sum()) >= LEAVING * over.numel():
                 self._record(iteration, value, decrement, done)
                 heads, index = self._remaining(over)
                 at = heads[:, None], index
