@@ -1,6 +1,6 @@
 """Can every generated task be learned, and does its answer then decode where it should?
 
-    python -m benchmarks.generators [--only TASK ...] [--cache DIR]
+    python -m benchmarks.generators [--only TASK ...] [--cache DIR] [--seed N]
 
 For each task a simplified model is trained to at least 95% on fresh prompts. Then the answer is
 decoded at END from the residual stream of the trained model (the layer chosen on validation, the
@@ -169,8 +169,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--cache", type=Path, help="where the trained models are kept")
     parser.add_argument("--steps", type=int, help="at most, in place of each task's own")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and prompts")
     given = parser.parse_args()
-    changes = {} if given.steps is None else {"steps": given.steps}
+    changes = {"seed": given.seed} | ({} if given.steps is None else {"steps": given.steps})
     broken = 0
     with TemporaryDirectory() as folder:
         for task in given.only:

@@ -20,7 +20,7 @@ from probes.atlas.execute import Outcome, run_jobs
 from probes.atlas.features import FeatureLine, feature_lines
 from probes.atlas.heads import head_table
 from probes.atlas.load import RECORD, SCHEMA, TABLE
-from probes.atlas.plan import AtlasJob, LeftOut, make_plan
+from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
 from probes.errors import UserError
@@ -78,8 +78,8 @@ def run_atlas(config: RunConfig, run_dir: Path) -> Path:
         sum(len(job.features) for job in plan.jobs),
         len(plan.jobs),
     )
-    for out in plan.left_out:
-        log.info("left out: %s of %s: %s", ", ".join(out.features), out.corpus, out.reason)
+    for reason, labels in by_reason(plan.left_out).items():
+        log.info("left out: %s: %s", ", ".join(labels), reason)
     outcomes = run_jobs(plan.jobs, run_dir, handle)
     failed = [_failed(outcome) for outcome in outcomes if outcome.error]
     atlas = make_atlas(config, handle, outcomes, [*plan.left_out, *failed], created)

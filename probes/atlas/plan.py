@@ -36,6 +36,16 @@ class LeftOut:
     reason: str
 
 
+def by_reason(left_out: Iterable[LeftOut]) -> dict[str, list[str]]:
+    """Each reason once, with all features that it keeps out: most reasons are about the model."""
+    found: dict[str, list[str]] = {}
+    for out in left_out:
+        labels = found.setdefault(out.reason, [])
+        new = [f"{feature} · {out.corpus}" for feature in out.features]
+        labels.extend(label for label in new if label not in labels)
+    return found
+
+
 @dataclass(frozen=True)
 class AtlasJob:
     """One corpus with all its features: an ordinary run."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probes.atlas.figures import depth_lines
+from probes.atlas.plan import by_reason
 from probes.atlas.stages import stage_maps
 from probes.reporting.record import model_title
 from probes.reporting.terminal import sayable
@@ -49,5 +50,5 @@ def print_atlas(atlas: Atlas, console: Console) -> None:
     chance = [line.label for line in atlas.lines if not line.significant]
     if chance:
         console.print(say(f"at chance in every head: {', '.join(chance)}"))
-    for out in atlas.left_out:
-        console.print(say(f"left out  {', '.join(out.features)} ({out.corpus}): {out.reason}"))
+    for reason, labels in by_reason(atlas.left_out).items():
+        console.print(say(f"left out  {', '.join(labels)}: {reason}"))

@@ -108,5 +108,5 @@ def test_the_terminal_summary() -> None:
     text = " ".join(file.getvalue().split())
     assert "LR latent reasoning 2 of 2 2 of 12 successor · succession (1)" in text
     assert f"at chance in every head: language · {HOSTILE}" in text
-    assert f"left out needle (needle): {HOSTILE}" in text
+    assert f"left out needle · needle: {HOSTILE}" in text
     assert "EP: no head carries it" in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.atlas.plan import Plan, make_plan
+from probes.atlas.plan import LeftOut, Plan, by_reason, make_plan
 from probes.config import AtlasConfig, ModelConfig, RunConfig
 from probes.errors import UserError
 from probes.models.loading import Handle, open_model
@@ -108,3 +108,15 @@ def test_features_with_too_few_rows_leave_the_others(decoder: Handle) -> None:
 def test_what_an_atlas_cannot_have(decoder: Handle, config: RunConfig, says: str) -> None:
     with pytest.raises(UserError, match=says):
         make_plan(config, decoder)
+
+
+def test_a_reason_is_said_once_with_all_that_it_keeps_out() -> None:
+    left_out = [
+        LeftOut("facts", ("subject", "capital"), ("mover",), "an encoder"),
+        LeftOut("needle", ("needle",), ("retrieval",), "too short"),
+        LeftOut("facts", ("subject",), ("mixed",), "an encoder"),
+    ]
+    assert by_reason(left_out) == {
+        "an encoder": ["subject · facts", "capital · facts"],
+        "too short": ["needle · needle"],
+    }
