@@ -172,6 +172,7 @@ def test_a_sweep_counts_it_as_finished(
     table = pd.read_csv(made / "sweep" / "sweep.csv")
     assert set(table["status"]) == {"finished"} and set(table["corpus"]) == set(CORPORA)
     page = (made / "sweep" / "sweep.html").read_text()
+    assert "maps below" not in page
     assert '<a href="atlas/report.html">atlas</a>' in page and "of 8 heads carry something" in page
 
 

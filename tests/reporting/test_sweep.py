@@ -83,6 +83,7 @@ def test_files_are_written_and_readable(sweep: Path) -> None:
     table = pd.read_csv(sweep / "sweep.csv", low_memory=False)
     assert set(table["status"]) == {"finished", "failed", "unfinished"}
     text = (sweep / "sweep.html").read_text()
+    assert "In the maps below" in text
     assert "<img" not in text and "6 jobs, 3 of them without results" in text
     assert not list(sweep.glob("*.tmp"))
 
