@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from probes.atlas.execute import Outcome
+from probes.atlas.names import feature_label
 from probes.catalogue import Entry
 from probes.reporting.summary import Estimate, optional
 
@@ -65,7 +66,7 @@ def feature_lines(table: pd.DataFrame, outcomes: Sequence[Outcome]) -> list[Feat
                     job=outcome.job.name,
                     corpus=str(first["corpus"]),
                     feature=feature,
-                    label=f"{feature} · {first['corpus']}",
+                    label=feature_label(feature, first["corpus"]),
                     entries=tuple(outcome.job.entries_of(feature)),
                     classes=int(first["classes"]),
                     majority=float(first["majority"]),

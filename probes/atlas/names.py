@@ -1,4 +1,4 @@
-"""Names of directories that say which model they belong to."""
+"""How an atlas names things: the directory of a model, a feature of a corpus."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ def slug(name: str) -> str:
     ('a-b', 'model')
     """
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:80] or "model"
+
+
+def feature_label(feature: str, corpus: str) -> str:
+    """A feature as people read it; several corpora have an ``answer``."""
+    return f"{feature} · {corpus}"

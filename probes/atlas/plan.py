@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from probes.atlas.names import slug
+from probes.atlas.names import feature_label, slug
 from probes.catalogue import STAGES, Entry, catalogue
 from probes.catalogue.corpora import corpus_config
 from probes.config import AtlasConfig, RunConfig
@@ -41,7 +41,7 @@ def by_reason(left_out: Iterable[LeftOut]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for out in left_out:
         labels = found.setdefault(out.reason, [])
-        new = [f"{feature} · {out.corpus}" for feature in out.features]
+        new = [feature_label(feature, out.corpus) for feature in out.features]
         labels.extend(label for label in new if label not in labels)
     return found
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probes.atlas.load import SavedAtlas
+from probes.atlas.names import feature_label
 from probes.atlas.transfer import Transfer, counts
 from probes.reporting.colours import FAINT, INK, RULE
 from probes.reporting.maps import LEFT, Heading, axes_at, new_figure, save_figure
@@ -54,7 +55,7 @@ def print_transfers(
         a, b = one.first, one.second
         cells = [
             one.stages,
-            f"{one.feature} · {one.corpus}",
+            feature_label(one.feature, one.corpus),
             *([one.stream] if several else []),
             *(f"{side.significant}/{side.heads}" for side in (a, b)),
             *(f"{side.best.max():.2f}" for side in (a, b)),
@@ -125,7 +126,7 @@ def _draw(axes: Axes, one: Transfer) -> None:
     axes.tick_params(length=2, labelsize=6, color=RULE, pad=2)
     axes.axhline(0, color=RULE, linewidth=0.7)
     known = "" if one.correlation is None else f"ρ {one.correlation:+.2f}"
-    name = f"{one.feature} · {one.corpus}"
+    name = feature_label(one.feature, one.corpus)
     axes.set_title(name[:30] + "…" * (len(name) > 30), loc="left", size=6.5, color=INK, pad=9)
     axes.text(0, 1.03, f"{one.stages}  {known}", transform=axes.transAxes, size=6, color=FAINT)
     for side_name in ("top", "right"):
