@@ -18,6 +18,7 @@ from probes.reporting.results import (
     main_site,
     of_feature,
     pick,
+    where,
 )
 
 LABELS = {
@@ -178,15 +179,16 @@ def values(
     table = of_feature(table, feature)
     site = site or main_site(table)
     probe = probe or main_probe(table, site)
-    rows = pick(table, site=site, probe=probe, split=split)
-    if split == "test" and name in ON_TRAINING_ROWS:
-        anywhere = pick(table, site=site, probe=probe, metric=name)
-        rows = rows if (anywhere["split"] == "test").any() else anywhere
+    rows = where(table, site=site, probe=probe)
     for metric in (name, "gain_majority") if name == "gain" else (name,):
-        measured = pick(rows, metric=metric)
-        if len(measured):
-            return measured
-    accuracy = pick(rows, metric="accuracy").copy()
+        measured = rows & where(table, metric=metric)
+        on_split = measured & where(table, split=split)
+        # Measured on training rows only, it stands for the probe in place of its test value.
+        if split == "test" and metric in ON_TRAINING_ROWS and not on_split.any():
+            on_split = measured
+        if on_split.any():
+            return table[on_split]
+    accuracy = table[rows & where(table, metric="accuracy", split=split)].copy()
     if name in ("gain", "gain_majority"):
         majority = corpus_baseline(table, feature, split=split)
         if majority is None:

@@ -130,9 +130,9 @@ def where(table: pd.DataFrame, **wanted: str | int | None) -> npt.NDArray[np.boo
         if value is None:
             continue
         cells = table[column]
-        if isinstance(cells.dtype, pd.CategoricalDtype):
-            code = cells.cat.categories.get_indexer(pd.Index([value]))[0]
-            keep &= cells.cat.codes.to_numpy() == (code if code >= 0 else -2)
+        if isinstance(cells.array, pd.Categorical):
+            known = cells.array.categories
+            keep &= cells.array.codes == (known.get_loc(value) if value in known else -2)
         else:
             keep &= (cells == value).fillna(False).to_numpy(dtype=bool)
     return keep

@@ -21,6 +21,7 @@ from probes.reporting.results import (
     of_feature,
     pick,
     top_heads,
+    where,
 )
 
 Cell = tuple[str, int, int | None]
@@ -165,7 +166,7 @@ def layer_profile(
         whole = whole.set_index(whole["layer"].astype(int))
         for column, suffix in (("value", ""), ("ci_low", "_low"), ("ci_high", "_high")):
             profile[site + suffix] = whole[column].reindex(profile.index)
-    for other in ("random_init", "erased"):
+    for other in (p for p in ("random_init", "erased") if where(table, probe=p).any()):
         found = _best_by_layer(table, feature, stream, name, other)
         profile[other] = found["value"].reindex(profile.index)
     return profile.dropna(axis=1, how="all")

@@ -11,6 +11,9 @@ from probes.training.likelihood import log_partition, probabilities
 from probes.training.products import Rows
 from probes.training.workspace import Workspace
 
+COUPLING_ROWS = 2048
+"""Rows from which the coupling of the classes is estimated; more if there are many classes."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -47,49 +50,51 @@ class Columns:
 
 
 class Passes:
-    """Logits of all columns, kept up to date along search directions in reused buffers."""
+    """Logits of all columns, kept up to date along search directions in reused buffers.
+
+    Buffers are (H, K, T, C', B): the rows in K blocks of B, as ``Rows`` has them, so that what is
+    done to a block stays in the cache of the processor that does it.
+    """
 
     def __init__(
         self, rows: Rows, weights: Tensor, columns: Columns, space: Workspace, *, constant: bool
     ) -> None:
         """weights (P, N) in the fit's dtype; constant: the columns start without weights."""
-        self.rows, self.weights = rows, weights
+        self.rows, self.space = rows, space
+        _, K, B, _ = rows.x.shape
+        self.padding = K * B - rows.count
+        self.weights = torch.nn.functional.pad(weights, (0, self.padding)).view(-1, K, B)
         self.uniform = bool((weights == 1).all())
         H, T, C, _ = columns.parameters.shape
-        shape = (H, T, C, weights.shape[1])
         names = ("at", "along", "share", "scratch")
-        self._pool = [space.empty(name, shape, weights).view(-1) for name in names]
-        self.space = space
+        self._pool = [space.empty(name, (H, K, T, C, B), weights).view(-1) for name in names]
         self._view(columns)
         self.constant = constant
         if constant:  # the first pass is known without one
-            self.at.copy_(columns.parameters[..., -1:].expand(shape))
+            self.at.copy_(columns.parameters[:, None, :, :, -1:].expand_as(self.at))
         else:
             self._forward(columns.parameters, self.at)
         self.residual()
 
     def _view(self, columns: Columns) -> None:
         H, T, C, _ = columns.parameters.shape
-        shape = (H, T, C, self.weights.shape[1])
-        size = H * T * C * shape[3]
+        _, K, B = self.weights.shape
+        shape = (H, K, T, C, B)
+        size = H * K * T * C * B
         self.at, self.along, self.share, self.scratch = (b[:size].view(shape) for b in self._pool)
         self.w = None
         if not self.uniform:
-            self.w = self.space.empty("w", (H * T, shape[3]), self.weights)
-            torch.index_select(self.weights, 0, columns.problem.reshape(-1), out=self.w)
-            self.w = self.w.view(H, T, 1, shape[3])
+            w = self.space.empty("w", (H, K, T, 1, B), self.weights)
+            self.w = w.copy_(self.weights[columns.problem].movedim(1, 2)[:, :, :, None])
 
     def _forward(self, parameters: Tensor, out: Tensor) -> None:
-        H, T, C, n = parameters.shape
-        self.rows.logits(parameters.reshape(H, T * C, n), out.view(H, T * C, -1))
+        self.rows.logits(parameters.flatten(1, 2), out.flatten(2, 3))
 
     def keep(self, heads: list[int], index: Tensor, columns: Columns) -> None:
         """Only the columns kept (already taken) go on; their logits move to the front."""
-        H, T, C, N = self.at.shape
-        flat = (torch.tensor(heads, device=index.device)[:, None] * T + index).view(-1)
-        size = len(flat) * C * N
-        target = self._pool[1][:size].view(len(flat), C, N)
-        torch.index_select(self.at.view(H * T, C, N), 0, flat, out=target)
+        chosen = torch.tensor(heads, device=index.device)[:, None], index
+        taken = self.at.movedim(1, 2)[chosen].movedim(1, 2)  # (H', K, T', C', B)
+        self._pool[1][: taken.numel()].view(taken.shape).copy_(taken)
         self._pool[0], self._pool[1] = self._pool[1], self._pool[0]
         self.rows.keep(heads)
         self._view(columns)
@@ -99,6 +104,8 @@ class Passes:
         probabilities(self.at, out=self.share)
         if self.w is not None:
             self.share.mul_(self.w)
+        elif self.padding:
+            self.share[:, -1, :, :, -self.padding :] = 0
 
     def gradient(self, columns: Columns) -> Tensor:
         """Gradient (H, T, C', n) at the current logits, whose probabilities are known."""
@@ -108,27 +115,51 @@ class Passes:
             part = probabilities(columns.parameters[..., -1:], out=sums.new_empty(H, T, C, 1))
             found = part * (columns.rows[..., None] * sums)[:, :, None]
         else:
-            found = self.rows.gradient(self.share.view(H, T * C, -1)).view(H, T, C, n)
+            found = self.rows.gradient(self.share.flatten(2, 3)).view(H, T, C, n)
         self.constant = False
         found -= columns.moments
         return found.addcmul_(columns.penalty, columns.parameters).mul_(columns.live)
 
     def value(self, columns: Columns) -> Tensor:
         """Objective (H, T) in float64."""
-        partition = log_partition(self.at)  # (H, T, N)
+        partition = log_partition(self.at)  # (H, K, T, B)
         if self.w is not None:
-            partition.mul_(self.w[:, :, 0])
-        likelihood = partition.sum(-1, dtype=torch.float64)
+            partition.mul_(self.w[..., 0, :])
+        elif self.padding:
+            partition[:, -1, :, -self.padding :] = 0
+        likelihood = partition.sum((1, 3), dtype=torch.float64)
         v = columns.parameters.double()
         linear = (columns.moments * v).sum((-1, -2))
         return likelihood - linear + 0.5 * (columns.penalty * v * v).sum((-1, -2))
 
-    def spread(self) -> Tensor:
-        """Sum of w p (1 - p) per class: (H, T, C')."""
-        torch.mul(self.share, self.share, out=self.scratch)
+    def coupling(self) -> Tensor:
+        """Sum of w (diag(p) - p p^T) over the rows, or a sample of them: (H, T, C', C')."""
+        H, K, T, C, B = self.share.shape
+        step = max(1, self.rows.count // max(COUPLING_ROWS, 64 * C))
+        share = self.share[..., ::step]
+        plain = share if self.w is None else share / self.w[..., ::step].clamp_min(1e-30)
+        flat = (H * T, C, K * share.shape[-1])
+        left, right = (t.permute(0, 2, 3, 1, 4).reshape(flat) for t in (share, plain))
+        both = torch.bmm(left, right.mT).view(H, T, C, C)
+        return B / share.shape[-1] * (torch.diag_embed(share.sum((1, 4))) - both)
+
+    def curvature(self) -> Tensor:
+        """Trace of w (diag(p) - p p^T) of each row, mean over the columns of a head: (H, N)."""
+        plain = self.share
         if self.w is not None:
-            self.scratch.div_(self.w.clamp_min(1e-30))
-        return self.share.sum(-1) - self.scratch.sum(-1)
+            plain = torch.div(self.share, self.w.clamp_min(1e-30), out=self.scratch)
+        squares = torch.mul(self.share, plain, out=self.scratch)
+        trace = (self.share.sum(3) - squares.sum(3)).mean(2)  # (H, K, B)
+        return trace.flatten(1, 2)[:, : self.rows.count]
+
+    def shares(self, head: int, step: int) -> tuple[Tensor, Tensor]:
+        """Weighted and plain probabilities of the head at this position, (T, C', rows) each, of
+        every ``step``-th row."""
+        share = self.share[head].permute(1, 2, 0, 3).flatten(2)[..., : self.rows.count : step]
+        if self.w is None:
+            return share, share
+        w = self.w[head].permute(1, 2, 0, 3).flatten(2)[..., : self.rows.count : step]
+        return share, share / w.clamp_min(1e-30)
 
     def point_along(self, direction: Tensor) -> None:
         """Logits of a direction in parameter space."""
@@ -136,33 +167,28 @@ class Passes:
 
     def move(self, step: Tensor) -> None:
         """Go ``step`` (H, T) further along the direction, and update the probabilities."""
-        self.at.addcmul_(self.along, step[:, :, None, None])
+        self.at.addcmul_(self.along, step[:, None, :, None, None])
         self.residual()
 
     def slope(self) -> Tensor:
         """Sum of weighted probabilities times the direction's logits: (H, T)."""
         torch.mul(self.share, self.along, out=self.scratch)
-        return self.scratch.sum((-1, -2))
+        return self.scratch.sum((1, 3, 4))
 
     def move_some(self, chosen: Tensor, step: Tensor) -> Tensor:
         """As move and slope, for columns chosen (m,) of the flattened (H * T); step (m,)."""
-        H, T, C, N = self.at.shape
+        H, _, T, _, _ = self.at.shape
         if len(chosen) == H * T:
             self.move(step.view(H, T))
             return self.slope().view(-1)
-        at, along = self.at.view(-1, C, N), self.along.view(-1, C, N)
-        share = self.share.view(-1, C, N)
-        part, way, found = (
-            self.space.empty(name, (len(chosen), C, N), self.at)
-            for name in ("part", "way", "found")
-        )
-        torch.index_select(at, 0, chosen, out=part)
-        torch.index_select(along, 0, chosen, out=way)
-        part.addcmul_(way, step[:, None, None])
-        at.index_copy_(0, chosen, part)
-        probabilities(part, out=found)
+        at = chosen // T, slice(None), chosen % T
+        way = self.along[at]  # (m, K, C', B)
+        part = way.mul(step[:, None, None, None]).add_(self.at[at])
+        self.at[at] = part
+        found = probabilities(part, out=torch.empty_like(part))
         if self.w is not None:
-            torch.index_select(self.w.view(H * T, 1, N), 0, chosen, out=part[:, :1])
-            found.mul_(part[:, :1])
-        share.index_copy_(0, chosen, found)
-        return found.mul_(way).sum((-1, -2))
+            found.mul_(self.w[at])
+        elif self.padding:
+            found[:, -1, :, -self.padding :] = 0
+        self.share[at] = found
+        return found.mul_(way).sum((1, 2, 3))

@@ -21,7 +21,7 @@ NARROW = 128
 """Up to this width a column's own Hessian costs few passes over the rows."""
 DENSE_COLUMNS = 4
 """Up to so many columns a head, inverting each one's matrix is cheaper than eigenvectors."""
-SAFETY = 10.0
+SAFETY = 4.0
 """How far below the tolerance the Newton decrement must fall: it is an estimate."""
 
 
@@ -141,8 +141,8 @@ def _solve(
     if D > NARROW and not batched(ready.x):
         width = 1  # the path saves more passes than one product for all penalties saves time
     found: list[Found] = []
-    metric = GramCurvature(ready.x, union, centre, space)
-    dense = P * K * C <= DENSE_COLUMNS
+    metric = GramCurvature(Rows(ready.padded, N), union, centre, space)
+    dense = C == 1 and P * K <= DENSE_COLUMNS
     if not dense:
         metric.decompose()
     for begin in range(0, P * K, width):
@@ -155,7 +155,7 @@ def _solve(
         if warm:
             block.parameters.copy_(found[-1].parameters[:, -1:].expand_as(block.parameters))
         cold = start is None and not warm
-        passes = Passes(Rows(ready.x), weights, block, space, constant=cold)
+        passes = Passes(Rows(ready.padded, N), weights, block, space, constant=cold)
         # Renting passes is cheaper than buying a Hessian until they have cost as much.
         cost = hessian_cost(N, D, C, len(index))
         # In float64, where columns are stiff, at once; but a wide one has to earn it there too.

@@ -3,95 +3,158 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from probes.training.products import Rows
 from probes.training.workspace import Workspace
 
 GRAM_ROWS_PER_PARAMETER = 40
 HESSIAN_ROWS_PER_PARAMETER = 128
+PAIRS_PAY = 0.4
+"""Columns for each parameter from which on the products of all pairs of features pay."""
+PAIRS_AT_ONCE = 1 << 20
+"""Numbers, half of which may be needed."""
 
 
-class GramCurvature:
-    """``(a_c Gram + l2)^-1`` for all columns of a head at once, by one eigendecomposition.
+@dataclass(frozen=True)
+class Coupling:
+    """How the classes of a column share its curvature: ``sum w (diag(p) - p p^T)`` over the rows.
 
-    ``a_c`` is the mean ``p(1-p)`` of a class, so each class has its own curvature; the classical
-    bound on the softmax Hessian is a worse metric than none. In the eigenbasis of the Gram matrix
-    every penalty, fold and class is a diagonal.
+    Times the Gram matrix, as a Kronecker product, this is the Hessian of a probe whose
+    probabilities do not depend on the row, and near it that of a weak or strongly penalised one.
     """
 
     values: Tensor
+    """(H, T, C') eigenvalues, at least ``floor``."""
+    vectors: Tensor | None
+    """(H, T, C', C') in columns; None for one logit."""
+
+    @classmethod
+    def of(cls, matrix: Tensor, floor: Tensor) -> Coupling:
+        """From (H, T, C', C') and the smallest eigenvalue allowed, (H, T)."""
+        if matrix.shape[-1] == 1:
+            return cls(torch.maximum(matrix[..., 0], floor[..., None]), None)
+        values, vectors = torch.linalg.eigh(matrix)
+        return cls(torch.maximum(values, floor[..., None]), vectors)
+
+    def turn(self, t: Tensor) -> Tensor:
+        """(H, T, C', n) in terms of the eigenvectors."""
+        return t if self.vectors is None else torch.matmul(self.vectors.mT, t)
+
+    def back(self, t: Tensor) -> Tensor:
+        return t if self.vectors is None else torch.matmul(self.vectors, t)
+
+    def take(self, heads: Tensor, index: Tensor) -> Coupling:
+        at = heads[:, None], index
+        return Coupling(self.values[at], None if self.vectors is None else self.vectors[at])
+
+
+class GramCurvature:
+    """``(A x Gram + l2)^-1`` for all columns of a head at once, by two eigendecompositions.
+
+    A couples the classes of a column, the Gram matrix is that of the head's rows around their
+    mean. In the eigenbases of both every penalty, fold and class is a diagonal; the classical bound
+    on the softmax Hessian is a worse metric than none.
+    """
+
+    gram: Tensor
+    """(H, D, D), mean over the rows."""
+    mean: Tensor
+    """(H, D)."""
+    values: Tensor
     vectors: Tensor
 
-    def __init__(self, x: Tensor, weights: Tensor, centre: Tensor, space: Workspace) -> None:
-        """x (H, N, D); weights (N,) of the rows; centre (H, D) their mean."""
-        self.gram = weighted_gram(x, weights, centre, space)  # (H, D, D), mean over rows
+    def __init__(self, rows: Rows, weights: Tensor, mean: Tensor, space: Workspace) -> None:
+        """weights (N,) of the rows, or (H, N) for each head its own; mean (H, D) under them."""
+        self.mean = mean
+        self.gram = gram(rows, weights, space) - mean[:, :, None] * mean[:, None, :]
         relative = 3e-7 if weights.dtype == torch.float32 else 1e-13
         top = self.gram.diagonal(dim1=1, dim2=2).sum(-1)
-        self.floor = (relative * top)[:, None, None, None]
+        self.floor = (relative * top)[:, None]
+
+    @classmethod
+    def weighed(cls, rows: Rows, weights: Tensor, space: Workspace) -> GramCurvature:
+        """For each head by its own weights of the rows (H, N), ready to ``apply``.
+
+        A row whose class is certain curves nothing. With the trace of ``w (diag(p) - p p^T)`` as
+        weight, the Gram matrix is the one that suits a Kronecker product with their sum.
+        """
+        pairs = zip(rows.heads, weights, strict=True)
+        sums = [weight @ rows.flat(head).to(weight.dtype) for head, weight in pairs]
+        metric = cls(rows, weights, torch.stack(sums) / weights.sum(-1, keepdim=True), space)
+        metric.decompose()
+        return metric
 
     def decompose(self) -> None:
         """Prepare ``apply``: one eigendecomposition a head, worth it from a few columns on."""
         self.values, self.vectors = torch.linalg.eigh(self.gram)  # (H, D), (H, D, D)
-        self.values = torch.maximum(self.values, self.floor[:, 0, 0])
+        self.values = torch.maximum(self.values, self.floor)
 
-    def apply(self, gradient: Tensor, share: Tensor, l2: Tensor, centre: Tensor) -> Tensor:
-        """gradient (H, T, C', D + 1), share (H, T, C') = a_c times rows, l2 (H, T)."""
+    def apply(self, gradient: Tensor, coupling: Coupling, l2: Tensor) -> Tensor:
+        """gradient (H, T, C', D + 1), coupling of the classes of each column, l2 (H, T)."""
         H, T, C, n = gradient.shape
         # Centring is a change of variables: the intercept at the mean is decoupled.
-        mean = centre[:, :, None]  # (H, T, 1, D)
-        last = gradient[..., -1:]  # (H, T, C', 1)
-        inner = (gradient[..., :-1] - last * mean).reshape(H, T * C, n - 1)
-        turned = torch.bmm(inner, self.vectors).view(H, T, C, n - 1)
-        turned /= share[..., None] * self.values[:, None, None] + l2[:, :, None, None]
-        back = torch.bmm(turned.view(H, T * C, n - 1), self.vectors.mT).view(H, T, C, n - 1)
-        intercept = last / share[..., None] - (back * mean).sum(-1, keepdim=True)
-        return torch.cat([back, intercept], dim=-1)
+        mean = self.mean[:, None, None]  # (H, 1, 1, D)
+        turned = coupling.turn(gradient)
+        last = turned[..., -1:]  # (H, T, C', 1)
+        inner = (turned[..., :-1] - last * mean).reshape(H, T * C, n - 1)
+        inner = torch.bmm(inner, self.vectors).view(H, T, C, n - 1)
+        share = coupling.values[..., None]
+        inner /= share * self.values[:, None, None] + l2[:, :, None, None]
+        back = torch.bmm(inner.view(H, T * C, n - 1), self.vectors.mT).view(H, T, C, n - 1)
+        intercept = last / share - (back * mean).sum(-1, keepdim=True)
+        return coupling.back(torch.cat([back, intercept], dim=-1))
 
-    def inverse(self, share: Tensor, l2: Tensor, centre: Tensor) -> Tensor:
-        """The same as one matrix for each column: (H, T, C', n, n)."""
+    def inverse(self, share: Tensor, l2: Tensor) -> Tensor:
+        """The same for one logit as one matrix for each column: (H, T, 1, n, n).
+
+        share (H, T, 1): the eigenvalue of its coupling."""
         H, T, C = share.shape
-        n = centre.shape[-1] + 1
-        system = share[..., None, None] * self.gram[:, None, None]  # (H, T, C', D, D)
-        system.diagonal(dim1=-2, dim2=-1).add_(l2[:, :, None, None] + self.floor * share[..., None])
+        n = self.mean.shape[-1] + 1
+        system = share[..., None, None] * self.gram[:, None, None]  # (H, T, 1, D, D)
+        ridge = l2[:, :, None, None] + self.floor[:, None, None] * share[..., None]
+        system.diagonal(dim1=-2, dim2=-1).add_(ridge)
         found = share.new_zeros(H, T, C, n, n)
         inner = inverse_of(system.double()).to(share.dtype)
-        last = -torch.matmul(inner, centre[:, :, None, :, None])[..., 0]  # (H, T, C', D)
+        mean = self.mean[:, None, None, :, None]  # (H, 1, 1, D, 1)
+        last = -torch.matmul(inner, mean)[..., 0]  # (H, T, 1, D)
         found[..., :-1, :-1] = inner
         found[..., -1, :-1] = found[..., :-1, -1] = last
-        found[..., -1, -1] = 1 / share - (last * centre[:, :, None]).sum(-1)
+        found[..., -1, -1] = 1 / share - (last * mean[..., 0]).sum(-1)
         return found
 
     def keep(self, heads: list[int]) -> GramCurvature:
         """The same for these of its heads."""
         kept = copy(self)
-        for name in ("gram", "floor", "values", "vectors"):
+        for name in ("gram", "mean", "floor", "values", "vectors"):
             if hasattr(self, name):
                 setattr(kept, name, getattr(self, name)[heads])
         return kept
 
 
-def weighted_gram(x: Tensor, weights: Tensor, centre: Tensor, space: Workspace) -> Tensor:
-    """Mean of (x - centre)(x - centre)^T over weighted rows: (H, D, D).
+def gram(rows: Rows, weights: Tensor, space: Workspace) -> Tensor:
+    """Mean of x x^T over rows weighted by (N,), or by (H, N) for each head: (H, D, D).
 
     A stride over the rows is enough once there are many more of them than features: the metric
     then differs from the exact one by a few tens of percent, which costs an iteration.
     """
-    H, N, D = x.shape
+    H, N, D = len(rows.heads), rows.count, rows.x.shape[-1]
     step = max(1, N // (GRAM_ROWS_PER_PARAMETER * D))
-    gram = weights.new_empty(H, D, D)
-    root = weights[::step].sqrt()
-    uniform = bool((root == root[0]).all())
-    if uniform and x.dtype == weights.dtype:
-        torch.bmm(x[:, ::step].mT, x[:, ::step], out=gram).mul_(root[0] ** 2)
-    else:
-        for h in range(H):
-            rows = x[h, ::step].to(weights.dtype)
-            rows = torch.mul(rows, root[:, None], out=space.empty("rooted", rows.shape, rows))
-            torch.mm(rows.t(), rows, out=gram[h])
-    total = weights[::step].sum()
-    return gram / total - centre[:, :, None] * centre[:, None, :]
+    weights = weights[..., ::step]
+    found = weights.new_empty(H, D, D)
+    uniform = weights.dim() == 1 and bool((weights == weights[0]).all())
+    if uniform and rows.x.dtype == weights.dtype and len(rows.x) == H:
+        x = rows.x.flatten(1, 2)[:, :N:step]  # (H, n, D)
+        return torch.bmm(x.mT, x, out=found).div_(weights.shape[-1])
+    roots = weights.sqrt().expand(H, -1)
+    for i, head in enumerate(rows.heads):
+        some = rows.flat(head)[::step].to(weights.dtype)
+        some = torch.mul(some, roots[i][:, None], out=space.empty("rooted", some.shape, some))
+        torch.mm(some.t(), some, out=found[i])
+    return found / weights.sum(-1).view(-1, 1, 1)
 
 
 def hessian_stride(rows: int, parameters: int) -> int:
@@ -103,6 +166,8 @@ def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
     """What the Hessians of some columns of a head cost, in iterations of the search."""
     n = width + 1
     kept = 1 / hessian_stride(rows, n)
+    if pairs_pay(n, classes * columns):
+        return 0.15 * n * kept
     if classes == 1:  # a pass of few columns does not keep the processor busy
         return n / 2 * kept * min(1.0, columns / 6)
     # Measured on two cores: the inverse, the product of the rows, and the calls.
@@ -129,6 +194,42 @@ def column_hessian(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspa
     hessian.diagonal().add_(penalty.double())
     floor = 1e-7 if x.dtype == torch.float32 else 1e-13
     hessian.diagonal().add_(floor * hessian.diagonal().max())
+    return inverse_of(hessian).to(x.dtype)
+
+
+def pairs_pay(parameters: int, columns: int) -> bool:
+    """Whether ``pair_hessians`` is faster than ``column_hessian`` of each column of a head."""
+    return columns >= PAIRS_PAY * parameters
+
+
+def pair_hessians(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspace) -> Tensor:
+    """``column_hessian`` of all columns of a head in one product: (T, C', n, n).
+
+    x (rows, D), curvature (T * C', rows), penalty (T, C', n). The products of two features of a
+    row are shared by all columns, each of which weighs the rows anew; as they are symmetric, half
+    of them are enough.
+    """
+    rows, D = x.shape
+    n = D + 1
+    one, other = torch.triu_indices(n, n, device=x.device)
+    found = x.new_zeros(len(curvature), len(one))
+    step = max(1, PAIRS_AT_ONCE // len(one))
+    for start in range(0, rows, step):
+        part = x[start : start + step]
+        wide = torch.cat([part, torch.ones_like(part[:, :1])], -1).t().contiguous()  # (n, rows)
+        pairs = space.empty("pairs", (len(one), len(part)), x)
+        at = 0
+        for feature in range(n):
+            torch.mul(wide[feature:], wide[feature], out=pairs[at : at + n - feature])
+            at += n - feature
+        found.addmm_(curvature[:, start : start + step], pairs.t())
+    hessian = x.new_empty(*penalty.shape, n, dtype=torch.float64)
+    flat = hessian.view(-1, n, n)
+    flat[:, one, other] = flat[:, other, one] = found.double()
+    hessian.diagonal(dim1=-2, dim2=-1).add_(penalty.double())
+    floor = 1e-7 if x.dtype == torch.float32 else 1e-13
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(floor * diagonal.amax(-1, keepdim=True))
     return inverse_of(hessian).to(x.dtype)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 32 << 20
+BLOCK_ROWS = 1024
+"""Rows of a head that one thread of a CPU multiplies at a time."""
 
 
 def batched(x: Tensor) -> bool:
@@ -28,16 +30,35 @@ def row_blocks(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         yield slice(start, start + step), x[:, start : start + step].to(dtype)
 
 
+def blocks_of(rows: int, like: Tensor) -> tuple[int, int]:
+    """Equal blocks (number, rows in each) that hold ``rows`` rows on the device of ``like``.
+
+    A library's one product of few columns with many rows reaches a fraction of the speed of a batch
+    of small ones, each of which a thread does by itself in its own cache, and so does a softmax
+    over classes whose logits lie far apart. A GPU is not asked for that.
+    """
+    threads = torch.get_num_threads()
+    if batched(like) or rows < BLOCK_ROWS:
+        return 1, rows
+    count = threads * -(-rows // (BLOCK_ROWS * threads))
+    return count, -(-rows // count)
+
+
 class Rows:
-    """Rows x (H, N, D) of some heads, of which fewer and fewer are still needed.
+    """Rows x (H, K, B, D) of some heads, in K blocks, of which fewer heads are needed in time.
 
     A CPU takes one head after the other, whose rows then come from its cache; a GPU takes all
-    heads in one batched product.
+    heads in one batched product. The last rows may be padding: zeros, whose residuals are zero.
     """
 
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
+    def __init__(self, x: Tensor, count: int) -> None:
+        """x (H, K, B, D), the first ``count`` of the K * B rows of each head its own."""
+        self.x, self.count = x, count
         self.heads = list(range(x.shape[0]))
+
+    def flat(self, head: int) -> Tensor:
+        """The rows of one head without padding: (count, D)."""
+        return self.x[head].flatten(0, 1)[: self.count]
 
     def keep(self, heads: list[int]) -> None:
         """Go on with these positions of the present heads."""
@@ -47,31 +68,42 @@ class Rows:
             self.heads = list(range(len(heads)))
 
     def logits(self, parameters: Tensor, out: Tensor) -> Tensor:
-        """parameters (H, R, D + 1), the last one the intercept -> out (H, R, N)."""
+        """parameters (H, R, D + 1), the last one the intercept -> out (H, K, R, B)."""
         weight, bias = parameters[..., :-1], parameters[..., -1:]
+        R = weight.shape[1]
         if batched(self.x):
-            return torch.baddbmm(bias, weight, self.x.mT, out=out)
-        for at, x in row_blocks(self.x, parameters.dtype):
-            for i, head in enumerate(self.heads):
-                if weight.shape[1] == 1:
-                    torch.mv(x[head], weight[i, 0], out=out[i, 0, at])
+            torch.baddbmm(bias, weight, self.x[:, 0].mT, out=out[:, 0])
+            return out
+        for i, head in enumerate(self.heads):
+            for at, x in row_blocks(self.x[head], parameters.dtype):  # (K, b, D)
+                part, K = out[i, :, :, at], len(x)
+                if R == 1:
+                    if part.is_contiguous():
+                        torch.mv(x.flatten(0, 1), weight[i, 0], out=part.view(-1))
+                    else:
+                        part[:, 0] = torch.matmul(x, weight[i, 0])
+                elif K == 1:
+                    torch.addmm(bias[i], weight[i], x[0].t(), out=part[0])
                 else:
-                    torch.addmm(bias[i], weight[i], x[head].t(), out=out[i, :, at])
-        return out.add_(bias) if weight.shape[1] == 1 else out
+                    wide = weight[i].expand(K, -1, -1)
+                    torch.baddbmm(bias[i].expand(K, R, 1), wide, x.mT, out=part)
+        return out.add_(bias[:, None]) if R == 1 else out
 
     def gradient(self, residual: Tensor) -> Tensor:
-        """residual (H, R, N) -> its sums against [x, 1]: (H, R, D + 1)."""
-        H, R, _ = residual.shape
+        """residual (H, K, R, B) -> its sums against [x, 1]: (H, R, D + 1)."""
+        H, _, R, _ = residual.shape
+        found = residual.new_zeros(H, R, self.x.shape[-1] + 1)
         if batched(self.x):
-            found = residual.new_empty(H, R, self.x.shape[2] + 1)
-            found[..., :-1] = torch.bmm(residual, self.x)
+            found[..., :-1] = torch.bmm(residual[:, 0], self.x[:, 0])
         else:
-            found = residual.new_zeros(H, R, self.x.shape[2] + 1)
-            for at, x in row_blocks(self.x, residual.dtype):
-                for i, head in enumerate(self.heads):
-                    if R == 1:
-                        found[i, 0, :-1] += torch.mv(x[head].t(), residual[i, 0, at])
+            for i, head in enumerate(self.heads):
+                for at, x in row_blocks(self.x[head], residual.dtype):
+                    part = residual[i, :, :, at]
+                    if R == 1 and part.is_contiguous():
+                        found[i, 0, :-1] += torch.mv(x.flatten(0, 1).t(), part.flatten())
+                    elif len(x) == 1:
+                        found[i, :, :-1] += torch.mm(part[0], x[0])
                     else:
-                        found[i, :, :-1] += torch.mm(residual[i, :, at], x[head])
-        torch.sum(residual, -1, out=found[..., -1])
+                        found[i, :, :-1] += torch.bmm(part, x).sum(0)
+        torch.sum(residual, (1, 3), out=found[..., -1])
         return found

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from probes.training.bank_columns import Columns, Passes
-from probes.training.curvature import GramCurvature, column_hessian, hessian_stride
+from probes.training.curvature import (
+    Coupling,
+    GramCurvature,
+    column_hessian,
+    hessian_stride,
+    pair_hessians,
+    pairs_pay,
+)
+from probes.training.gains import Gains
 from probes.training.secants import Secants
 
 LEAVING = 0.06
@@ -19,7 +27,9 @@ SETTLED = 0.03
 still to be gained is hardly any of it."""
 STALLED = 6
 """Iterations without progress after which a column gets a fresh Hessian."""
-SLOPE = 0.4
+CHEAP = 129
+"""Parameters up to which weighing the rows anew costs less than an iteration."""
+SLOPE = {"logit": 0.4, "softmax": 0.6}
 """A step is accepted once the slope along it has fallen to this part: the line search looks at
 logits only, so a nearly exact one is cheaper than another pass over the rows."""
 
@@ -59,6 +69,7 @@ class QuasiNewton:
         self.refresh_after, self.dense = refresh_after, dense
         self.inverse: Tensor | None = None
         self.secants = Secants(columns.parameters)
+        self.gains = Gains(columns.null)
         H, T = columns.l2.shape
         self.found = Found(
             columns.parameters.clone(),
@@ -72,11 +83,14 @@ class QuasiNewton:
     def run(self, tolerance: float, max_iterations: int) -> Found:
         """Minimise all columns to a relative decrement of ``tolerance``."""
         passes = self.passes
+        weigh_at = self._weigh_at()
         gradient = passes.gradient(self.columns)
-        share = self._share()
+        if weigh_at == 0:
+            self.metric = self._weighed()
+        coupling = self._coupling()
         if self.dense:
             c = self.columns
-            self.inverse = self.metric.inverse(share, c.l2, c.centre)
+            self.inverse = self.metric.inverse(coupling.values, c.l2)
         value = optimum = self.columns.null.double()
         settled = torch.zeros_like(value, dtype=torch.bool)
         stalled = torch.zeros_like(value, dtype=torch.int64)
@@ -84,14 +98,15 @@ class QuasiNewton:
         refreshed, pause, started = 0, self.refresh_after, value
         patience = self.refresh_after + 2 * STALLED  # a stalled column waits for its own Hessian
         for iteration in range(max_iterations + 1):
-            direction, hidden = self._direction(gradient, share)
+            direction, hidden = self._direction(gradient, coupling)
             slope = dot(gradient, direction)
             # Not downhill: rounding has spoilt the pairs, the metric alone is safe.
             if self.secants.count and bool((slope > 0).any()):
                 self.secants.clear()
-                direction, hidden = self._direction(gradient, share)
+                direction, hidden = self._direction(gradient, coupling)
                 slope = dot(gradient, direction)
-            decrement = (0.5 * (hidden - slope)).double().clamp_min(0)
+            plain = (0.5 * (hidden - slope)).double().clamp_min(0)
+            decrement = self.gains.judged(plain)
             free = self.columns.l2 == 0
             value = torch.where(settled, optimum + decrement, value)
             # Against an earlier value, which is an upper bound.
@@ -111,19 +126,20 @@ class QuasiNewton:
                 self._record(iteration, value, decrement, decrement <= tolerance * value)
                 break
             if iteration == refreshed:
-                started = decrement
+                started = plain
             if int(over.sum()) >= LEAVING * over.numel():
                 self._record(iteration, value, decrement, done)
                 heads, index = self._remaining(over)
                 at = heads[:, None], index
-                gradient, direction, slope, share = (
-                    t[at] for t in (gradient, direction, slope, share)
+                gradient, direction, slope = (t[at] for t in (gradient, direction, slope))
+                coupling = coupling.take(heads, index)
+                value, optimum, settled, stalled, best = (
+                    t[at] for t in (value, optimum, settled, stalled, best)
                 )
-                value, optimum, settled, stalled, best, started, decrement = (
-                    t[at] for t in (value, optimum, settled, stalled, best, started, decrement)
-                )
+                started, plain, decrement = (t[at] for t in (started, plain, decrement))
                 self._keep(heads, index)
-            step = self._search(direction, slope)
+            step, end = self._search(direction, slope)
+            self.gains.fall(-0.5 * (slope + end).double() * step)  # of a quadratic, exactly
             moved = direction * step[:, :, None, None]
             self.columns.parameters.add_(moved)
             new = passes.gradient(self.columns)
@@ -132,52 +148,68 @@ class QuasiNewton:
             since = iteration + 1 - refreshed
             stuck = since >= self.refresh_after and int(stalled.max()) >= STALLED
             if stuck or (
-                since >= pause and self._far(decrement, started, tolerance * value, since)
+                since >= pause
+                and self._far(started / plain, decrement / (tolerance * value), since)
             ):
                 self._refresh()
                 refreshed, pause = iteration + 1, 2 * pause
             elif self.inverse is None and iteration in (0, 1, 3, 7, 15):
-                share = self._share()
+                if iteration + 1 == weigh_at:
+                    self.metric = self._weighed()
+                coupling = self._coupling()
         return self.found
 
-    def _far(self, decrement: Tensor, started: Tensor, aim: Tensor, since: int) -> bool:
-        """Whether a Hessian pays: some column takes longer to its aim, at the pace of the last
-        ``since`` iterations, than it costs."""
-        gone = (started / decrement).log().clamp_min(0)
-        left = (decrement / aim).log()
+    def _weigh_at(self) -> int | None:
+        """The iteration at which the rows are weighed by what they curve, if at all."""
+        _, _, C, n = self.columns.parameters.shape
+        if C == 1:
+            return None  # its own Hessian comes soon
+        if self.passes.constant:
+            return 4 if n <= CHEAP else None
+        return 0
+
+    def _far(self, fallen: Tensor, above: Tensor, since: int) -> bool:
+        """Whether a Hessian pays: some column, whose decrement has become ``fallen`` times smaller
+        in ``since`` iterations and is still ``above`` times too large, takes longer than it costs.
+        """
+        gone, left = fallen.log().clamp_min(0), above.log()
         return bool((left * since > self.refresh_after * gone).any())
 
-    def _share(self) -> Tensor:
-        floor = self.columns.rows[:, :, None] * 1e-7 + 1e-12
-        return torch.maximum(self.passes.spread(), floor)  # (H, T, C')
+    def _coupling(self) -> Coupling:
+        return Coupling.of(self.passes.coupling(), self.columns.rows * 1e-7 + 1e-12)
 
-    def _direction(self, gradient: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def _weighed(self) -> GramCurvature:
+        """The metric at the probabilities that the columns have now."""
+        p = self.passes
+        return GramCurvature.weighed(p.rows, p.curvature(), p.space)
+
+    def _direction(self, gradient: Tensor, coupling: Coupling) -> tuple[Tensor, Tensor]:
         """Minus the L-BFGS inverse Hessian times the gradient, and what the decrement is short of.
 
         Scaling the metric to the stiffest recent direction suits the step and flatters the
         decrement: what is left to gain is in the softer ones. So that part is counted unscaled.
         """
-        hidden = torch.zeros_like(share[..., 0])
+        hidden = torch.zeros_like(coupling.values[..., 0])
         if self.secants.count == 0:
-            return self._metric(gradient, share).mul_(self.columns.live).neg_(), hidden
+            return self._metric(gradient, coupling).mul_(self.columns.live).neg_(), hidden
         before, factors = self.secants.before(gradient)
-        answer = self._metric(before, share)
+        answer = self._metric(before, coupling)
         # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
         change, product = self.secants.last()
-        along = dot(change, self._metric(change, share))
+        along = dot(change, self._metric(change, coupling))
         met = torch.where(along > 0, product / along, torch.ones_like(along))
         hidden = (1 - met).clamp_min(0) * dot(before, answer)
         direction = self.secants.after(answer.mul_(met[:, :, None, None]), factors)
         return direction.mul_(self.columns.live).neg_(), hidden
 
-    def _metric(self, gradient: Tensor, share: Tensor) -> Tensor:
+    def _metric(self, gradient: Tensor, coupling: Coupling) -> Tensor:
         if self.inverse is None:
             c = self.columns
-            return self.metric.apply(gradient, share, c.l2, c.centre)
+            return self.metric.apply(gradient, coupling, c.l2)
         return torch.matmul(self.inverse, gradient[..., None])[..., 0]
 
-    def _search(self, direction: Tensor, slope: Tensor) -> Tensor:
-        """Step lengths (H, T) at which the slope along the direction has nearly vanished."""
+    def _search(self, direction: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Step lengths (H, T) at which the slope has nearly vanished, and what is left of it."""
         passes, c = self.passes, self.columns
         passes.point_along(direction)
         stiff = c.penalty * direction
@@ -186,11 +218,13 @@ class QuasiNewton:
         step = torch.ones_like(slope)
         passes.move(step)
         here = passes.slope() + constant + step * quadratic
-        bad = (here.abs() > -SLOPE * slope).view(-1).nonzero()[:, 0]
+        part = SLOPE["logit" if c.parameters.shape[2] == 1 else "softmax"]
+        bad = (here.abs() > -part * slope).view(-1).nonzero()[:, 0]
         if len(bad) == 0:
-            return step
+            return step, here
         step, constant, quadratic = step.view(-1), constant.view(-1), quadratic.view(-1)
-        start, here = slope.view(-1)[bad], here.view(-1)[bad]
+        end = here.reshape(-1).clone()
+        start, here = slope.view(-1)[bad], end[bad]
         low, low_slope = torch.zeros_like(start), start.clone()
         high = torch.full_like(start, float("inf"))
         high_slope = torch.zeros_like(start)
@@ -213,27 +247,31 @@ class QuasiNewton:
             now = target
             step[bad] = now
             here = passed + constant[bad] + now * quadratic[bad]
-            left = here.abs() > -SLOPE * start
+            end[bad] = here
+            left = here.abs() > -part * start
             if not bool(left.any()):
                 break
             bad, start, here, now = bad[left], start[left], here[left], now[left]
             low, low_slope, high, high_slope = (t[left] for t in (low, low_slope, high, high_slope))
-        return step.view(slope.shape)
+        return step.view(slope.shape), end.view(slope.shape)
 
     def _refresh(self) -> None:
         """Each column's own Hessian at its present point replaces the shared metric."""
         p, c = self.passes, self.columns
         H, T, C, n = c.parameters.shape
-        step = hessian_stride(p.at.shape[3], n)
+        step = hessian_stride(p.rows.count, n)
         inverse = c.parameters.new_empty(H, T, C, n, n)
         for i, head in enumerate(p.rows.heads):
-            x = p.rows.x[head, ::step].to(p.at.dtype)
+            x = p.rows.flat(head)[::step].to(c.parameters.dtype)
+            share, plain = p.shares(i, step)  # (T, C', rows)
+            curvature = share * (1 - plain).clamp_min(0) * step
+            penalty = c.penalty[i].expand(T, C, n)
+            if pairs_pay(n, T * C):
+                inverse[i] = pair_hessians(x, curvature.flatten(0, 1), penalty, p.space)
+                continue
             for t in range(T):
-                share = p.share[i, t, :, ::step]  # (C', rows) weighted probabilities
-                given = share if p.w is None else share / p.w[i, t, :, ::step].clamp_min(1e-30)
                 for k in range(C):
-                    q = step * share[k] * (1 - given[k]).clamp_min(0)
-                    inverse[i, t, k] = column_hessian(x, q, c.penalty[i, t, 0], p.space)
+                    inverse[i, t, k] = column_hessian(x, curvature[t, k], penalty[t, k], p.space)
         self.inverse = inverse
 
     def _record(self, iteration: int, value: Tensor, decrement: Tensor, done: Tensor) -> None:
@@ -258,6 +296,7 @@ class QuasiNewton:
         self.heads = self.heads[heads]
         flat = (heads[:, None] * T + index).view(-1)
         self.secants.keep(flat, self.columns.parameters.shape)
+        self.gains.keep(heads, index)
         if self.inverse is not None:
             self.inverse = self.inverse[heads[:, None], index]
         self.metric = self.metric.keep(heads.tolist())

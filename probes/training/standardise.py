@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from probes.training.products import blocks_of
 from probes.training.workspace import Workspace
 
 PILOT_ROWS = 256
@@ -28,6 +29,8 @@ class Standardised:
 
     x: Tensor
     """(H, N, D) in the dtype of the fit, or float32."""
+    padded: Tensor
+    """(H, K, B, D): the same in blocks, with rows of zeros where N does not fill the last."""
     mean: Tensor
     """(H, 1, D) float64: x = (z - mean) / scale."""
     scale: Tensor
@@ -78,7 +81,10 @@ def standardise(
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     compact = dtype == torch.float64 and 8 * H * N * D > FLOAT64_BYTES
     stored = torch.float32 if compact else dtype
-    x = space.empty("x", (H, N, D), torch.empty(0, dtype=stored, device=z.device))
+    count, size = blocks_of(N, z)
+    whole = space.empty("x", (H, count * size, D), torch.empty(0, dtype=stored, device=z.device))
+    whole[:, N:] = 0
+    x = whole[:, :N]
     single = z.dtype == torch.float32 and stored == torch.float32
     if single:  # rounded first, so that folding back undoes exactly what is done here
         shift, stretch = mean.float(), (1 / scale).float()
@@ -101,4 +107,4 @@ def standardise(
     noise = 1e-6 if dtype == torch.float32 else 1e-12
     varies = variance > noise * (square / total)
     spread = torch.where(varies, variance.clamp_min(0).sqrt(), torch.ones_like(variance))
-    return Standardised(x, mean, scale, centre, spread, varies)
+    return Standardised(x, whole.view(H, count, size, D), mean, scale, centre, spread, varies)

@@ -77,7 +77,7 @@ def test_problems_without_rows_to_choose_on_follow_the_first():
     shuffled = np.random.default_rng(0).permutation(problem.labels)
     nothing = np.zeros(len(shuffled), dtype=bool)
     permutation = replace(problem, name="permutation-0", labels=shuffled, select=nothing)
-    config = LinearConfig(l2=L2)
+    config = LinearConfig(l2=L2, tolerance=1e-6)
     real, refit = fit_linear(z, [problem, permutation], config, classes=3)
     assert torch.equal(refit.choice, real.choice)
     assert refit.select_accuracy.isnan().all()
@@ -114,13 +114,13 @@ def test_blocks_of_rows_and_problems_change_nothing(monkeypatch):
     z, task = chunk(3)
     problem = real_problem(task)
     problems = [replace(problem, name=f"seed-{k}") for k in range(3)]
-    whole = fit_linear(z, problems, LinearConfig(l2=L2), classes=3)
+    whole = fit_linear(z, problems, LinearConfig(l2=L2, tolerance=1e-7), classes=3)
     monkeypatch.setattr(linear, "BLOCK", 200)
-    parts = fit_linear(z, problems, LinearConfig(l2=L2), classes=3)
+    parts = fit_linear(z, problems, LinearConfig(l2=L2, tolerance=1e-7), classes=3)
     for a, b in zip(whole, parts, strict=True):
         assert torch.equal(a.choice, b.choice)
         assert torch.equal(a.select_accuracy, b.select_accuracy)
-        torch.testing.assert_close(a.tensors["weight"], b.tensors["weight"], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(a.tensors["weight"], b.tensors["weight"], rtol=5e-3, atol=1e-3)
 
 
 def test_a_path_needs_rows_to_choose_on():

@@ -16,7 +16,7 @@ from probes.corpora.generated.options import options
 from probes.corpora.generated.prompt import Generated, Prompt
 from probes.errors import UserError
 
-DEFAULTS = {"people": 4, "replies": 1}
+DEFAULTS = {"people": 4, "fewest": 4, "replies": 1}
 LANGUAGES = ("English", "German", "French", "Spanish")
 COLOURS = {
     "red": ("red", "rot", "rouge", "rojo"),
@@ -74,12 +74,15 @@ DESCRIPTIONS = {
 def generate(config: GeneratedConfig) -> Generated:
     """A statement, a question in each language, and a request to answer one of them.
 
-    ``people``: how many ask, each in another language; the words of a text with fewer than four
-    leave fewer answers. ``replies``: how many requests there are, all but the last with their
-    answers and for any person; more train a simplified model sooner, and may tell the last answer.
+    ``people``: how many ask at most, each in another language, and ``fewest`` how many at least;
+    the words of a text with fewer than four leave fewer answers. ``replies``: how many requests
+    there are, all but the last with their answers and for any person; more train a simplified
+    model sooner, and may tell the last answer.
     """
     given = options(config.name, config.options, DEFAULTS)
-    for name, least, most in (("people", 2, len(LANGUAGES)), ("replies", 1, 8)):
+    given["fewest"] = min(given["fewest"], given["people"])
+    bounds = (("people", 2, len(LANGUAGES)), ("fewest", 2, len(LANGUAGES)), ("replies", 1, 8))
+    for name, least, most in bounds:
         if not least <= given[name] <= most:
             raise UserError(
                 f"corpus.options.{name}={given[name]}",
@@ -95,19 +98,20 @@ def generate(config: GeneratedConfig) -> Generated:
     )
 
 
-def _prompts(rng: Random, people: int, replies: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, people: int, fewest: int, replies: int) -> Iterator[Prompt]:
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
-        spoken = rng.sample(range(len(LANGUAGES)), people)
-        asking = rng.sample(_PEOPLE[block], people)
+        count = people if fewest == people else rng.randint(fewest, people)
+        spoken = rng.sample(range(len(LANGUAGES)), count)
+        asking = rng.sample(_PEOPLE[block], count)
         said = _STATEMENT[told].format(noun[told], COLOURS[colour][told])
         parts: list[Part] = [said[0].upper() + said[1:]]
         for person, language in zip(asking, spoken, strict=True):
             question = f"{person}: {_QUESTION[language].format(noun[language])}"
             parts += [question, Say(COLOURS[colour][language])]
         for _ in range(replies):
-            answered = rng.randrange(people)
+            answered = rng.randrange(count)
             language = spoken[answered]
             word = COLOURS[colour][language]
             before, after = _REPLY[block].split("{}")

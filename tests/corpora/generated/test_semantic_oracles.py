@@ -379,6 +379,18 @@ def test_languages() -> None:
     assert len(seen) == 4 and min(seen.values()) > 150
 
 
+def test_languages_of_few_or_many_people() -> None:
+    seen = {2: 0, 3: 0, 4: 0}
+    for prompt in prompts("languages", fewest=2):
+        seen[len(re.findall(r"\w+: ¿?\w+[^?]+\?", prompt.text))] += 1
+    assert min(seen.values()) > 100
+    (three,) = {
+        len(re.findall(r"\w+: ¿?\w+[^?]+\?", prompt.text))
+        for prompt in prompts("languages", people=3)
+    }
+    assert three == 3, "all of them, if fewer than the usual are asked for"
+
+
 def test_languages_of_several_replies() -> None:
     asks = {"What": 0, "Welche": 1, "De": 2, "¿De": 3}
     for prompt in prompts("languages", replies=4):
