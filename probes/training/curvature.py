@@ -167,7 +167,7 @@ def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
     n = width + 1
     kept = 1 / hessian_stride(rows, n)
     if pairs_pay(n, classes * columns):
-        return 0.15 * n * kept
+        return 0.25 * n * kept
     if classes == 1:  # a pass of few columns does not keep the processor busy
         return n / 2 * kept * min(1.0, columns / 6)
     # Measured on two cores: the inverse, the product of the rows, and the calls.

@@ -47,8 +47,8 @@ def blocks_of(rows: int, like: Tensor) -> tuple[int, int]:
 class Rows:
     """Rows x (H, K, B, D) of some heads, in K blocks, of which fewer heads are needed in time.
 
-    A CPU takes one head after the other, whose rows then come from its cache; a GPU takes all
-    heads in one batched product. The last rows may be padding: zeros, whose residuals are zero.
+    All blocks of neighbouring heads are one batch of products. The last rows may be padding:
+    zeros, whose residuals are zero.
     """
 
     def __init__(self, x: Tensor, count: int) -> None:
@@ -69,41 +69,31 @@ class Rows:
 
     def logits(self, parameters: Tensor, out: Tensor) -> Tensor:
         """parameters (H, R, D + 1), the last one the intercept -> out (H, K, R, B)."""
-        weight, bias = parameters[..., :-1], parameters[..., -1:]
-        R = weight.shape[1]
-        if batched(self.x):
-            torch.baddbmm(bias, weight, self.x[:, 0].mT, out=out[:, 0])
-            return out
-        for i, head in enumerate(self.heads):
-            for at, x in row_blocks(self.x[head], parameters.dtype):  # (K, b, D)
-                part, K = out[i, :, :, at], len(x)
-                if R == 1:
-                    if part.is_contiguous():
-                        torch.mv(x.flatten(0, 1), weight[i, 0], out=part.view(-1))
-                    else:
-                        part[:, 0] = torch.matmul(x, weight[i, 0])
-                elif K == 1:
-                    torch.addmm(bias[i], weight[i], x[0].t(), out=part[0])
-                else:
-                    wide = weight[i].expand(K, -1, -1)
-                    torch.baddbmm(bias[i].expand(K, R, 1), wide, x.mT, out=part)
-        return out.add_(bias[:, None]) if R == 1 else out
+        K = self.x.shape[1]
+        each = parameters[:, None].expand(-1, K, -1, -1)  # (H, K, R, D + 1)
+        for run, heads in self._runs():
+            own = each[run].flatten(0, 1)
+            part = out[run].flatten(0, 1)
+            for at, x in row_blocks(self.x[heads].flatten(0, 1), parameters.dtype):
+                torch.baddbmm(own[..., -1:], own[..., :-1], x.mT, out=part[..., at])
+        return out
 
     def gradient(self, residual: Tensor) -> Tensor:
         """residual (H, K, R, B) -> its sums against [x, 1]: (H, R, D + 1)."""
-        H, _, R, _ = residual.shape
+        H, K, R, _ = residual.shape
         found = residual.new_zeros(H, R, self.x.shape[-1] + 1)
-        if batched(self.x):
-            found[..., :-1] = torch.bmm(residual[:, 0], self.x[:, 0])
-        else:
-            for i, head in enumerate(self.heads):
-                for at, x in row_blocks(self.x[head], residual.dtype):
-                    part = residual[i, :, :, at]
-                    if R == 1 and part.is_contiguous():
-                        found[i, 0, :-1] += torch.mv(x.flatten(0, 1).t(), part.flatten())
-                    elif len(x) == 1:
-                        found[i, :, :-1] += torch.mm(part[0], x[0])
-                    else:
-                        found[i, :, :-1] += torch.bmm(part, x).sum(0)
+        for run, heads in self._runs():
+            part = residual[run].flatten(0, 1)
+            for at, x in row_blocks(self.x[heads].flatten(0, 1), residual.dtype):
+                found[run, :, :-1] += torch.bmm(part[..., at], x).unflatten(0, (-1, K)).sum(1)
         torch.sum(residual, (1, 3), out=found[..., -1])
         return found
+
+    def _runs(self) -> Iterator[tuple[slice, slice]]:
+        """Positions of present heads that lie side by side, and where in x they lie."""
+        start = 0
+        for end in range(1, len(self.heads) + 1):
+            if end == len(self.heads) or self.heads[end] != self.heads[end - 1] + 1:
+                first = self.heads[start]
+                yield slice(start, end), slice(first, first + end - start)
+                start = end
