@@ -11,6 +11,8 @@ from probes.training.likelihood import log_partition, probabilities
 from probes.training.products import Rows
 from probes.training.workspace import Workspace
 
+COUPLED = 8
+"""Numbers of a head's rows for each of the C' * C' from which on classes are coupled."""
 COUPLING_ROWS = 2048
 """Rows from which the coupling of the classes is estimated; more if there are many classes."""
 
@@ -133,8 +135,18 @@ class Passes:
         return likelihood - linear + 0.5 * (columns.penalty * v * v).sum((-1, -2))
 
     def coupling(self) -> Tensor:
-        """Sum of w (diag(p) - p p^T) over the rows, or a sample of them: (H, T, C', C')."""
+        """Sum of w (diag(p) - p p^T) over the rows, or a sample of them: (H, T, C', C').
+
+        Only its diagonal, (H, T, C'), for one logit or so many classes that its eigenvectors would
+        cost more than passes over the rows.
+        """
         H, K, T, C, B = self.share.shape
+        if C == 1 or self.rows.count * self.rows.x.shape[-1] < COUPLED * C * C:
+            plain = self.share
+            if self.w is not None:
+                plain = torch.div(self.share, self.w.clamp_min(1e-30), out=self.scratch)
+            squares = torch.mul(self.share, plain, out=self.scratch)
+            return self.share.sum((1, 4)) - squares.sum((1, 4))
         step = max(1, self.rows.count // max(COUPLING_ROWS, 64 * C))
         share = self.share[..., ::step]
         plain = share if self.w is None else share / self.w[..., ::step].clamp_min(1e-30)

@@ -16,7 +16,7 @@ HESSIAN_ROWS_PER_PARAMETER = 128
 PAIRS_PAY = 0.4
 """Columns for each parameter from which on the products of all pairs of features pay."""
 PAIRS_AT_ONCE = 1 << 20
-"""Numbers, half of which may be needed."""
+"""Products of pairs, or numbers of Hessians, that are formed at a time."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Coupling:
     values: Tensor
     """(H, T, C') eigenvalues, at least ``floor``."""
     vectors: Tensor | None
-    """(H, T, C', C') in columns; None for one logit."""
+    """(H, T, C', C') in columns; None where only the diagonal is used."""
 
     @classmethod
     def of(cls, matrix: Tensor, floor: Tensor) -> Coupling:
-        """From (H, T, C', C') and the smallest eigenvalue allowed, (H, T)."""
-        if matrix.shape[-1] == 1:
-            return cls(torch.maximum(matrix[..., 0], floor[..., None]), None)
+        """From (H, T, C', C'), or its diagonal (H, T, C'), and the smallest eigenvalue allowed,
+        (H, T)."""
+        if matrix.dim() == 3:
+            return cls(torch.maximum(matrix, floor[..., None]), None)
         values, vectors = torch.linalg.eigh(matrix)
         return cls(torch.maximum(values, floor[..., None]), vectors)
 
@@ -223,14 +224,19 @@ def pair_hessians(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspac
             torch.mul(wide[feature:], wide[feature], out=pairs[at : at + n - feature])
             at += n - feature
         found.addmm_(curvature[:, start : start + step], pairs.t())
-    hessian = x.new_empty(*penalty.shape, n, dtype=torch.float64)
-    flat = hessian.view(-1, n, n)
-    flat[:, one, other] = flat[:, other, one] = found.double()
-    hessian.diagonal(dim1=-2, dim2=-1).add_(penalty.double())
+    inverse = x.new_empty(*penalty.shape, n)
+    flat, ridge = inverse.view(-1, n, n), penalty.reshape(-1, n)
     floor = 1e-7 if x.dtype == torch.float32 else 1e-13
-    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    diagonal.add_(floor * diagonal.amax(-1, keepdim=True))
-    return inverse_of(hessian).to(x.dtype)
+    size = max(1, PAIRS_AT_ONCE // n**2)
+    for start in range(0, len(flat), size):
+        some = slice(start, start + size)
+        hessian = x.new_empty(len(flat[some]), n, n, dtype=torch.float64)
+        hessian[:, one, other] = hessian[:, other, one] = found[some].double()
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(ridge[some].double())
+        diagonal.add_(floor * diagonal.amax(-1, keepdim=True))
+        flat[some] = inverse_of(hessian).to(x.dtype)
+    return inverse
 
 
 def inverse_of(system: Tensor) -> Tensor:

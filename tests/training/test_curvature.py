@@ -67,7 +67,7 @@ def test_rows_without_weight_do_not_count():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_hessians_of_pairs_are_those_of_the_columns(monkeypatch, dtype):
-    monkeypatch.setattr("probes.training.curvature.PAIRS_AT_ONCE", 28 * 150)  # blocks of 150 rows
+    monkeypatch.setattr("probes.training.curvature.PAIRS_AT_ONCE", 28 * 5)  # 5 rows, 2 Hessians
     x = some_rows(1)[0].to(dtype)
     generator = torch.Generator().manual_seed(1)
     curvature = 0.1 + 0.15 * torch.rand(8, N, generator=generator, dtype=torch.float64).to(dtype)

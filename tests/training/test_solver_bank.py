@@ -87,6 +87,16 @@ def test_units_as_wide_as_a_layer(width):
     assert_optimal(x[None], labels, weights, fit, path)
 
 
+def test_so_many_classes_that_they_are_not_coupled():
+    x = rows(0, 900, 6)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 40, (1, 900), generator=generator)
+    labels[0, x[:, 0] > 0] %= 10
+    fit = fit_logistic(x[None], labels, torch.ones(1, 900), [10.0, 1.0], classes=40)
+    assert 8 * 40**2 > 900 * 6, "or they would be"
+    assert_optimal(x[None], labels, torch.ones(1, 900), fit, [10.0, 1.0])
+
+
 def test_codelength_blocks_of_very_different_size():
     x = rows(0, 2000, 8)
     sizes = [20, 80, 500, 2000]
