@@ -12,7 +12,8 @@ from probes.training.products import Rows
 from probes.training.workspace import Workspace
 
 COUPLED = 8
-"""Numbers of a head's rows for each of the C' * C' from which on classes are coupled."""
+"""Numbers that the rows of a head have at least for each one of the C' * C' of its coupling; with
+more classes they are not coupled."""
 COUPLING_ROWS = 2048
 """Rows from which the coupling of the classes is estimated; more if there are many classes."""
 
@@ -142,11 +143,7 @@ class Passes:
         """
         H, K, T, C, B = self.share.shape
         if C == 1 or self.rows.count * self.rows.x.shape[-1] < COUPLED * C * C:
-            plain = self.share
-            if self.w is not None:
-                plain = torch.div(self.share, self.w.clamp_min(1e-30), out=self.scratch)
-            squares = torch.mul(self.share, plain, out=self.scratch)
-            return self.share.sum((1, 4)) - squares.sum((1, 4))
+            return self.spread().sum((1, 4))
         step = max(1, self.rows.count // max(COUPLING_ROWS, 64 * C))
         share = self.share[..., ::step]
         plain = share if self.w is None else share / self.w[..., ::step].clamp_min(1e-30)
@@ -157,21 +154,16 @@ class Passes:
 
     def curvature(self) -> Tensor:
         """Trace of w (diag(p) - p p^T) of each row, mean over the columns of a head: (H, N)."""
+        trace = self.spread().sum(3).mean(2)  # (H, K, B)
+        return trace.flatten(1, 2)[:, : self.rows.count]
+
+    def spread(self) -> Tensor:
+        """w p (1 - p) of each class and row (H, K, T, C', B), valid until the columns move."""
         plain = self.share
         if self.w is not None:
             plain = torch.div(self.share, self.w.clamp_min(1e-30), out=self.scratch)
         squares = torch.mul(self.share, plain, out=self.scratch)
-        trace = (self.share.sum(3) - squares.sum(3)).mean(2)  # (H, K, B)
-        return trace.flatten(1, 2)[:, : self.rows.count]
-
-    def shares(self, head: int, step: int) -> tuple[Tensor, Tensor]:
-        """Weighted and plain probabilities of the head at this position, (T, C', rows) each, of
-        every ``step``-th row."""
-        share = self.share[head].permute(1, 2, 0, 3).flatten(2)[..., : self.rows.count : step]
-        if self.w is None:
-            return share, share
-        w = self.w[head].permute(1, 2, 0, 3).flatten(2)[..., : self.rows.count : step]
-        return share, share / w.clamp_min(1e-30)
+        return torch.sub(self.share, squares, out=self.scratch).clamp_min_(0)
 
     def point_along(self, direction: Tensor) -> None:
         """Logits of a direction in parameter space."""

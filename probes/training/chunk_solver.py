@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from probes.training.bank_columns import Columns, Passes
-from probes.training.curvature import GramCurvature, hessian_cost
+from probes.training.curvature import NARROW, GramCurvature, hessian_cost
 from probes.training.likelihood import label_moments
 from probes.training.products import Rows, batched
 from probes.training.quasi_newton import Found, QuasiNewton
@@ -17,8 +17,6 @@ from probes.training.workspace import Workspace
 
 ABSENT = -30.0
 """Logit of a class without rows below the mean of the others: its optimum is minus infinity."""
-NARROW = 128
-"""Up to this width a column's own Hessian costs few passes over the rows."""
 DENSE_COLUMNS = 4
 """Up to so many columns a head, inverting each one's matrix is cheaper than eigenvectors."""
 SAFETY = 4.0

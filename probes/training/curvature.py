@@ -13,6 +13,8 @@ from probes.training.workspace import Workspace
 
 GRAM_ROWS_PER_PARAMETER = 40
 HESSIAN_ROWS_PER_PARAMETER = 128
+NARROW = 128
+"""Up to this width a Gram matrix or a column's own Hessian costs few passes over the rows."""
 PAIRS_PAY = 0.4
 """Columns for each parameter from which on the products of all pairs of features pay."""
 PAIRS_AT_ONCE = 1 << 20

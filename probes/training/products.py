@@ -13,7 +13,7 @@ BLOCK_ROWS = 1024
 
 
 def batched(x: Tensor) -> bool:
-    """Whether the device of x takes many heads in one product rather than one after the other."""
+    """Whether the device of x wants few large operations, not ones that stay in a cache."""
     return x.is_cuda
 
 

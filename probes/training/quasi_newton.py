@@ -9,6 +9,7 @@ from torch import Tensor
 
 from probes.training.bank_columns import Columns, Passes
 from probes.training.curvature import (
+    NARROW,
     Coupling,
     GramCurvature,
     column_hessian,
@@ -27,8 +28,10 @@ SETTLED = 0.03
 still to be gained is hardly any of it."""
 STALLED = 6
 """Iterations without progress after which a column gets a fresh Hessian."""
-CHEAP = 129
-"""Parameters up to which weighing the rows anew costs less than an iteration."""
+RENEWED = (1, 2, 4, 8, 16)
+"""Iterations before which the coupling of the classes is taken anew."""
+WEIGHED = 4
+"""That of them before which the rows are weighed anew, where the search started cold."""
 SLOPE = {"logit": 0.4, "softmax": 0.6}
 """A step is accepted once the slope along it has fallen to this part: the line search looks at
 logits only, so a nearly exact one is cheaper than another pass over the rows."""
@@ -153,7 +156,7 @@ class QuasiNewton:
             ):
                 self._refresh()
                 refreshed, pause = iteration + 1, 2 * pause
-            elif self.inverse is None and iteration in (0, 1, 3, 7, 15):
+            elif self.inverse is None and iteration + 1 in RENEWED:
                 if iteration + 1 == weigh_at:
                     self.metric = self._weighed()
                 coupling = self._coupling()
@@ -165,7 +168,7 @@ class QuasiNewton:
         if C == 1:
             return None  # its own Hessian comes soon
         if self.passes.constant:
-            return 4 if n <= CHEAP else None
+            return WEIGHED if n - 1 <= NARROW else None
         return 0
 
     def _far(self, fallen: Tensor, above: Tensor, since: int) -> bool:
@@ -261,10 +264,11 @@ class QuasiNewton:
         H, T, C, n = c.parameters.shape
         step = hessian_stride(p.rows.count, n)
         inverse = c.parameters.new_empty(H, T, C, n, n)
+        spread = p.spread()
         for i, head in enumerate(p.rows.heads):
             x = p.rows.flat(head)[::step].to(c.parameters.dtype)
-            share, plain = p.shares(i, step)  # (T, C', rows)
-            curvature = share * (1 - plain).clamp_min(0) * step
+            every = spread[i].permute(1, 2, 0, 3).flatten(2)  # (T, C', K * B)
+            curvature = step * every[..., : p.rows.count : step]
             penalty = c.penalty[i].expand(T, C, n)
             if pairs_pay(n, T * C):
                 inverse[i] = pair_hessians(x, curvature.flatten(0, 1), penalty, p.space)

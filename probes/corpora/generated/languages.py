@@ -74,7 +74,8 @@ DESCRIPTIONS = {
 def generate(config: GeneratedConfig) -> Generated:
     """A statement, a question in each language, and a request to answer one of them.
 
-    ``people``: how many ask at most, each in another language, and ``fewest`` how many at least;
+    ``people``: how many ask at most, each in another language, and ``fewest`` how many at least
+    (all, if fewer ask at most);
     the words of a text with fewer than four leave fewer answers. ``replies``: how many requests
     there are, all but the last with their answers and for any person; more train a simplified
     model sooner, and may tell the last answer.
@@ -102,6 +103,7 @@ def _prompts(rng: Random, people: int, fewest: int, replies: int) -> Iterator[Pr
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
+        # No draw where nothing is to be drawn: the usual corpus stays what it was.
         count = people if fewest == people else rng.randint(fewest, people)
         spoken = rng.sample(range(len(LANGUAGES)), count)
         asking = rng.sample(_PEOPLE[block], count)
