@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from probes.activations.heap import give_back_heap
 from probes.activations.slab import Slab, make_slab
 from probes.config import PositionConfig
 from probes.corpora.corpus import Corpus
@@ -110,6 +111,7 @@ def align(
                 truncate=truncate,
             )
         )
+        give_back_heap()
     too_long, empty = pieces.columns["too_long"], pieces.columns["empty"]
     if whole_texts and too_long and not truncate:
         raise UserError(
@@ -132,6 +134,11 @@ def align(
             f"{len(corpus.units)} units"
         )
     return pieces.joined(len(corpus.units), truncate)
+
+
+def _distinct(ascending: IntArray) -> int:
+    """How many values there are; at least one."""
+    return 1 + int(np.count_nonzero(np.diff(ascending)))
 
 
 def _check(position: PositionConfig) -> None:
@@ -193,7 +200,7 @@ class _Pieces:
             unit=column["unit"],
             counts={
                 "units": n_units,
-                "dropped_units": n_units - len(np.unique(column["unit"])),
+                "dropped_units": n_units - _distinct(column["unit"]),
                 "split_texts": self.split_texts,
                 "truncated_texts": cut if truncate else 0,
                 "unread_texts": len(column["empty"]) + (0 if truncate else cut),

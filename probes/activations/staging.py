@@ -120,7 +120,11 @@ class Stage:
                     self._room.notify_all()
 
     def _begin_checkpoint(self, progress: Progress) -> None:
-        if self._error is None and not (self._checkpoint and self._checkpoint.is_alive()):
+        if self._error is not None:
+            return
+        for writer in self.writers:
+            writer.release()  # the rows of the next block lie in other pages
+        if not (self._checkpoint and self._checkpoint.is_alive()):
             self._checkpoint = threading.Thread(target=self._sync, args=(progress,), daemon=True)
             self._checkpoint.start()
 

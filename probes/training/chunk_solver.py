@@ -139,6 +139,7 @@ def _solve(
     if D > NARROW and not batched(ready.x):
         width = 1  # the path saves more passes than one product for all penalties saves time
     found: list[Found] = []
+    search: QuasiNewton | None = None
     metric = GramCurvature(Rows(ready.padded, N), union, centre, space)
     dense = C == 1 and P * K <= DENSE_COLUMNS
     if not dense:
@@ -159,7 +160,8 @@ def _solve(
         # In float64, where columns are stiff, at once; but a wide one has to earn it there too.
         soon = 0 if D <= NARROW else round(cost / 8)
         first = max(4, round(cost)) if dtype == torch.float32 else soon
-        search = QuasiNewton(block, passes, metric, refresh_after=first, dense=dense)
+        before = search if warm else None
+        search = QuasiNewton(block, passes, metric, refresh_after=first, dense=dense, before=before)
         found.append(search.run(tolerance / SAFETY, max_iterations))
     joined = [torch.cat([getattr(f, n.name) for f in found], dim=1) for n in fields(Found)]
     parameters, value, decrement, iterations, done = joined

@@ -67,11 +67,17 @@ class QuasiNewton:
         *,
         refresh_after: int,
         dense: bool,
+        before: QuasiNewton | None = None,
     ) -> None:
+        """before: a finished search of the same columns under other penalties, whose pairs hold
+        here too, but for what the penalties add."""
         self.columns, self.passes, self.metric = columns, passes, metric
         self.refresh_after, self.dense = refresh_after, dense
         self.inverse: Tensor | None = None
         self.secants = Secants(columns.parameters)
+        # Not if some of its columns had ended before the others.
+        if before is not None and before.secants.shape == self.secants.shape:
+            self.secants.follow(before.secants, columns.penalty - before.columns.penalty)
         self.gains = Gains(columns.null)
         H, T = columns.l2.shape
         self.found = Found(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MEMORY = 10
+MEMORY = 20
+"""Pairs that count."""
+ROOM = 10
+"""Pairs that there is room for at first; where columns are many, most searches need no more."""
 
 
 class Secants:
@@ -20,14 +23,28 @@ class Secants:
         """like: (H, T, C', n)."""
         H, T, C, n = like.shape
         self.shape = like.shape
-        self.steps = like.new_empty(H * T, MEMORY, C * n)
+        self.steps = like.new_empty(H * T, ROOM, C * n)
         self.changes = torch.empty_like(self.steps)
-        self.products = like.new_empty(H * T, MEMORY, MEMORY)
+        self.products = like.new_empty(H * T, ROOM, ROOM)
         """R in its upper triangle; below it, nothing of use."""
         self.count = 0
 
     def clear(self) -> None:
         self.count = 0
+
+    def follow(self, other: Secants, stiffness: Tensor) -> None:
+        """Start with the pairs of another search, whose objective had ``stiffness / 2 * v^2`` less.
+
+        The same columns under another penalty: what that adds to the changes is known exactly.
+        stiffness: broadcasts to (H, T, C', n).
+        """
+        _, S, Y = other._present()
+        changes = torch.addcmul(Y, stiffness.expand(self.shape).reshape(len(S), 1, -1), S)
+        useful = ((S * changes).sum(-1, keepdim=True) > 0).to(S.dtype)
+        self.steps, self.changes = S * useful, changes * useful
+        self.products = torch.bmm(self.steps, self.changes.mT)
+        self.products.diagonal(dim1=1, dim2=2).add_(1 - useful[..., 0])
+        self.count = S.shape[1]
 
     def keep(self, flat: Tensor, shape: torch.Size) -> None:
         """Go on with columns ``flat`` of the H * T, as (H', T')."""
@@ -37,11 +54,8 @@ class Secants:
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """The newest pair (H, T, C', n); columns without positive curvature get an empty one."""
-        if self.count == MEMORY:
-            for kept in (self.steps, self.changes):
-                kept[:, :-1] = kept[:, 1:].clone()
-            self.products[:, :-1, :-1] = self.products[:, 1:, 1:].clone()
-            self.count -= 1
+        if self.count == self.steps.shape[1]:
+            self._make_room()
         at, size = self.count, len(self.steps)
         s, y = step.reshape(size, -1), change.reshape(size, -1)
         curvature = (s * y).sum(-1)
@@ -50,8 +64,9 @@ class Secants:
         self.steps[:, at] = torch.where(useful[:, None], s, zero[:, None])
         self.changes[:, at] = torch.where(useful[:, None], y, zero[:, None])
         self.count += 1
-        new = torch.bmm(self.steps[:, : self.count], self.changes[:, at, :, None])
-        self.products[:, : self.count, at] = new[..., 0]
+        present = self._window()
+        new = torch.bmm(self.steps[:, present], self.changes[:, at, :, None])
+        self.products[:, present, at] = new[..., 0]
         self.products[:, at, at] = torch.where(useful, curvature, zero + 1)
 
     def last(self) -> tuple[Tensor, Tensor]:
@@ -77,5 +92,19 @@ class Secants:
         return torch.baddbmm(r, S.mT, weights).view(self.shape)
 
     def _present(self) -> tuple[Tensor, Tensor, Tensor]:
-        m = self.count
-        return self.products[:, :m, :m], self.steps[:, :m], self.changes[:, :m]
+        m = self._window()
+        return self.products[:, m, m], self.steps[:, m], self.changes[:, m]
+
+    def _make_room(self) -> None:
+        """Move the pairs that still count to larger buffers, or to the front of such ones."""
+        old = self._present()
+        size, kept, width = old[1].shape
+        room = min(max(2 * kept, ROOM), 2 * MEMORY)
+        self.products = old[0].new_empty(size, room, room)
+        self.steps, self.changes = (t.new_empty(size, room, width) for t in old[1:])
+        self.count = kept
+        for new, before in zip(self._present(), old, strict=True):
+            new.copy_(before)
+
+    def _window(self) -> slice:
+        return slice(max(0, self.count - MEMORY), self.count)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ class Recorder:
         self.manifest = {"site": "heads"}
         self.written: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.saved: list[tuple[Progress, int]] = []
+        self.released: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -32,6 +32,9 @@ class Recorder:
         if self.error is not None:
             raise self.error
         self.written.append((index, rows, values))
+
+    def release(self) -> None:
+        self.released.append(len(self.written))
 
     def checkpoint(self, progress: Progress) -> None:
         self.gate.wait()
@@ -129,6 +132,15 @@ def test_a_mark_saves_what_came_before_it() -> None:
     assert writer.saved == [(Progress(3, 6), 3)]
 
 
+def test_a_mark_gives_back_the_pages_of_what_came_before_it() -> None:
+    writer = Recorder()
+    with stage(writer) as staged:
+        staged.put(0, 0, *rows(3))
+        staged.mark(Progress(1, 3))
+        staged.put(0, 0, *rows(3))
+    assert writer.released == [1]
+
+
 def test_computing_goes_on_while_the_disk_is_busy() -> None:
     slow = Recorder()
     busy = threading.Event()
@@ -153,11 +165,10 @@ def test_computing_goes_on_while_the_disk_is_busy() -> None:
 
 
 def test_a_failed_checkpoint_ends_the_run() -> None:
-    writer = SimpleNamespace(**vars(Recorder()))
+    class FullDisk(Recorder):
+        def checkpoint(self, progress: Progress) -> None:
+            raise UserError("disk full")
 
-    def checkpoint(progress: Progress) -> None:
-        raise UserError("disk full")
-
-    writer.checkpoint = checkpoint
+    writer = FullDisk()
     with pytest.raises(UserError, match="disk full"), stage(writer) as staged:
         staged.mark(Progress(1, 1))

@@ -36,7 +36,7 @@ def product(secants, gradient, scale):
     return secants.after(before * scale, factors)
 
 
-@pytest.mark.parametrize("count", [1, 4, MEMORY, MEMORY + 3])
+@pytest.mark.parametrize("count", [1, 4, MEMORY, MEMORY + 3, 3 * MEMORY + 1])
 def test_the_product_is_that_of_the_two_loops(count):
     steps, changes, gradient = steps_and_changes(count)
     secants = Secants(gradient)
@@ -73,3 +73,33 @@ def test_columns_that_are_kept_keep_their_pairs():
     secants.keep(torch.tensor([1 * T + 0, 1 * T + 2]), torch.Size((1, 2, C, N)))
     part = product(secants, gradient[1:, [0, 2]], 2.0)
     torch.testing.assert_close(part, whole[1:, [0, 2]])
+
+
+@pytest.mark.parametrize("count", [0, 5, MEMORY + 3])
+def test_pairs_of_another_penalty_are_those_that_this_one_would_have_given(count):
+    steps, changes, gradient = steps_and_changes(count + 2)
+    stiffer = torch.rand(H, T, 1, N, dtype=torch.float64)
+    other, followed, fresh = Secants(gradient), Secants(gradient), Secants(gradient)
+    for step, change in zip(steps[:count], changes[:count], strict=True):
+        other.add(step, change)
+        fresh.add(step, change + stiffer * step)
+    followed.follow(other, stiffer)
+    assert followed.count == min(count, MEMORY)
+    for step, change in zip(steps[count:], changes[count:], strict=True):
+        for secants in (followed, fresh):
+            secants.add(step, change + stiffer * step)
+    torch.testing.assert_close(product(followed, gradient, 0.3), product(fresh, gradient, 0.3))
+
+
+def test_followed_pairs_that_would_curve_downwards_are_as_if_they_had_not_been():
+    steps, changes, gradient = steps_and_changes(4)
+    other, followed, fresh = Secants(gradient), Secants(gradient), Secants(gradient)
+    softer = torch.zeros(H, T, 1, 1, dtype=torch.float64)
+    softer[0, 0] = -1e3  # more than what the first column's penalty can have been
+    for step, change in zip(steps, changes, strict=True):
+        other.add(step, change)
+        fresh.add(step, change + softer * step)
+    followed.follow(other, softer)
+    found = product(followed, gradient, 0.3)
+    torch.testing.assert_close(found, product(fresh, gradient, 0.3))
+    torch.testing.assert_close(found[0, 0], 0.3 * gradient[0, 0])
