@@ -70,7 +70,7 @@ def write_cache(shape: Shape, directory: Path) -> Path:
         z = rng.standard_normal((len(at), shape.heads, WIDTH), dtype=np.float32)
         z += means[task.labels[at]]  # (n, H, D)
         for layer in range(shape.layers):
-            writer.write(layer, at, z.astype(np.float16).view(np.int16))
+            writer.write(layer, [(at, z.astype(np.float16).view(np.int16))])
     writer.finish(Progress(sequences=1, rows=rows))
     return directory
 

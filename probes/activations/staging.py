@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from probes.activations.layout import DTYPES, LayerInfo
-from probes.activations.writer import CacheWriter, Progress
+from probes.activations.writer import CacheWriter, Piece, Progress
 from probes.errors import UserError
 
 RAW = {2: (torch.int16, np.uint16), 4: (torch.int32, np.uint32)}
@@ -27,9 +27,10 @@ class Stage:
     """A thread that takes gathered rows and scatters them into the caches.
 
     The hooks only gather, round and hand over; the rows that wait are bounded in bytes, so a
-    slow disk slows the model down and does not fill the memory. NumPy does the copying, because
-    it releases Python's lock and takes no thread away from the model. Checkpoints wait for the
-    disk in a thread of their own.
+    slow disk slows the model down and does not fill the memory. They are held until half of what
+    may wait has come together, because the rows of any batch touch most pages of a block of every
+    file. NumPy does the copying, because it releases Python's lock and takes no thread away from
+    the model. Checkpoints wait for the disk in a thread of their own.
     """
 
     def __init__(self, writers: Sequence[CacheWriter], capacity: int) -> None:
@@ -38,7 +39,10 @@ class Stage:
         self.capacity = capacity
         self._waiting = 0
         self._room = threading.Condition()
-        self._queue: queue.SimpleQueue[_Item | Progress | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | Progress | _Flush | None] = queue.SimpleQueue()
+        self._held: dict[tuple[int, int], list[Piece]] = {}
+        """Of each writer and layer, not written yet."""
+        self._held_bytes = 0
         self._checkpoint: threading.Thread | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="cache-writer", daemon=True)
@@ -71,9 +75,9 @@ class Stage:
             ready = torch.cuda.Event()
             ready.record()
         with self._room:
-            self._room.wait_for(
-                lambda: not self._waiting or self._waiting + stored.nbytes <= self.capacity
-            )
+            if not self._has_room(stored.nbytes):
+                self._queue.put(_Flush())  # what is held may leave no room for a large tensor
+                self._room.wait_for(lambda: self._has_room(stored.nbytes))
             self._waiting += stored.nbytes
         self._raise()
         self._queue.put(_Item(writer, index, rows, stored, ready))
@@ -93,6 +97,7 @@ class Stage:
 
     def drain(self) -> None:
         """Wait until everything handed over is written; raises what the thread met."""
+        self._queue.put(_Flush())
         with self._room:
             self._room.wait_for(lambda: not self._waiting)
         self._raise()
@@ -101,30 +106,54 @@ class Stage:
         if self._error is not None:
             raise self._error
 
+    def _has_room(self, n_bytes: int) -> bool:
+        return not self._waiting or self._waiting + n_bytes <= self.capacity
+
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
+            if isinstance(item, _Item):
+                self._held_bytes += item.values.nbytes
+                self._attempt(self._hold, item)
+            if not isinstance(item, _Item) or self._held_bytes >= self.capacity // 2:
+                self._flush()
             if isinstance(item, Progress):
                 self._begin_checkpoint(item)
-                continue
-            try:
-                # After an error the queue is only emptied, so that nobody waits for room.
-                if self._error is None:
-                    self._write(item)
-            except BaseException as error:
-                self._error = error
-            finally:
-                n_bytes = item.values.nbytes
-                del item
-                with self._room:
-                    self._waiting -= n_bytes
-                    self._room.notify_all()
+        self._flush()
 
-    def _begin_checkpoint(self, progress: Progress) -> None:
+    def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
+        # After an error nothing is done any more, but nobody waits for room in vain.
         if self._error is not None:
             return
-        for writer in self.writers:
-            writer.release()  # the rows of the next block lie in other pages
-        if not (self._checkpoint and self._checkpoint.is_alive()):
+        try:
+            act(*arguments)
+        except BaseException as error:
+            self._error = error
+
+    def _hold(self, item: _Item) -> None:
+        """Check the numbers of an item, so that a refusal comes early, and keep them."""
+        if item.ready is not None:
+            item.ready.synchronize()
+        writer = self.writers[item.writer]
+        raw, unsigned = RAW[item.values.element_size()]
+        values = item.values.view(raw).cpu().numpy().view(unsigned)  # (n, H, D)
+        bad = values & EXPONENT[writer.dtype] == EXPONENT[writer.dtype]
+        if bad.any():
+            nan = bool((values[bad] & MANTISSA[writer.dtype]).any())
+            raise not_finite(writer.layers[item.index], writer, int(bad.sum()), bad.size, nan)
+        self._held.setdefault((item.writer, item.index), []).append((item.rows, values))
+
+    def _flush(self) -> None:
+        """Write what is held."""
+        for (writer, index), pieces in self._held.items():
+            self._attempt(self.writers[writer].write, index, pieces)
+        self._held.clear()
+        with self._room:
+            self._waiting -= self._held_bytes
+            self._held_bytes = 0
+            self._room.notify_all()
+
+    def _begin_checkpoint(self, progress: Progress) -> None:
+        if self._error is None and not (self._checkpoint and self._checkpoint.is_alive()):
             self._checkpoint = threading.Thread(target=self._sync, args=(progress,), daemon=True)
             self._checkpoint.start()
 
@@ -135,17 +164,9 @@ class Stage:
         except BaseException as error:
             self._error = error
 
-    def _write(self, item: _Item) -> None:
-        if item.ready is not None:
-            item.ready.synchronize()
-        writer = self.writers[item.writer]
-        raw, unsigned = RAW[item.values.element_size()]
-        values = item.values.view(raw).cpu().numpy().view(unsigned)  # (n, H, D)
-        bad = values & EXPONENT[writer.dtype] == EXPONENT[writer.dtype]
-        if bad.any():
-            nan = bool((values[bad] & MANTISSA[writer.dtype]).any())
-            raise not_finite(writer.layers[item.index], writer, int(bad.sum()), bad.size, nan)
-        writer.write(item.index, item.rows, values)
+
+class _Flush:
+    """Asks the thread to write what it holds."""
 
 
 class _Item:

@@ -6,6 +6,7 @@ import mmap
 import os
 import shutil
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,9 @@ from probes.activations.layout import (
 )
 from probes.errors import UserError
 
+Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
 RowFields = dict[str, npt.NDArray[np.int32]]
-RESIDENT = 16 << 20  # bytes written before the pages of the maps are given back
+RESIDENT = 32 << 20  # bytes of a map that are touched before its pages are given back
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,6 @@ class CacheWriter:
             "head_map": head_map(layers),
             "files": self._files(rows),
         }
-        self._written = 0
         resumed = self._resumable()
         self.progress = resumed or Progress()
         """Of the last checkpoint."""
@@ -92,25 +93,31 @@ class CacheWriter:
             self._reserve(rows)
         self._maps, self._cells = self._open()
 
-    def write(self, index: int, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
-        """Store ``values``, shape (n, units, width) as raw integers, as ``rows`` of a layer."""
-        layer = self.layers[index]
-        # One opaque element a cell: one copy of d_head numbers instead of d_head copies.
-        source = np.ascontiguousarray(values).reshape(-1).view(self._cells[index].dtype)
-        self._cells[index][:, rows] = source.reshape(len(rows), layer.units).T  # (H, n)
-        self._written += values.nbytes
-        if self._written >= RESIDENT:
-            self.release()
+    def write(self, index: int, pieces: Sequence[Piece]) -> None:
+        """Store pieces of a layer: for each its rows (n,), and values (n, units, width) as raw
+        integers.
 
-    def release(self) -> None:
-        """Give the maps' pages back, so that memory does not grow with the file.
-
-        They stay in the system's page cache; only this process no longer counts them.
+        Rows lie all over a block of the file, so that every piece touches most of its pages; many
+        at a time cost little more than one. The pages are given back, so that memory does not grow
+        with the file: the system keeps them, only this process no longer counts them.
         """
-        self._written = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for mapped in self._maps:
-                mapped.madvise(mmap.MADV_DONTNEED)
+        layer, cells = self.layers[index], self._cells[index]
+        # One opaque element a cell: one copy of d_head numbers instead of d_head copies.
+        found = [
+            (rows, np.ascontiguousarray(values).view(cells.dtype).reshape(len(rows), layer.units))
+            for rows, values in pieces
+            if len(rows)
+        ]
+        if not found:
+            return
+        span = max(int(rows.max()) for rows, _ in found) - min(int(rows.min()) for rows, _ in found)
+        heads = max(1, RESIDENT // ((span + 1) * cells.itemsize))
+        for start in range(0, layer.units, heads):
+            some = slice(start, start + heads)
+            for rows, values in found:
+                cells[some, rows] = values[:, some].T  # (h, n)
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._maps[index].madvise(mmap.MADV_DONTNEED)
 
     def checkpoint(self, progress: Progress) -> None:
         """Make everything up to ``progress`` survive a kill or a power cut.
@@ -125,7 +132,6 @@ class CacheWriter:
 
     def finish(self, progress: Progress) -> Cache:
         """Checksum, make durable, and take the final name."""
-        self.release()
         with disk_errors(self.directory.parent, self._bytes()):
             with ThreadPoolExecutor(2) as pool:  # one waits for the disk, one computes
                 synced = [pool.submit(self._sync, layer) for layer in self.layers]

@@ -23,18 +23,17 @@ class Recorder:
         self.manifest = {"site": "heads"}
         self.written: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.saved: list[tuple[Progress, int]] = []
-        self.released: list[int] = []
+        self.calls: list[int] = []
+        """Pieces of each call."""
         self.gate = threading.Event()
         self.gate.set()
 
-    def write(self, index: int, rows: np.ndarray, values: np.ndarray) -> None:
+    def write(self, index: int, pieces: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self.gate.wait()
         if self.error is not None:
             raise self.error
-        self.written.append((index, rows, values))
-
-    def release(self) -> None:
-        self.released.append(len(self.written))
+        self.calls.append(len(pieces))
+        self.written += [(index, rows, values) for rows, values in pieces]
 
     def checkpoint(self, progress: Progress) -> None:
         self.gate.wait()
@@ -132,13 +131,46 @@ def test_a_mark_saves_what_came_before_it() -> None:
     assert writer.saved == [(Progress(3, 6), 3)]
 
 
-def test_a_mark_gives_back_the_pages_of_what_came_before_it() -> None:
+def test_what_is_held_of_a_layer_is_written_together() -> None:
     writer = Recorder()
-    with stage(writer) as staged:
-        staged.put(0, 0, *rows(3))
-        staged.mark(Progress(1, 3))
-        staged.put(0, 0, *rows(3))
-    assert writer.released == [1]
+    with stage(writer, capacity=720) as staged:
+        for _ in range(4):
+            staged.put(0, 0, *rows(10))  # 120 bytes each: the third fills half of what may wait
+        staged.drain()
+        assert writer.calls == [3, 1]
+
+
+def test_a_tensor_that_what_is_held_leaves_no_room_for_still_passes() -> None:
+    writer = Recorder()
+    put = threading.Event()
+
+    def fill(staged: Stage) -> None:
+        staged.put(0, 0, *rows(2))  # held, for it is less than half
+        staged.put(0, 0, *rows(15))
+        put.set()
+
+    with stage(writer, capacity=200) as staged:
+        threading.Thread(target=fill, args=(staged,), daemon=True).start()
+        assert put.wait(5)
+    assert [len(rows) for _, rows, _ in writer.written] == [2, 15]
+
+
+def test_after_an_error_nobody_waits_for_room() -> None:
+    writer = Recorder()
+    where, values = rows(10)
+    values[0, 0, 0] = float("nan")
+    done = threading.Event()
+
+    def fill(staged: Stage) -> None:
+        with pytest.raises(UserError, match="not finite"):
+            for _ in range(50):
+                staged.put(0, 0, where, values)
+        done.set()
+
+    with pytest.raises(UserError, match="not finite"), stage(writer, capacity=500) as staged:
+        threading.Thread(target=fill, args=(staged,), daemon=True).start()
+        assert done.wait(5)
+    assert not writer.written
 
 
 def test_computing_goes_on_while_the_disk_is_busy() -> None:
