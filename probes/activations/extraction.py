@@ -38,7 +38,7 @@ from probes.models.verification import verify_sites
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 20.0
-STAGED_BYTES = 128 << 20  # rows that may wait for the disk; more would only use memory
+STAGED_BYTES = 32 << 20  # rows that may wait for the disk; more would only use memory
 WORKING_SET = 32  # bytes that a forward pass holds per token and unit of d_model, roughly
 
 

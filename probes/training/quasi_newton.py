@@ -75,8 +75,8 @@ class QuasiNewton:
         self.refresh_after, self.dense = refresh_after, dense
         self.inverse: Tensor | None = None
         self.secants = Secants(columns.parameters)
-        # Not if some of its columns had ended before the others.
-        if before is not None and before.secants.shape == self.secants.shape:
+        # Not if some of its columns had ended before the others, or this block has other problems.
+        if before is not None and torch.equal(before.columns.problem, columns.problem):
             self.secants.follow(before.secants, columns.penalty - before.columns.penalty)
         self.gains = Gains(columns.null)
         H, T = columns.l2.shape

@@ -14,7 +14,6 @@ import torch
 
 from probes.activations import extraction as module
 from probes.activations import passes as passes_module
-from probes.activations import writer as writer_module
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig, ModelConfig, PositionConfig
@@ -429,16 +428,3 @@ def test_a_cache_read_for_words_alone_refuses_labels_of_texts(
     assert cache.manifest["counts"]["unread_texts"] == 1
     with pytest.raises(UserError, match=r"1 texts exceed .* truncate=true"):
         extract(short, corpus, cache_dir=tmp_path)
-
-
-def test_writing_a_head_at_a_time_changes_nothing(
-    llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus = corpus_of_words(random_texts(30))
-    wanted = extract(llama, corpus, cache_dir=tmp_path / "wanted", extraction=FLOAT32)["heads"]
-    monkeypatch.setattr(writer_module, "RESIDENT", 1)
-    monkeypatch.setattr(module, "STAGED_BYTES", 1)
-    found = extract(llama, corpus, cache_dir=tmp_path / "found", extraction=FLOAT32)["heads"]
-    for info in wanted.layers:
-        before, after = (x.directory / info.file for x in (wanted, found))
-        assert before.read_bytes() == after.read_bytes()

@@ -77,6 +77,16 @@ def test_blocks_of_one_column_follow_the_path():
     assert_optimal(x[None], labels, weights, fit, path)
 
 
+def test_blocks_that_go_from_one_problem_to_the_next():
+    x, path = rows(0, 900, 70), [100.0, 1.0, 0.01]
+    labels = torch.stack([labels_of(x, 4, 1.0), labels_of(x.flip(1), 4, 2.0)])
+    weights = torch.ones(2, 900)
+    weights[1, ::3] = 0
+    two = 4 * 2 * 4 * 4 * 900  # bytes that give room to the logits of two columns
+    fit = fit_logistic(x[None], labels, weights, path, classes=4, memory_budget=two)
+    assert_optimal(x[None], labels, weights, fit, path)
+
+
 @pytest.mark.parametrize("width", [130, 300])
 def test_units_as_wide_as_a_layer(width):
     """All heads of a layer together: many features, and weak penalties that hardly hold them."""
