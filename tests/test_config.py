@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf, open_dict
 
+from probes import cli
 from probes.cli import config_dir, hide_home, parse
 from probes.config import RunConfig, register
 from probes.errors import UserError
@@ -50,3 +55,26 @@ def test_home_directory_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "config.yaml").write_text("path: /home/someone/data\nother: /home/someone\n")
     hide_home(tmp_path)
     assert (tmp_path / "config.yaml").read_text() == "path: ~/data\nother: ~\n"
+
+
+def test_schemas_are_not_copied_with_the_store_and_stay_as_they_are() -> None:
+    """Hydra copies its store for every group that ``--help`` lists: two seconds of ours."""
+    register()
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store) is store
+    first = store.load("schema/probe/linear.yaml").node
+    first.tolerance = 0.5
+    assert store.load("schema/probe/linear.yaml").node.tolerance != 0.5
+
+
+def test_help_lists_every_choice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr("sys.argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli._main()
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for group, choice in CHOICES:
+        assert re.search(rf"^{group}: .*\b{choice}\b", shown, re.MULTILINE), (group, choice)
