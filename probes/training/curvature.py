@@ -44,7 +44,7 @@ class Coupling:
         return cls(torch.maximum(values, floor[..., None]), vectors)
 
     def turn(self, t: Tensor) -> Tensor:
-        """(H, T, C', n) in terms of the eigenvectors."""
+        """(H, T, C', any) in terms of the eigenvectors."""
         return t if self.vectors is None else torch.matmul(self.vectors.mT, t)
 
     def back(self, t: Tensor) -> Tensor:
@@ -96,20 +96,22 @@ class GramCurvature:
         self.values, self.vectors = torch.linalg.eigh(self.gram)  # (H, D), (H, D, D)
         self.values = torch.maximum(self.values, self.floor)
 
-    def apply(self, gradient: Tensor, coupling: Coupling, l2: Tensor) -> Tensor:
-        """gradient (H, T, C', D + 1), coupling of the classes of each column, l2 (H, T)."""
-        H, T, C, n = gradient.shape
+    def apply(self, vectors: Tensor, coupling: Coupling, l2: Tensor) -> Tensor:
+        """vectors (H, T, C', m, D + 1), coupling of the classes of each column, l2 (H, T)."""
+        H, T, C, m, n = vectors.shape
         # Centring is a change of variables: the intercept at the mean is decoupled.
-        mean = self.mean[:, None, None]  # (H, 1, 1, D)
-        turned = coupling.turn(gradient)
-        last = turned[..., -1:]  # (H, T, C', 1)
-        inner = (turned[..., :-1] - last * mean).reshape(H, T * C, n - 1)
-        inner = torch.bmm(inner, self.vectors).view(H, T, C, n - 1)
-        share = coupling.values[..., None]
-        inner /= share * self.values[:, None, None] + l2[:, :, None, None]
-        back = torch.bmm(inner.view(H, T * C, n - 1), self.vectors.mT).view(H, T, C, n - 1)
+        mean = self.mean[:, None, None, None]  # (H, 1, 1, 1, D)
+        turned = coupling.turn(vectors.flatten(3)).view(H, T, C, m, n)
+        last = turned[..., -1:]  # (H, T, C', m, 1)
+        inner = (turned[..., :-1] - last * mean).view(H, T * C * m, n - 1)
+        inner = torch.bmm(inner, self.vectors).view(H, T, C, m, n - 1)
+        share = coupling.values[..., None, None]
+        inner /= share * self.values[:, None, None, None] + l2[:, :, None, None, None]
+        back = torch.bmm(inner.view(H, T * C * m, n - 1), self.vectors.mT)
+        back = back.view(H, T, C, m, n - 1)
         intercept = last / share - (back * mean).sum(-1, keepdim=True)
-        return coupling.back(torch.cat([back, intercept], dim=-1))
+        together = torch.cat([back, intercept], dim=-1).flatten(3)
+        return coupling.back(together).view(H, T, C, m, n)
 
     def inverse(self, share: Tensor, l2: Tensor) -> Tensor:
         """The same for one logit as one matrix for each column: (H, T, 1, n, n).

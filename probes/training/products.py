@@ -10,6 +10,9 @@ from torch import Tensor
 BLOCK_BYTES = 32 << 20
 BLOCK_ROWS = 1024
 """Rows of a head that one thread of a CPU multiplies at a time."""
+WIDE = 64
+"""Features from which on the rows come first in the product with a single column: it then takes
+half the time, as its sums run over neighbouring numbers."""
 
 
 def batched(x: Tensor) -> bool:
@@ -71,11 +74,16 @@ class Rows:
         """parameters (H, R, D + 1), the last one the intercept -> out (H, K, R, B)."""
         K = self.x.shape[1]
         each = parameters[:, None].expand(-1, K, -1, -1)  # (H, K, R, D + 1)
+        alone = parameters.shape[1] == 1 and self.x.shape[-1] >= WIDE
         for run, heads in self._runs():
             own = each[run].flatten(0, 1)
             part = out[run].flatten(0, 1)
             for at, x in row_blocks(self.x[heads].flatten(0, 1), parameters.dtype):
-                torch.baddbmm(own[..., -1:], own[..., :-1], x.mT, out=part[..., at])
+                weight, bias, some = own[..., :-1], own[..., -1:], part[..., at]
+                if alone and some.is_contiguous():
+                    torch.baddbmm(bias, x, weight.mT, out=some.view(*some.shape[::2], 1))
+                else:
+                    torch.baddbmm(bias, weight, x.mT, out=some)
         return out
 
     def gradient(self, residual: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -200,22 +201,26 @@ class QuasiNewton:
         """
         hidden = torch.zeros_like(coupling.values[..., 0])
         if self.secants.count == 0:
-            return self._metric(gradient, coupling).mul_(self.columns.live).neg_(), hidden
+            (answer,) = self._metric([gradient], coupling)
+            return answer.mul(self.columns.live).neg_(), hidden
         before, factors = self.secants.before(gradient)
-        answer = self._metric(before, coupling)
         # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
         change, product = self.secants.last()
-        along = dot(change, self._metric(change, coupling))
+        answer, other = self._metric([before, change], coupling)
+        along = dot(change, other)
         met = torch.where(along > 0, product / along, torch.ones_like(along))
         hidden = (1 - met).clamp_min(0) * dot(before, answer)
-        direction = self.secants.after(answer.mul_(met[:, :, None, None]), factors)
+        direction = self.secants.after(answer * met[:, :, None, None], factors)
         return direction.mul_(self.columns.live).neg_(), hidden
 
-    def _metric(self, gradient: Tensor, coupling: Coupling) -> Tensor:
+    def _metric(self, vectors: Sequence[Tensor], coupling: Coupling) -> tuple[Tensor, ...]:
+        """The metric times each of some vectors (H, T, C', n), all in one product."""
+        stacked = torch.stack(tuple(vectors), dim=3)  # (H, T, C', m, n)
         if self.inverse is None:
-            c = self.columns
-            return self.metric.apply(gradient, coupling, c.l2)
-        return torch.matmul(self.inverse, gradient[..., None])[..., 0]
+            found = self.metric.apply(stacked, coupling, self.columns.l2)
+        else:
+            found = torch.matmul(stacked, self.inverse)  # symmetric
+        return found.unbind(3)
 
     def _search(self, direction: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Step lengths (H, T) at which the slope has nearly vanished, and what is left of it."""

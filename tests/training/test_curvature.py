@@ -45,11 +45,12 @@ def test_the_metric_is_exact_where_probabilities_do_not_depend_on_the_row(weighe
     matrix = (torch.diag(p[:, 0]) - p[:, :1] * p[:, 0]) * N
     coupling = Coupling.of(matrix.expand(2, 1, 3, 3), torch.full((2, 1), 1e-6, dtype=x.dtype))
     penalty = torch.tensor([l2] * D + [0.0], dtype=x.dtype)
-    wanted = torch.randn(2, 1, 3, D + 1, dtype=x.dtype)
+    wanted = torch.randn(2, 1, 3, 2, D + 1, dtype=x.dtype)  # two vectors at once
     wanted -= wanted.mean(2, keepdim=True)  # a softmax does not see the sum over the classes
     for h in range(2):
-        product = hessian(x[h], p, penalty) @ wanted[h].flatten()
-        gradient = product.view(1, 1, 3, D + 1)
+        flat = wanted[h, 0].movedim(1, 0).flatten(1)  # (2, 3 * (D + 1))
+        products = flat @ hessian(x[h], p, penalty)  # symmetric
+        gradient = products.view(2, 3, D + 1).movedim(0, 1)[None, None]
         part = Coupling(coupling.values[h : h + 1], coupling.vectors[h : h + 1])
         found = metric.keep([h]).apply(gradient, part, torch.full((1, 1), l2, dtype=x.dtype))
         torch.testing.assert_close(found[0], wanted[h], rtol=1e-6, atol=1e-6)
