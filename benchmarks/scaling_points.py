@@ -12,7 +12,7 @@ import torch
 from benchmarks.memory import peak_above
 from benchmarks.planted import planted_task
 from probes.activations.cache import Cache
-from probes.activations.layout import ROW_FIELDS, SCHEMA_VERSION, LayerInfo, layer_file
+from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.writer import CacheWriter, Progress
 from probes.config import LinearConfig, TrainerConfig
 from probes.corpora.tasks import Task
@@ -46,6 +46,19 @@ class Shape:
 WARM = Shape(rows=400, heads=2, classes=3, layers=1, replicas=PENALTIES)
 
 
+class Numbered:
+    """Rows that carry their number in every field."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def pieces(self, field: str) -> list[np.ndarray]:
+        return [np.arange(self.count, dtype=np.int32)]
+
+
 def write_cache(shape: Shape, directory: Path) -> Path:
     """A cache on disk whose heads carry the classes of the shape's task, every layer the same."""
     rng = np.random.default_rng(0)
@@ -55,7 +68,6 @@ def write_cache(shape: Shape, directory: Path) -> Path:
     infos = [
         LayerInfo("encoder", layer, shape.heads, WIDTH, file) for layer, file in enumerate(files)
     ]
-    numbers = np.arange(rows, dtype=np.int32)
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "key": directory.name,
@@ -63,7 +75,7 @@ def write_cache(shape: Shape, directory: Path) -> Path:
         "site": "heads",
         "dtype": "float16",
     }
-    writer = CacheWriter(directory, manifest, infos, dict.fromkeys(ROW_FIELDS, numbers))
+    writer = CacheWriter(directory, manifest, infos, Numbered(rows))
     means = rng.standard_normal((shape.classes, shape.heads, WIDTH), dtype=np.float32) / 2
     for start in range(0, rows, 4096):
         at = np.arange(start, min(start + 4096, rows))

@@ -6,14 +6,18 @@ never by tokenising words alone (a word's pieces depend on what precedes it).
 
 from __future__ import annotations
 
+import contextlib
 from array import array
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from probes.activations.heap import give_back_heap
 from probes.activations.slab import Slab, make_slab
+from probes.activations.spool import Spool
 from probes.config import PositionConfig
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
@@ -27,7 +31,10 @@ LongArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Alignment:
-    """Sequences of token ids, and for each row of a cache the tokens that it is read from."""
+    """Sequences of token ids, and for each row of a cache the tokens that it is read from.
+
+    What has a number for each row or token lies on disk, behind read-only arrays.
+    """
 
     ids: IntArray
     """(T,) all sequences one after another, each with the model's special tokens."""
@@ -43,10 +50,16 @@ class Alignment:
     """(N,) last token read, inclusive; the row is the mean of ``first..last``."""
     unit: IntArray
     """(N,) unit of the corpus, ascending; repeated where each of its tokens is a row."""
+    grouped: IntArray
+    """(N,) the rows in the order of their sequences."""
+    bounds: LongArray
+    """(S+1,) where the rows of each sequence begin in ``grouped``."""
     counts: dict[str, int]
     """``units`` and ``dropped_units`` (no token overlaps them, or they cross a window),
     ``split_texts`` (cut into windows), ``truncated_texts`` (read at their end only),
     ``unread_texts`` (too long or empty: their sentence or answer labels have no row)."""
+    release: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Give back the memory of what was read of the arrays on disk; it is read again if needed."""
 
     @property
     def lengths(self) -> LongArray:
@@ -64,6 +77,7 @@ def align(
     *,
     truncate: bool = False,
     whole_texts: bool = True,
+    directory: Path | None = None,
 ) -> Alignment:
     """Match the units of ``corpus`` with the tokens that the model of ``handle`` reads.
 
@@ -76,6 +90,9 @@ def align(
     unit that no window can hold is dropped and counted. For sentences and answers such texts are
     refused, or, with ``truncate``, only their end is read, so that the last token stays. Where
     nobody asks for labels of ``whole_texts``, those of such texts are left out and counted.
+
+    directory: where the index of tokens and rows may lie, about 24 bytes a row; it has no name
+    there and ends with the process. None: the system's own place for such files.
 
     Raises ``UserError`` for long texts as said, for texts of zero tokens that carry a sentence or
     answer label, for invalid Unicode, for a slow tokenizer, for a context that special tokens
@@ -97,48 +114,30 @@ def align(
             fix="model.max_length=null",
         )
     _forget_texts(handle)
-    pieces = _Pieces()
-    for begin in range(0, len(corpus.texts), SLAB):
-        pieces.add(
-            make_slab(
-                corpus,
-                begin,
-                min(begin + SLAB, len(corpus.texts)),
-                handle,
-                position,
-                capacity=capacity,
-                frame=(prefix, suffix),
-                truncate=truncate,
+    pieces = _Pieces(directory)
+    with contextlib.closing(pieces.spool):
+        for begin in range(0, len(corpus.texts), SLAB):
+            pieces.add(
+                make_slab(
+                    corpus,
+                    begin,
+                    min(begin + SLAB, len(corpus.texts)),
+                    handle,
+                    position,
+                    capacity=capacity,
+                    frame=(prefix, suffix),
+                    truncate=truncate,
+                )
             )
-        )
-        give_back_heap()
-    too_long, empty = pieces.columns["too_long"], pieces.columns["empty"]
-    if whole_texts and too_long and not truncate:
-        raise UserError(
-            f"{len(too_long)} of {len(corpus.texts)} texts exceed the model's context of "
-            f"{handle.context} (the longest has {pieces.longest} tokens and {special} special "
-            f"ones; the first is text {too_long[0]}, counted from 0), and their sentence or answer "
-            "labels belong to the whole text",
-            fix="truncate=true to read only their end, or shorter texts where the corpus can make "
-            "them (needle: corpus.options.lengths=[60])",
-        )
-    if whole_texts and empty:
-        raise UserError(
-            f"{len(empty)} of {len(corpus.texts)} texts are empty to the tokenizer (the first is "
-            f"text {empty[0]}, counted from 0), so there is nothing to read their labels at",
-            fix="leaving these texts out of the corpus",
-        )
-    if not pieces.columns["unit"]:
-        raise UserError(
-            f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
-            f"{len(corpus.units)} units"
-        )
-    return pieces.joined(len(corpus.units), truncate)
-
-
-def _distinct(ascending: IntArray) -> int:
-    """How many values there are; at least one."""
-    return 1 + int(np.count_nonzero(np.diff(ascending)))
+            give_back_heap()
+        if whole_texts:
+            _check_texts(pieces, corpus, handle, special, truncate)
+        if not pieces.rows:
+            raise UserError(
+                f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
+                f"{len(corpus.units)} units"
+            )
+        return pieces.joined(len(corpus.units), truncate)
 
 
 def _check(position: PositionConfig) -> None:
@@ -154,6 +153,28 @@ def _check(position: PositionConfig) -> None:
             )
 
 
+def _check_texts(
+    pieces: _Pieces, corpus: Corpus, handle: Handle, special: int, truncate: bool
+) -> None:
+    """Refuse texts whose sentence or answer labels cannot be read."""
+    too_long, empty = pieces.too_long, pieces.empty
+    if too_long and not truncate:
+        raise UserError(
+            f"{len(too_long)} of {len(corpus.texts)} texts exceed the model's context of "
+            f"{handle.context} (the longest has {pieces.longest} tokens and {special} special "
+            f"ones; the first is text {too_long[0]}, counted from 0), and their sentence or answer "
+            "labels belong to the whole text",
+            fix="truncate=true to read only their end, or shorter texts where the corpus can make "
+            "them (needle: corpus.options.lengths=[60])",
+        )
+    if empty:
+        raise UserError(
+            f"{len(empty)} of {len(corpus.texts)} texts are empty to the tokenizer (the first is "
+            f"text {empty[0]}, counted from 0), so there is nothing to read their labels at",
+            fix="leaving these texts out of the corpus",
+        )
+
+
 def _forget_texts(handle: Handle) -> None:
     """Switch off a tokenizer's cache of words where a "word" is a whole text (Llama's): no text
     is met again, and the cache grows to hundreds of megabytes."""
@@ -163,46 +184,60 @@ def _forget_texts(handle: Handle) -> None:
 
 
 class _Pieces:
-    """Columns that grow slab by slab, in place: a list of arrays would leave holes in memory."""
+    """What the slabs say, one behind the other: by row and token on disk, by text in memory."""
 
-    def __init__(self) -> None:
-        names = ("ids", "length", "example", "unit", "sequence", "first", "last")
-        self.columns = {name: array("i") for name in (*names, "too_long", "empty")}
-        self.longest = self.split_texts = 0
+    def __init__(self, directory: Path | None) -> None:
+        names = ("ids", "unit", "sequence", "first", "last", "grouped")
+        self.spool = Spool(directory, names)
+        # In place: a list of arrays would leave holes in memory.
+        self.example, self.length, self.read = array("i"), array("i"), array("i")
+        self.too_long, self.empty = array("i"), array("i")
+        self.rows = self.units = self.longest = self.split_texts = 0
 
     def add(self, slab: Slab) -> None:
         unit, sequence, first, last = slab.rows
-        self.longest = max(self.longest, slab.longest)
-        self.split_texts += slab.split_texts
+        count = len(slab.example)
+        order = np.argsort(sequence, kind="stable")
         for name, values in (
+            ("ids", slab.ids),
             ("unit", unit),
-            ("sequence", sequence + len(self.columns["example"])),
+            ("sequence", sequence + len(self.example)),
             ("first", first),
             ("last", last),
-            ("ids", slab.ids),
-            ("length", np.diff(slab.offsets)),
-            ("example", slab.example),
-            ("too_long", slab.too_long),
-            ("empty", slab.empty),
+            ("grouped", order + self.rows),
         ):
-            self.columns[name].frombytes(values.astype(np.int32).tobytes())
+            self.spool.append(name, values)
+        for column, values in (
+            (self.example, slab.example),
+            (self.length, np.diff(slab.offsets)),
+            (self.read, np.bincount(sequence, minlength=count)),
+            (self.too_long, slab.too_long),
+            (self.empty, slab.empty),
+        ):
+            column.frombytes(values.astype(np.int32).tobytes())
+        self.rows += len(unit)
+        self.units += len(np.unique(unit))  # a unit's text is in one slab
+        self.longest = max(self.longest, slab.longest)
+        self.split_texts += slab.split_texts
 
     def joined(self, n_units: int, truncate: bool) -> Alignment:
-        column = {name: np.frombuffer(c, dtype=np.int32) for name, c in self.columns.items()}
-        cut = len(column["too_long"])
+        cut = len(self.too_long)
         return Alignment(
-            ids=column["ids"],
-            offsets=np.concatenate([[0], np.cumsum(column["length"], dtype=np.int64)]),
-            example=column["example"],
-            sequence=column["sequence"],
-            first=column["first"],
-            last=column["last"],
-            unit=column["unit"],
+            **self.spool.finish(),
+            offsets=_ends(self.length),
+            example=np.frombuffer(self.example, dtype=np.int32),
+            bounds=_ends(self.read),
             counts={
                 "units": n_units,
-                "dropped_units": n_units - _distinct(column["unit"]),
+                "dropped_units": n_units - self.units,
                 "split_texts": self.split_texts,
                 "truncated_texts": cut if truncate else 0,
-                "unread_texts": len(column["empty"]) + (0 if truncate else cut),
+                "unread_texts": len(self.empty) + (0 if truncate else cut),
             },
+            release=self.spool.release,
         )
+
+
+def _ends(counts: array[int]) -> LongArray:
+    """0 and the sums of the first one, two, ... of the counts."""
+    return np.concatenate([[0], np.cumsum(np.frombuffer(counts, dtype=np.int32), dtype=np.int64)])

@@ -73,11 +73,6 @@ class BatchPlan:
         self.order = np.lexsort((-lengths, rank[block]))
         self.lengths = lengths[self.order]
         self.block_ends = np.cumsum(np.bincount(rank[block], minlength=blocks))
-        # Rows grouped by sequence; 4 bytes each, since there may be very many.
-        self._rows = np.argsort(alignment.sequence, kind="stable").astype(np.int32)
-        self._row_offsets = np.searchsorted(
-            alignment.sequence[self._rows], np.arange(len(self.order) + 1)
-        )
 
     def __len__(self) -> int:
         return len(self.order)
@@ -98,8 +93,9 @@ class BatchPlan:
         ids = np.zeros(mask.shape, dtype=np.int64)
         ids[mask] = self.alignment.ids[_ranges(self.alignment.offsets[chosen], lengths)]
 
-        n_rows = self._row_offsets[chosen + 1] - self._row_offsets[chosen]
-        rows = self._rows[_ranges(self._row_offsets[chosen], n_rows)].astype(np.int64)
+        begin = self.alignment.bounds[chosen]
+        n_rows = self.alignment.bounds[chosen + 1] - begin
+        rows = self.alignment.grouped[_ranges(begin, n_rows)].astype(np.int64)
         return Batch(
             position=position,
             count=len(chosen),

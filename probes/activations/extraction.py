@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import tokenizers
 import torch
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 20.0
 STAGED_BYTES = 32 << 20  # rows that may wait for the disk; more would only use memory
+INDEX_BYTES = 24  # of a row on disk while it is extracted: see ``Alignment``
+ROWS_AT_ONCE = 1 << 20  # of the index, when it is copied into the cache
 WORKING_SET = 32  # bytes that a forward pass holds per token and unit of d_model, roughly
 
 
@@ -104,9 +107,15 @@ def extract(
             missing = {kind: key for kind, key in missing.items() if kind not in found}
             if missing:
                 job = _Job(handle, corpus, missing, layers, position, extraction, cache_dir)
-                alignment = align(
-                    corpus, handle, position, truncate=truncate, whole_texts=whole_texts
-                )
+                with disk_errors(cache_dir, INDEX_BYTES * len(corpus.units)):
+                    alignment = align(
+                        corpus,
+                        handle,
+                        position,
+                        truncate=truncate,
+                        whole_texts=whole_texts,
+                        directory=cache_dir,
+                    )
                 found |= job.run(alignment, memory_budget, progress, checkpoint_seconds)
     unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in found.values())
     if whole_texts and unread:
@@ -167,6 +176,7 @@ class _Job:
         try:
             for kind in self.keys:
                 writers[kind] = self._writer(kind, sites[kind], alignment, budget)
+            alignment.release()
             state = _common_progress([w.progress for w in writers.values()], budget)
             log.info(
                 "%s: %d sequences, %d tokens, %d rows -> %s%s",
@@ -231,7 +241,7 @@ class _Job:
             "counts": alignment.counts,
             "versions": _versions(),
         }
-        return CacheWriter(self.cache_dir / key.name, manifest, infos, _rows(alignment))
+        return CacheWriter(self.cache_dir / key.name, manifest, infos, _Rows(alignment))
 
 
 def _common_progress(found: Sequence[Progress], budget: int) -> Progress:
@@ -242,19 +252,32 @@ def _common_progress(found: Sequence[Progress], budget: int) -> Progress:
     return least
 
 
-def _rows(alignment: Alignment) -> dict[str, np.ndarray[Any, np.dtype[np.int32]]]:
-    """What ``rows.safetensors`` holds."""
-    example = alignment.example  # (S,)
-    order = np.lexsort((np.arange(len(example)), example))
-    rank = np.empty(len(example), dtype=np.int32)
-    rank[order] = np.arange(len(example)) - np.searchsorted(example[order], example[order])
-    return {
-        "unit": alignment.unit,
-        "example": example[alignment.sequence],
-        "window": rank[alignment.sequence],
-        "first_token": alignment.first,
-        "last_token": alignment.last,
-    }
+class _Rows:
+    """What ``rows.safetensors`` holds, in pieces."""
+
+    def __init__(self, alignment: Alignment) -> None:
+        self.alignment = alignment
+        example = alignment.example  # (S,)
+        order = np.lexsort((np.arange(len(example)), example))
+        self.window = np.empty(len(example), dtype=np.int32)  # (S,) rank among its text's
+        self.window[order] = np.arange(len(example)) - np.searchsorted(
+            example[order], example[order]
+        )
+
+    def __len__(self) -> int:
+        return len(self.alignment)
+
+    def pieces(self, field: str) -> Iterator[npt.NDArray[np.int32]]:
+        found = self.alignment
+        for start in range(0, len(found), ROWS_AT_ONCE):
+            at = slice(start, start + ROWS_AT_ONCE)
+            if field in ("example", "window"):
+                each = found.example if field == "example" else self.window
+                yield each[found.sequence[at]]
+            else:
+                column = {"unit": found.unit, "first_token": found.first, "last_token": found.last}
+                yield column[field][at]
+            found.release()
 
 
 def _versions() -> dict[str, str]:

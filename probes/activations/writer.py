@@ -6,11 +6,11 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,17 @@ from probes.activations.layout import (
 from probes.errors import UserError
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
-RowFields = dict[str, npt.NDArray[np.int32]]
 RESIDENT = 32 << 20  # bytes of a map that are touched before its pages are given back
+
+
+class RowFields(Protocol):
+    """What is known of each row: the tensors that ``ROW_FIELDS`` names."""
+
+    def __len__(self) -> int:
+        """Rows."""
+
+    def pieces(self, field: str) -> Iterable[npt.NDArray[np.int32]]:
+        """A field's numbers in order, some at a time."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class CacheWriter:
         self.directory = directory
         self.partial = directory.with_name(directory.name + ".partial")
         self.layers = layers
-        self.n_rows = len(rows["unit"])
+        self.n_rows = len(rows)
         self.dtype: str = manifest["dtype"]
         self.manifest = manifest | {
             "rows": self.n_rows,
@@ -240,11 +249,10 @@ class CacheWriter:
         write_durably(self.partial / MANIFEST, seal(self.manifest | state))
 
     def _write_rows(self, rows: RowFields) -> None:
-        """One tensor after another: the rows of a large corpus are not copied into one piece."""
         with open(self.partial / ROWS, "wb") as file:
             file.write(rows_header(self.n_rows))
-            for field in ROW_FIELDS:
-                file.write(rows[field].data)
+            for piece in _all_pieces(rows):
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
 
@@ -253,8 +261,8 @@ class CacheWriter:
             layer.file: {"bytes": self._size(layer)} for layer in self.layers
         }
         value = zlib.crc32(rows_header(self.n_rows))
-        for field in ROW_FIELDS:
-            value = zlib.crc32(rows[field].data, value)
+        for piece in _all_pieces(rows):
+            value = zlib.crc32(piece, value)
         n_bytes = len(rows_header(self.n_rows)) + 4 * self.n_rows * len(ROW_FIELDS)
         files[ROWS] = {"bytes": n_bytes, "crc32": [value]}
         return files
@@ -268,3 +276,10 @@ class CacheWriter:
 
     def _bytes(self) -> int:
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+
+def _all_pieces(rows: RowFields) -> Iterator[memoryview]:
+    """The numbers of the rows' file: one tensor after another, never all in memory."""
+    for field in ROW_FIELDS:
+        for piece in rows.pieces(field):
+            yield piece.data

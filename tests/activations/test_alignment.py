@@ -38,6 +38,12 @@ def ids_of(alignment: Alignment, sequence: int) -> list[int]:
     return [int(token) for token in alignment.ids[begin:end]]
 
 
+def check_groups(got: Alignment) -> None:
+    np.testing.assert_array_equal(got.grouped, np.argsort(got.sequence, kind="stable"))
+    starts = np.searchsorted(got.sequence[got.grouped], np.arange(len(got.example) + 1))
+    np.testing.assert_array_equal(got.bounds, starts)
+
+
 @pytest.mark.parametrize(
     ("word", "text"),
     [("last_subword", "last_token"), ("first_subword", "mean"), ("mean", "last_token")],
@@ -64,6 +70,7 @@ def test_equals_a_search_token_by_token(any_tokenizer: Handle, word: str, text: 
         }[mode]
         assert (got.first[row], got.last[row]) == expected
         assert got.example[got.sequence[row]] == corpus.units.example[unit]
+    check_groups(got)
 
 
 def test_sequences_are_the_texts_as_the_tokenizer_writes_them(any_tokenizer: Handle) -> None:
@@ -92,6 +99,7 @@ def test_slabs_join_without_a_seam(llama: Handle, monkeypatch: pytest.MonkeyPatc
         got, expected = getattr(pieces, field.name), getattr(whole, field.name)
         if field.name == "counts":
             assert got == expected
+    check_groups(pieces)
     # Sequences may be numbered differently; what each row reads may not.
     for row in range(len(whole)):
         assert ids_of(pieces, pieces.sequence[row]) == ids_of(whole, whole.sequence[row])
@@ -186,6 +194,8 @@ class TestLongTexts:
         row = int(np.flatnonzero(got.unit == sentence)[0])
         assert got.lengths[got.sequence[row]] == 16
         assert np.all(np.diff(got.unit) > 0)
+        assert np.any(np.diff(got.sequence) < 0)
+        check_groups(got)
 
 
 class TestDropped:

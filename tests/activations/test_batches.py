@@ -26,6 +26,8 @@ def make_alignment(lengths: np.ndarray, seed: int = 0) -> Alignment:
         first=first.astype(np.int32),
         last=np.minimum(first + rng.integers(0, 3, size=len(first)), lengths[sequence] - 1),
         unit=np.arange(len(sequence), dtype=np.int32),
+        grouped=np.arange(len(sequence), dtype=np.int32),
+        bounds=np.searchsorted(sequence, np.arange(len(lengths) + 1)),
         counts={},
     )
 

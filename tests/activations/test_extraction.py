@@ -160,7 +160,11 @@ def test_windows_of_long_texts_are_read_as_texts_of_their_own(
     torch.testing.assert_close(cache.layer(1)[:, rows], alone.layer(1), rtol=1e-4, atol=1e-4)
 
 
-def test_rows_say_where_they_come_from(llama: Handle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [3, 1 << 20])
+def test_rows_say_where_they_come_from(
+    llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("probes.activations.extraction.ROWS_AT_ONCE", at_once)
     corpus = corpus_of_words(["the old sailor mended nets", "nobody believed a storm"])
     cache = extract(llama, corpus, cache_dir=tmp_path)["heads"]
     np.testing.assert_array_equal(cache.rows["unit"], np.arange(len(corpus.units)))

@@ -22,6 +22,7 @@ import pytest
 from probes.activations import disk, writer
 from probes.activations import passes as passes_module
 from probes.activations.extraction import extract
+from probes.activations.spool import Spool
 from probes.config import ExtractionConfig
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
@@ -248,6 +249,17 @@ class TestDisk:
                 cache_dir=tmp_path,
             )
         # What had been reserved for the other kind is given back too.
+        assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+    def test_no_room_for_the_index(
+        self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(spool: Spool, name: str, values: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Spool, "append", full)
+        with pytest.raises(UserError, match=r"need .* and the disk has .* free"):
+            extract(llama, corpus_of_words(random_texts(10)), cache_dir=tmp_path)
         assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
     def test_a_limit_on_file_sizes(self, llama: Handle, tmp_path: Path) -> None:

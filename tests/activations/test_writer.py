@@ -8,10 +8,23 @@ import numpy as np
 import pytest
 
 from probes.activations import writer as module
-from probes.activations.layout import ROW_FIELDS, SCHEMA_VERSION, LayerInfo
+from probes.activations.layout import SCHEMA_VERSION, LayerInfo
 from probes.activations.writer import CacheWriter, Progress
 
 ROWS, UNITS, WIDTH = 50, 3, 4
+
+
+class Numbered:
+    """Rows that carry their number in every field."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def pieces(self, field: str) -> list[np.ndarray]:
+        return [np.arange(self.count, dtype=np.int32)]
 
 
 def writer_in(directory: Path) -> CacheWriter:
@@ -23,8 +36,7 @@ def writer_in(directory: Path) -> CacheWriter:
         "dtype": "float16",
     }
     infos = [LayerInfo("decoder", n, UNITS, WIDTH, f"layer_00{n}.safetensors") for n in range(2)]
-    numbers = np.arange(ROWS, dtype=np.int32)
-    return CacheWriter(directory, manifest, infos, dict.fromkeys(ROW_FIELDS, numbers))
+    return CacheWriter(directory, manifest, infos, Numbered(ROWS))
 
 
 @pytest.mark.parametrize("resident", [1, module.RESIDENT])

@@ -1,0 +1,51 @@
+"""Columns of numbers that grow on disk and are read through maps: long ones take no memory."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int32]
+
+
+class Spool:
+    """Columns of int32, each in a file without a name that goes with the last reference to it."""
+
+    def __init__(self, directory: Path | None, names: Sequence[str]) -> None:
+        """directory: on a disk with room; None for the system's own place for such files."""
+        self._files: dict[str, Any] = {
+            name: tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+            for name in names
+        }
+        self._maps: list[mmap.mmap] = []
+
+    def append(self, name: str, values: npt.NDArray[Any]) -> None:
+        self._files[name].write(np.ascontiguousarray(values, dtype=np.int32).data)
+
+    def finish(self) -> dict[str, IntArray]:
+        """All columns, read-only; nothing can be appended any more."""
+        columns = {}
+        for name, file in self._files.items():
+            columns[name] = np.empty(0, dtype=np.int32)
+            if file.tell():
+                file.flush()
+                self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                columns[name] = np.frombuffer(self._maps[-1], dtype=np.int32)
+        self.close()
+        return columns
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system, which may keep them or not."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
