@@ -35,6 +35,7 @@ from benchmarks.shapes import SENTENCES, SETTINGS, available, corpus_of, open_se
 from probes.activations.alignment import align
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
+from probes.activations.heap import give_back_heap
 from probes.config import ExtractionConfig
 
 QUICK = 20
@@ -80,6 +81,7 @@ def measure(name: str, sentences: int, rounds: int, directory: Path, threads: in
     found: dict[str, list[np.ndarray]] = {}
     for _ in range(rounds):
         for contestant, (run, scale) in list(contestants.items()):
+            give_back_heap()  # nobody finds the pages warm that somebody else has left
             try:
                 spent, peak = peak_above(lambda run=run: found.update({contestant: run()}))  # type: ignore[misc]  # noqa: B023
             except Exception as error:
