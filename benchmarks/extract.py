@@ -35,8 +35,8 @@ from benchmarks.shapes import SENTENCES, SETTINGS, available, corpus_of, open_se
 from probes.activations.alignment import align
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
-from probes.activations.heap import give_back_heap
 from probes.config import ExtractionConfig
+from probes.heap import give_back_heap
 
 QUICK = 20
 """The share of the texts is one in so many."""

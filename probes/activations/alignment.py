@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from probes.activations.heap import give_back_heap
 from probes.activations.slab import Slab, make_slab
 from probes.activations.spool import Spool
 from probes.config import PositionConfig
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
+from probes.heap import give_back_heap
 from probes.models.loading import Handle
 
 SLAB = 2000  # texts tokenised at a time: the tokenizer's own objects are large

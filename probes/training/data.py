@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import lightning
@@ -29,19 +30,27 @@ class Chunk:
 
     def rows(self, rows: Tensor) -> Tensor:
         """(H, n, D) float32: the given rows of the cache, a copy."""
-        z = self.z
-        if len(rows) != z.shape[1]:
-            z = z.index_select(1, rows.to(z.device))
-        return z.to(torch.float32, copy=True)
+        H, _, D = self.z.shape
+        taken = torch.empty(H, len(rows), D, device=self.z.device)
+        for unit, own in zip(taken, self._each(rows), strict=True):
+            unit.copy_(own)
+        return taken
 
     def rows_together(self, rows: Tensor) -> Tensor:
         """(1, n, H*D) float32: the same with the units of the layer side by side."""
-        z = self.z
-        if len(rows) != z.shape[1]:
-            z = z.index_select(1, rows.to(z.device))
-        H, n, D = z.shape
-        wide = torch.empty(n, H, D, device=z.device)
-        return wide.copy_(z.transpose(0, 1)).view(1, n, H * D)
+        H, _, D = self.z.shape
+        wide = torch.empty(len(rows), H, D, device=self.z.device)
+        for unit, own in zip(wide.unbind(1), self._each(rows), strict=True):
+            unit.copy_(own)
+        return wide.view(1, len(rows), H * D)
+
+    def _each(self, rows: Tensor) -> Iterator[Tensor]:
+        """The rows (n, D) of one unit after another, as they are stored: a copy of all of them
+        would lie beside the one in float32."""
+        every = len(rows) == self.z.shape[1]
+        rows = rows.to(self.z.device)
+        for unit in self.z:
+            yield unit if every else unit.index_select(0, rows)
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,9 @@ class Plan:
 def plan_chunks(sources: tuple[Source, ...], memory_budget: int) -> tuple[list[Plan], list[str]]:
     """Cut every layer into chunks that fit the budget; also what had to be left out, in words.
 
-    A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the
-    fit's own. One head is the least: where that is above the budget, it raises ``UserError``. A
-    layer that does not fit whole is not probed as a whole.
+    A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the fit's
+    own. One head is the least: where that is above the budget, it raises ``UserError``. A layer
+    that does not fit whole is not probed as a whole.
     """
     plans: list[Plan] = []
     notes: list[str] = []

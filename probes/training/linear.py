@@ -89,17 +89,22 @@ def _solve(
 def _solve_at(
     z: Tensor, problems: Sequence[Problem], reference: list[float], config: LinearConfig, C: int
 ) -> list[Fitted]:
-    """Each head at its own penalty: one call of the solver for each penalty that occurs."""
-    H = len(reference)
-    fits: dict[float, tuple[list[int], LogisticFit]] = {}
+    """Each head at its own penalty: a call of the solver for each penalty that occurs, or more
+    where the rows of its heads are many, as they are copied to lie together."""
+    H, n, D = z.shape
+    most = max(1, BLOCK // (n * D))
+    fits: list[tuple[list[int], LogisticFit]] = []
     for value in sorted(set(reference), reverse=True):
         heads = [h for h in range(H) if reference[h] == value]
-        part = z if len(heads) == H else z[heads]  # (h, n, D)
-        fits[value] = heads, _solve(part, problems, [value], config, C)
-    order = torch.tensor([h for heads, _ in fits.values() for h in heads]).argsort()
+        step = H if len(heads) == H else most
+        for start in range(0, len(heads), step):
+            some = heads[start : start + step]
+            part = z if len(some) == H else z[some]  # (h, n, D)
+            fits.append((some, _solve(part, problems, [value], config, C)))
+    order = torch.tensor([h for heads, _ in fits for h in heads]).argsort()
 
     def gather(name: str, p: int) -> Tensor:
-        parts = [getattr(fit, name)[:, p, 0] for _, fit in fits.values()]
+        parts = [getattr(fit, name)[:, p, 0] for _, fit in fits]
         joined = torch.cat(parts)
         return joined[order.to(joined.device)]  # (H, ...)
 

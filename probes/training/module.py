@@ -12,6 +12,7 @@ from torch import Tensor
 
 from probes.config import LinearConfig, MLPConfig, ProbeConfig
 from probes.errors import UserError
+from probes.heap import give_back_heap
 from probes.training.chunk_fit import ChunkFit
 from probes.training.data import Chunk
 from probes.training.fitted import Fitted
@@ -136,6 +137,7 @@ class BankModule(lightning.LightningModule):
                 seconds=seconds,
             )
         )
+        give_back_heap()  # or what fits have freed piles up beside the next chunk
         accuracy = fits[0].select_accuracy.nan_to_num(0.0)
         self.log_dict(
             {"layer": float(chunk.layer), "best_validation": float(accuracy.max())},

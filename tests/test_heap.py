@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.activations import heap
-from probes.activations.heap import give_back_heap
+from probes import heap
+from probes.heap import give_back_heap
 
 
 @pytest.fixture(autouse=True)
