@@ -32,6 +32,7 @@ from probes.activations.writer import CacheWriter, Progress
 from probes.config import ExtractionConfig, PositionConfig
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
+from probes.heap import give_back_heap
 from probes.models.loading import Handle
 from probes.models.sites import Site, find_sites
 from probes.models.verification import verify_sites
@@ -117,6 +118,7 @@ def extract(
                         directory=cache_dir,
                     )
                 found |= job.run(alignment, memory_budget, progress, checkpoint_seconds)
+                give_back_heap()  # the model's, or it would lie beside the chunks of the fits
     unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in found.values())
     if whole_texts and unread:
         raise UserError(
