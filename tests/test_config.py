@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_schemas_are_not_copied_with_the_store_and_stay_as_they_are() -> None:
     register()
     store = ConfigStore.instance()
     assert copy.deepcopy(store) is store
+    assert list(pickle.loads(pickle.dumps(store)).repo) == list(store.repo)  # launchers do
     first = store.load("schema/probe/linear.yaml").node
     first.tolerance = 0.5
     assert store.load("schema/probe/linear.yaml").node.tolerance != 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probes.config.corpus import (
     AgendaConfig,
@@ -22,6 +22,9 @@ from probes.config.corpus import (
     UDConfig,
 )
 from probes.config.run import LinearConfig, MLPConfig, RunConfig
+
+if TYPE_CHECKING:
+    from hydra.core.config_store import ConfigStore
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "corpus": {
@@ -59,12 +62,19 @@ def register() -> None:
     store = ConfigStore.instance()
     # Hydra copies all of it for every group that --help lists (2 of 2.7 s); what it loads from the
     # one store there is, is a copy already.
-    store.__deepcopy__ = lambda memo: store  # type: ignore[attr-defined]
+    store.__deepcopy__ = _the_store  # type: ignore[attr-defined]
     store.store(name="run_schema", node=ComposedRunConfig)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema)
     register_resolvers()
+
+
+def _the_store(memo: object) -> ConfigStore:
+    """A function of the module, so that launchers of sweeps can pickle the store with it."""
+    from hydra.core.config_store import ConfigStore
+
+    return ConfigStore.instance()
 
 
 def register_resolvers() -> None:
