@@ -11,7 +11,7 @@ BLOCK_BYTES = 32 << 20
 BLOCK_ROWS = 1024
 """Rows of a head that one thread of a CPU multiplies at a time."""
 WIDE = 64
-"""Features from which on the rows come first in the product with a single column: it then takes
+"""Features from which on a CPU multiplies rows with a single column, not it with them: that takes
 half the time, as its sums run over neighbouring numbers."""
 
 
@@ -74,7 +74,7 @@ class Rows:
         """parameters (H, R, D + 1), the last one the intercept -> out (H, K, R, B)."""
         K = self.x.shape[1]
         each = parameters[:, None].expand(-1, K, -1, -1)  # (H, K, R, D + 1)
-        alone = parameters.shape[1] == 1 and self.x.shape[-1] >= WIDE
+        alone = parameters.shape[1] == 1 and self.x.shape[-1] >= WIDE and not batched(self.x)
         for run, heads in self._runs():
             own = each[run].flatten(0, 1)
             part = out[run].flatten(0, 1)

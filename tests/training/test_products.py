@@ -10,8 +10,10 @@ from probes.training.products import Rows, blocks_of
 @pytest.mark.parametrize("rows", [5, 16, 64, 101, 257])
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype):
+@pytest.mark.parametrize("wide", [6, 7])
+def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype, wide: int):
     monkeypatch.setattr(products, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(products, "WIDE", wide)  # there are 6
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, rows, 6, generator=generator)
     count, size = blocks_of(rows, x)
