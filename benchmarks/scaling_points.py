@@ -46,19 +46,6 @@ class Shape:
 WARM = Shape(rows=400, heads=2, classes=3, layers=1, replicas=PENALTIES)
 
 
-class Numbered:
-    """Rows that carry their number in every field."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def pieces(self, field: str) -> list[np.ndarray]:
-        return [np.arange(self.count, dtype=np.int32)]
-
-
 def write_cache(shape: Shape, directory: Path) -> Path:
     """A cache on disk whose heads carry the classes of the shape's task, every layer the same."""
     rng = np.random.default_rng(0)
@@ -75,7 +62,8 @@ def write_cache(shape: Shape, directory: Path) -> Path:
         "site": "heads",
         "dtype": "float16",
     }
-    writer = CacheWriter(directory, manifest, infos, Numbered(rows))
+    numbers = np.arange(rows, dtype=np.int32)
+    writer = CacheWriter(directory, manifest, infos, rows, lambda field: [numbers])
     means = rng.standard_normal((shape.classes, shape.heads, WIDTH), dtype=np.float32) / 2
     for start in range(0, rows, 4096):
         at = np.arange(start, min(start + 4096, rows))

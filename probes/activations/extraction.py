@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.meter import Meter
 from probes.activations.passes import Passes
 from probes.activations.staging import Stage
-from probes.activations.writer import CacheWriter, Progress
+from probes.activations.writer import CacheWriter, Progress, RowFields
 from probes.config import ExtractionConfig, PositionConfig
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
@@ -178,7 +178,6 @@ class _Job:
         try:
             for kind in self.keys:
                 writers[kind] = self._writer(kind, sites[kind], alignment, budget)
-            alignment.release()
             state = _common_progress([w.progress for w in writers.values()], budget)
             log.info(
                 "%s: %d sequences, %d tokens, %d rows -> %s%s",
@@ -243,7 +242,8 @@ class _Job:
             "counts": alignment.counts,
             "versions": _versions(),
         }
-        return CacheWriter(self.cache_dir / key.name, manifest, infos, _Rows(alignment))
+        directory = self.cache_dir / key.name
+        return CacheWriter(directory, manifest, infos, len(alignment), _rows(alignment))
 
 
 def _common_progress(found: Sequence[Progress], budget: int) -> Progress:
@@ -254,32 +254,26 @@ def _common_progress(found: Sequence[Progress], budget: int) -> Progress:
     return least
 
 
-class _Rows:
-    """What ``rows.safetensors`` holds, in pieces."""
+def _rows(alignment: Alignment) -> RowFields:
+    """What ``rows.safetensors`` holds."""
+    example = alignment.example  # (S,)
+    order = np.lexsort((np.arange(len(example)), example))
+    rank = np.empty(len(example), dtype=np.int32)
+    rank[order] = np.arange(len(example)) - np.searchsorted(example[order], example[order])
+    columns: dict[str, Callable[[slice], npt.NDArray[np.int32]]] = {
+        "unit": lambda at: alignment.unit[at],
+        "example": lambda at: example[alignment.sequence[at]],
+        "window": lambda at: rank[alignment.sequence[at]],
+        "first_token": lambda at: alignment.first[at],
+        "last_token": lambda at: alignment.last[at],
+    }
 
-    def __init__(self, alignment: Alignment) -> None:
-        self.alignment = alignment
-        example = alignment.example  # (S,)
-        order = np.lexsort((np.arange(len(example)), example))
-        self.window = np.empty(len(example), dtype=np.int32)  # (S,) rank among its text's
-        self.window[order] = np.arange(len(example)) - np.searchsorted(
-            example[order], example[order]
-        )
+    def pieces(field: str) -> Iterator[npt.NDArray[np.int32]]:
+        for start in range(0, len(alignment), ROWS_AT_ONCE):
+            yield columns[field](slice(start, start + ROWS_AT_ONCE))
+            alignment.release()
 
-    def __len__(self) -> int:
-        return len(self.alignment)
-
-    def pieces(self, field: str) -> Iterator[npt.NDArray[np.int32]]:
-        found = self.alignment
-        for start in range(0, len(found), ROWS_AT_ONCE):
-            at = slice(start, start + ROWS_AT_ONCE)
-            if field in ("example", "window"):
-                each = found.example if field == "example" else self.window
-                yield each[found.sequence[at]]
-            else:
-                column = {"unit": found.unit, "first_token": found.first, "last_token": found.last}
-                yield column[field][at]
-            found.release()
+    return pieces
 
 
 def _versions() -> dict[str, str]:

@@ -67,7 +67,6 @@ class Passes:
                 if block_done or time.monotonic() - saved >= checkpoint_seconds:
                     self.stage.mark(state)
                     saved = time.monotonic()
-                if block_done:
                     self.plan.alignment.release()
         self.stage.drain()
         return state

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ class Spool:
 
     def __init__(self, directory: Path | None, names: Sequence[str]) -> None:
         """directory: on a disk with room; None for the system's own place for such files."""
-        self._files: dict[str, Any] = {
+        self._files: dict[str, IO[bytes]] = {
             name: tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
             for name in names
         }

@@ -6,11 +6,11 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +41,9 @@ from probes.activations.layout import (
 from probes.errors import UserError
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
+RowFields = Callable[[str], Iterable[npt.NDArray[np.int32]]]
+"""The numbers of one of ``ROW_FIELDS`` in the order of the rows, some at a time."""
 RESIDENT = 32 << 20  # bytes of a map that are touched before its pages are given back
-
-
-class RowFields(Protocol):
-    """What is known of each row: the tensors that ``ROW_FIELDS`` names."""
-
-    def __len__(self) -> int:
-        """Rows."""
-
-    def pieces(self, field: str) -> Iterable[npt.NDArray[np.int32]]:
-        """A field's numbers in order, some at a time."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +73,14 @@ class CacheWriter:
         directory: Path,
         manifest: dict[str, Any],
         layers: list[LayerInfo],
+        n_rows: int,
         rows: RowFields,
     ) -> None:
         """``manifest`` holds what is known beforehand: key, fields, dtype, plan, versions."""
         self.directory = directory
         self.partial = directory.with_name(directory.name + ".partial")
         self.layers = layers
-        self.n_rows = len(rows)
+        self.n_rows = n_rows
         self.dtype: str = manifest["dtype"]
         self.manifest = manifest | {
             "rows": self.n_rows,
@@ -281,5 +274,5 @@ class CacheWriter:
 def _all_pieces(rows: RowFields) -> Iterator[memoryview]:
     """The numbers of the rows' file: one tensor after another, never all in memory."""
     for field in ROW_FIELDS:
-        for piece in rows.pieces(field):
+        for piece in rows(field):
             yield piece.data

@@ -67,9 +67,9 @@ class Plan:
 def plan_chunks(sources: tuple[Source, ...], memory_budget: int) -> tuple[list[Plan], list[str]]:
     """Cut every layer into chunks that fit the budget; also what had to be left out, in words.
 
-    A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the fit's
-    own. One head is the least: where that is above the budget, it raises ``UserError``. A layer
-    that does not fit whole is not probed as a whole.
+    A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the
+    fit's own. One head is the least: where that is above the budget, it raises ``UserError``. A
+    layer that does not fit whole is not probed as a whole.
     """
     plans: list[Plan] = []
     notes: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -213,9 +212,9 @@ class QuasiNewton:
         direction = self.secants.after(answer * met[:, :, None, None], factors)
         return direction.mul_(self.columns.live).neg_(), hidden
 
-    def _metric(self, vectors: Sequence[Tensor], coupling: Coupling) -> tuple[Tensor, ...]:
+    def _metric(self, vectors: list[Tensor], coupling: Coupling) -> tuple[Tensor, ...]:
         """The metric times each of some vectors (H, T, C', n), all in one product."""
-        stacked = torch.stack(tuple(vectors), dim=3)  # (H, T, C', m, n)
+        stacked = torch.stack(vectors, dim=3)  # (H, T, C', m, n)
         if self.inverse is None:
             found = self.metric.apply(stacked, coupling, self.columns.l2)
         else:

@@ -14,19 +14,6 @@ from probes.activations.writer import CacheWriter, Progress
 ROWS, UNITS, WIDTH = 50, 3, 4
 
 
-class Numbered:
-    """Rows that carry their number in every field."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def pieces(self, field: str) -> list[np.ndarray]:
-        return [np.arange(self.count, dtype=np.int32)]
-
-
 def writer_in(directory: Path) -> CacheWriter:
     manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -36,7 +23,8 @@ def writer_in(directory: Path) -> CacheWriter:
         "dtype": "float16",
     }
     infos = [LayerInfo("decoder", n, UNITS, WIDTH, f"layer_00{n}.safetensors") for n in range(2)]
-    return CacheWriter(directory, manifest, infos, Numbered(ROWS))
+    numbers = np.arange(ROWS, dtype=np.int32)
+    return CacheWriter(directory, manifest, infos, ROWS, lambda field: [numbers])
 
 
 @pytest.mark.parametrize("resident", [1, module.RESIDENT])
