@@ -12,6 +12,7 @@ from probes.corpora import load_corpus
 from probes.corpora.corpus import TEXT_LEVELS, Corpus
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
+from probes.imports import heavy_imports
 from probes.resources import parse_size
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ def run(config: RunConfig, run_dir: Path) -> None:
         log.info("%s: %s", corpus.name, note)
 
     # Torch, transformers and lightning take seconds to import: only now are they needed.
-    from probes.activations.extraction import extract
-    from probes.evaluation.evaluate import Evaluator
-    from probes.ledger import Ledger
-    from probes.models.loading import open_model
-    from probes.publish import publish
-    from probes.reporting.loggers import make_logger
-    from probes.simplified.store import resolve, training_curve
-    from probes.sources import TRAINED, make_sources, wanted_sites
-    from probes.training.fit import fit_banks
+    with heavy_imports():
+        from probes.activations.extraction import extract
+        from probes.evaluation.evaluate import Evaluator
+        from probes.ledger import Ledger
+        from probes.models.loading import open_model
+        from probes.publish import publish
+        from probes.reporting.loggers import make_logger
+        from probes.simplified.store import resolve, training_curve
+        from probes.sources import TRAINED, make_sources, wanted_sites
+        from probes.training.fit import fit_banks
 
     ledger = Ledger(config)
     config.model = resolve(config.model, config.cache_dir, config.trainer)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from probes.reporting.record import RunRecord
 from probes.reporting.results import pick, top_heads
-from probes.reporting.view import HeadMap, head_map
+from probes.reporting.view import HeadMap
 
 
 def map_title(feature: str, record: RunRecord | None) -> str:
@@ -16,16 +16,9 @@ def map_title(feature: str, record: RunRecord | None) -> str:
     return f"{feature} · {record.model.title} · {record.corpus.name}"
 
 
-def map_subtitle(
-    table: pd.DataFrame,
-    feature: str,
-    metric: str,
-    record: RunRecord | None,
-    level: float = 0.05,
-) -> str:
+def map_subtitle(table: pd.DataFrame, drawn: HeadMap, record: RunRecord | None) -> str:
     """Metric, majority, best head with its interval, and how many heads are significant."""
-    drawn = head_map(table, feature, metric, level=level)
-    q = drawn.quantity
+    q, feature, metric = drawn.quantity, drawn.feature, drawn.quantity.name
     parts = [f"{drawn.probe} probe, {q.label} on test"]
     if q.anchor_label:
         task = record.tasks.get(feature) if record else None

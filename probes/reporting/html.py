@@ -23,7 +23,7 @@ from probes.reporting.pagedata import colour_data, embed, feature_data
 from probes.reporting.quantities import LABELS
 from probes.reporting.record import RunRecord
 from probes.reporting.results import features, of_feature, pick, top_heads
-from probes.reporting.summary import METRIC, Estimate, baselines, best_estimate, optional
+from probes.reporting.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
 from probes.reporting.view import HeadMap, head_map
 from probes.reporting.words import facts, how_made, selection_line, task_line
 
@@ -44,8 +44,10 @@ def write_report(
     table: pd.DataFrame, record: RunRecord, path: str | os.PathLike[str], *, level: float = 0.05
 ) -> Path:
     """Write the page of a run; the same results give the same bytes."""
-    drawn = {name: head_map(table, name, METRIC, level=level) for name in features(table)}
-    summaries = {name: _summary(table, drawn[name]) for name in drawn}
+    own = {name: of_feature(table, name) for name in features(table)}
+    drawn = {name: head_map(own[name], name, METRIC, level=level) for name in own}
+    against = {name: baselines(own[name], name) for name in own}
+    summaries = {name: _summary(own[name], drawn[name], against[name]) for name in own}
     columns = dict.fromkeys(column for row in summaries.values() for column in row.cells)
     names = ", ".join(drawn) if len(drawn) <= 4 else f"{len(drawn)} features"
     page = render(
@@ -54,8 +56,8 @@ def write_report(
         data={
             "colours": colour_data(),
             "features": [
-                feature_data(table, name, level=level, classes=_class_count(record, name))
-                for name in drawn
+                feature_data(own[name], name, level=level, classes=_class_count(record, name))
+                for name in own
             ],
         },
         subtitle=f"Probes on {record.corpus.name} · run of {moment(record.created)}",
@@ -63,7 +65,9 @@ def write_report(
         summary=list(summaries.values()),
         summary_columns=list(columns),
         caveats=record.caveats,
-        features=[_feature_section(table, record, drawn[name]) for name in drawn],
+        features=[
+            _feature_section(own[name], record, drawn[name], against[name]) for name in own
+        ],
         words=how_made(table, record),
         facts=facts(record),
         footer=f"Made by headprobes {record.version}. results.csv beside this page holds every "
@@ -97,18 +101,19 @@ def render(
     )
 
 
-def _summary(table: pd.DataFrame, drawn: HeadMap) -> SummaryRow:
-    table = of_feature(table, drawn.feature)
+def _summary(table: pd.DataFrame, drawn: HeadMap, against: list[Baseline]) -> SummaryRow:
     best = best_estimate(table, drawn.feature)
-    cells = {b.short: f"{b.estimate.value:.3f}" for b in baselines(table, drawn.feature)}
+    cells = {b.short: f"{b.estimate.value:.3f}" for b in against}
     if drawn.evidence:
         cells["significant"] = f"{drawn.passed} of {drawn.tested}"
     return SummaryRow(drawn.feature, drawn.best_place, best, cells)
 
 
-def _feature_section(table: pd.DataFrame, record: RunRecord, drawn: HeadMap) -> dict[str, Any]:
+def _feature_section(
+    table: pd.DataFrame, record: RunRecord, drawn: HeadMap, against: list[Baseline]
+) -> dict[str, Any]:
     task = record.tasks.get(drawn.feature)
-    columns, rows = _top(of_feature(table, drawn.feature), drawn)
+    columns, rows = _top(table, drawn)
     rest = max(0, len(task.classes) - CLASSES_SHOWN) if task else 0
     splits = [s for s in ("train", "validation", "test") if task and s in task.counts]
     classes = []
@@ -128,7 +133,7 @@ def _feature_section(table: pd.DataFrame, record: RunRecord, drawn: HeadMap) -> 
         "baselines": [
             {"name": b.name, "value": b.estimate.value, "low": b.estimate.low,
              "high": b.estimate.high, "gain": b.gain}
-            for b in baselines(table, drawn.feature)
+            for b in against
         ],
         "splits": splits,
         "classes": classes,

@@ -78,7 +78,7 @@ def save_map(
     """
     drawn = head_map(table, feature, metric, level=level)
     title = map_title(feature, record)
-    subtitle = map_subtitle(table, feature, metric, record, level)
+    subtitle = map_subtitle(table, drawn, record)
     name = file_name(feature) + ("" if metric == "accuracy" else f".{file_name(metric)}")
     return save_figure(
         lambda: draw_map(drawn, title=title, subtitle=subtitle), Path(directory) / f"{name}.png"

@@ -19,7 +19,7 @@ from probes.reporting.colours import (
     scale_of,
 )
 from probes.reporting.quantities import DESCRIPTIONS, quantities, values
-from probes.reporting.results import RECALL, layers_by_heads, of_feature, pick
+from probes.reporting.results import RECALL, distinct, layers_by_heads, of_feature, pick
 from probes.reporting.view import HeadMap, Panel, head_map
 
 HOVER_ONLY = ("p_value", "p_control")
@@ -144,7 +144,7 @@ def _panel_data(
         data["n"] = cells(accuracy, "n")
         chosen_on = values(table, feature, maps[0].quantity.name, split="validation")
         data["validation"] = cells(chosen_on)
-        recalls = [m for m in table["metric"].unique() if m.startswith(RECALL)]
+        recalls = [m for m in distinct(table, "metric") if m.startswith(RECALL)]
         data["recall"] = {m.removeprefix(RECALL): cells(values(table, feature, m)) for m in recalls}
     return data
 

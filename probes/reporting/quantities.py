@@ -13,6 +13,7 @@ import pandas as pd
 from probes.reporting.results import (
     RECALL,
     corpus_baseline,
+    distinct,
     is_lower_better,
     main_probe,
     main_site,
@@ -128,7 +129,7 @@ def quantities(table: pd.DataFrame, feature: str, classes: int = 2) -> list[Quan
     site = main_site(table)
     rows = pick(table, site=site, probe=main_probe(table, site))
     rows = rows[(rows["split"] == "test") | rows["metric"].isin(ON_TRAINING_ROWS)]
-    names = [m for m in rows["metric"].unique() if not m.startswith(RECALL)]
+    names = [m for m in distinct(rows, "metric") if not m.startswith(RECALL)]
     if (
         "gain_majority" not in names
         and "accuracy" in names

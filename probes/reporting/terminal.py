@@ -49,12 +49,9 @@ def print_map(
     A star marks the heads that are best on validation; parentheses or a dot mean not significant.
     Layer 0 is at the bottom.
     """
-    print_head_map(
-        head_map(table, feature, metric, level=level),
-        console,
-        title=map_title(feature, record),
-        subtitle=map_subtitle(table, feature, metric, record, level),
-    )
+    drawn = head_map(table, feature, metric, level=level)
+    subtitle = map_subtitle(table, drawn, record)
+    print_head_map(drawn, console, title=map_title(feature, record), subtitle=subtitle)
 
 
 def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: str) -> None:

@@ -14,6 +14,7 @@ from probes.errors import UserError
 from probes.reporting.quantities import Quantity, evidence_column, quantities, quantity, values
 from probes.reporting.results import (
     WHOLE_LAYER_SITES,
+    distinct,
     is_lower_better,
     layers_by_heads,
     main_probe,
@@ -119,7 +120,7 @@ def head_map(
             _significant(table, feature, stream, evidence, level),
             layer_profile(table, feature, stream, name),
         )
-        for stream in sorted(rows["stream"].unique(), key=_stream_order)
+        for stream in sorted(distinct(rows, "stream"), key=_stream_order)
     ]
     cells = sum(int(panel.values.notna().to_numpy().sum()) for panel in panels)
     flags = [
@@ -157,7 +158,8 @@ def layer_profile(
     profile = pd.DataFrame({"mean": grid.mean(axis=1)}, index=grid.index)
     best = _best_by_layer(table, feature, stream, name, main_probe(table, main_site(table)))
     profile[["best", "best_low", "best_high"]] = best
-    sites = [s for s in WHOLE_LAYER_SITES if s in set(table["site"].unique())]
+    present = distinct(table, "site")
+    sites = [site for site in WHOLE_LAYER_SITES if site in present]
     for site in sites:
         if site == main_site(table):
             continue

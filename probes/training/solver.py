@@ -10,14 +10,11 @@ from torch import Tensor
 
 from probes.errors import UserError
 from probes.training.arithmetic import full_precision
-from probes.training.chunk_solver import ChunkProblem, solve_chunk
+from probes.training.chunk_solver import CAUTION, ChunkProblem, solve_chunk
 from probes.training.products import batched
 from probes.training.workspace import borrowed
 
 DEFAULT_BUDGET = 1 << 30
-CAUTION = 3.0
-"""Reported gap over the Newton decrement as ``Gains`` has judged it, which on real heads, nearly
-separable ones and units wider than they have rows is at most 1.5 times short of the true gap."""
 ROWS_BYTES = 64 << 20
 """Bytes of rows of heads that are solved together on a CPU."""
 LOGITS_BYTES = 8 << 20

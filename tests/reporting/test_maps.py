@@ -112,7 +112,7 @@ def test_style_leaves_matplotlib_alone(tmp_path: Path) -> None:
 def test_subtitle_says_what_was_chosen_where() -> None:
     streams = {"encoder": heads_of(3, 4)}
     table, record = make_results(streams), make_record(streams)
-    text = map_subtitle(table, "upos", "accuracy", record)
+    text = map_subtitle(table, head_map(table, "upos", "accuracy"), record)
     assert "majority (NOUN) 0.333" in text and "best on validation: layer" in text
     assert "of 12 significant at false discovery rate 0.05" in text
 
