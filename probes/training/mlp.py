@@ -84,7 +84,7 @@ class _Rows:
     """Standardised activations of a group of problems with the same training rows."""
 
     x: Tensor
-    """(H, n, D) training rows."""
+    """(n, H, D) training rows, those of all heads side by side: a step takes a few at random."""
     v: Tensor
     """(H, m, D) rows on which any of the problems chooses."""
     mean: Tensor
@@ -100,17 +100,19 @@ class _Rows:
 def _standardise(z: Tensor, problems: Sequence[Problem]) -> _Rows:
     select = stack_masks(problems, "select", z.device).any(dim=0).nonzero()[:, 0]
     train = stack_masks(problems[:1], "train", z.device)[0].nonzero()[:, 0]
-    x = z.index_select(1, train)  # (H, n, D)
-    mean = x.mean(dim=1)  # (H, D)
-    x -= mean[:, None]
+    x = z.new_empty(len(train), z.shape[0], z.shape[2])
+    for h, head in enumerate(z):
+        x[:, h] = head.index_select(0, train)
+    mean = x.mean(dim=0)  # (H, D)
+    x -= mean
     # Centred first: float32 loses the variance of heads with a large mean.
-    rest = x.mean(dim=1)
-    x -= rest[:, None]
-    scale = torch.linalg.vector_norm(x, dim=1).div_(len(train) ** 0.5)  # (H, D)
+    rest = x.mean(dim=0)
+    x -= rest
+    scale = torch.linalg.vector_norm(x, dim=0).div_(len(train) ** 0.5)  # (H, D)
     mean = mean + rest
     scale[scale <= 1e-6 * mean.abs()] = 1.0  # a constant feature: what is left is rounding
     scale[scale == 0] = 1.0
-    x /= scale[:, None]
+    x /= scale
     v = z.index_select(1, select).sub_(mean[:, None]).div_(scale[:, None])  # (H, m, D)
     return _Rows(x, v, mean, scale, train, select)
 
@@ -128,7 +130,7 @@ def _train(
     ``limit``: (H,) epochs that problems without rows to choose on are trained for. Uses up
     ``rows.x`` and ``rows.v``.
     """
-    H, n, D = rows.x.shape
+    n, H, D = rows.x.shape
     R, device = len(problems), rows.x.device
     labels = stack_labels(problems, device)
     y, select_y = labels[:, rows.train], labels[:, rows.select]  # (R, n), (R, m)
@@ -142,12 +144,14 @@ def _train(
     best, state = network.copy(), _Progress.start(H, R)
     heads, replicas = torch.arange(H), torch.arange(R)  # those still in the products
     x, v = rows.x, rows.v
-    buffer = x.new_empty(H * batch_size, D)
+    batch = x.new_empty(H, batch_size, D)
     for epoch in range(1, config.epochs + 1):
         order = torch.randperm(n, generator=_generator(f"rows/{epoch}")).to(device)
         for start in range(0, n, batch_size):
             at = order[start : start + batch_size]
-            optimiser.step(_batch(x, at, buffer), y.index_select(1, at))
+            some = batch[: len(heads), : len(at)]  # (H, B, D)
+            torch.index_select(x, 0, at, out=some.transpose(0, 1))
+            optimiser.step(some, y.index_select(1, at))
         here = heads[:, None], replicas[None]
         alive = state.alive[here]
         if choosing:
@@ -168,7 +172,7 @@ def _train(
         stay, stay_r = left.any(dim=1).nonzero()[:, 0], left.any(dim=0).nonzero()[:, 0]
         if len(stay) < len(heads) or len(stay_r) < len(replicas):
             optimiser.keep(stay, stay_r)
-            x, v = _keep_heads(x, stay), _keep_heads(v, stay)
+            x, v = _keep_heads(x, stay, 1), _keep_heads(v, stay, 0)
             y, select_y, select_w = (t[stay_r.to(device)] for t in (y, select_y, select_w))
             heads, replicas = heads[stay], replicas[stay_r]
     return [
@@ -204,20 +208,12 @@ class _Progress:
         return cls(numbers, accuracy, nothing, nothing.clone(), alive)
 
 
-def _batch(x: Tensor, at: Tensor, buffer: Tensor) -> Tensor:
-    """Rows ``at`` of x (H, n, D), in a buffer: as rows of one matrix they take half the time."""
-    H, n, D = x.shape
-    flat = (torch.arange(0, H * n, n, device=at.device)[:, None] + at).view(-1)
-    rows = torch.index_select(x.view(H * n, D), 0, flat, out=buffer[: len(flat)])
-    return rows.view(H, len(at), D)
-
-
-def _keep_heads(x: Tensor, heads: Tensor) -> Tensor:
+def _keep_heads(rows: Tensor, heads: Tensor, axis: int) -> Tensor:
     """The rows of these heads (ascending), moved up in place: a copy would double the memory."""
     for new, old in enumerate(heads.tolist()):
         if new != old:
-            x[new].copy_(x[old])
-    return x[: len(heads)]
+            rows.select(axis, new).copy_(rows.select(axis, old))
+    return rows.narrow(axis, 0, len(heads))
 
 
 def _seed(text: str) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from probes.training.fitted import BLOCK
 
@@ -115,24 +116,43 @@ class Network:
 
 
 class Optimiser:
-    """AdamW on a network. Its gradients are written out: a graph would allocate at every step."""
+    """AdamW on a network. Its gradients are written out: a graph would allocate at every step.
+
+    Weights, gradients and both moments lie in one vector each, of which their tensors are views:
+    so many small ones would cost more in calls than in arithmetic.
+    """
 
     def __init__(self, network: Network, learning_rate: float, weight_decay: float) -> None:
-        self.network = network
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self._rebuild()
+        self.steps = torch.zeros((), device=network.w1.device)
+        zeros = [Network(*map(torch.zeros_like, network.tensors)) for _ in range(2)]
+        self._lay_out(network, *zeros)
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One step on the mean log-loss of rows x (H, B, D) with classes y (R, B)."""
         self.gradients(x, y)
-        # The decay of AdamW, of the weights alone; a second group would double Adam's overhead.
-        weights = [self.network.w1, self.network.w2]
-        torch._foreach_mul_(weights, 1 - self.learning_rate * self.weight_decay)
-        self.adam.step()
+        # The decay of AdamW, of the weights alone, which come first.
+        self.values[: self.weights].mul_(1 - self.learning_rate * self.weight_decay)
+        adam(
+            [self.values],
+            [self.slopes],
+            [self.means],
+            [self.squares],
+            [],
+            [self.steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
     def gradients(self, x: Tensor, y: Tensor) -> None:
-        """Write the gradients of the mean log-loss to each tensor's ``grad``."""
-        net, (H, B, D) = self.network, x.shape
+        """Write the gradients of the mean log-loss to ``gradient``."""
+        net, found, (H, B, D) = self.network, self.gradient, x.shape
         (R, M), C = net.w1.shape[1:3], net.w2.shape[2]
         hidden, scores, back = self._buffers(B)
         net.hidden(x, hidden)  # (H, R, M, B)
@@ -142,36 +162,27 @@ class Optimiser:
         scores.scatter_add_(2, y.view(1, R, 1, B).expand(H, -1, -1, -1), ones)
         error = scores.mul_(1 / B).view(H * R, C, B)
         flat = hidden.view(H * R, M, B)
-        w2, g1, g2 = net.w2.view(H * R, C, M), net.w1.grad, net.w2.grad
-        assert g1 is not None and g2 is not None
-        torch.bmm(error, flat.mT, out=g2.view(H * R, C, M))
-        torch.sum(scores, dim=3, keepdim=True, out=net.b2.grad)
+        w2 = net.w2.view(H * R, C, M)
+        torch.bmm(error, flat.mT, out=found.w2.view(H * R, C, M))
+        torch.sum(scores, dim=3, keepdim=True, out=found.b2)
         torch.bmm(w2.mT, error, out=back.view(H * R, M, B))
         torch.ops.aten.threshold_backward.grad_input(back, hidden, 0, grad_input=back)
-        torch.bmm(back.view(H, R * M, B), x, out=g1.view(H, R * M, D))
-        torch.sum(back, dim=3, keepdim=True, out=net.b1.grad)
+        torch.bmm(back.view(H, R * M, B), x, out=found.w1.view(H, R * M, D))
+        torch.sum(back, dim=3, keepdim=True, out=found.b1)
 
     def keep(self, heads: Tensor, replicas: Tensor) -> None:
         """Go on with these heads and replicas only (index vectors)."""
-        old = [(tensor, self.adam.state[tensor]) for tensor in self.network.tensors]
+        at = self.values.device
+        chosen = heads.to(at)[:, None], replicas.to(at)[None]
+        old = [self.network, *(_views(v, self.network) for v in (self.means, self.squares))]
+        self._lay_out(*(Network(*(t[chosen] for t in part.tensors)) for part in old))
 
-        def part(tensor: Tensor) -> Tensor:
-            at = tensor.device
-            return tensor[heads.to(at)[:, None], replicas.to(at)[None]].contiguous()
-
-        self.network = Network(*(part(tensor) for tensor, _ in old))
-        self._rebuild()
-        for new, (_, state) in zip(self.network.tensors, old, strict=True):
-            self.adam.state[new] = {
-                name: value if name == "step" else part(value) for name, value in state.items()
-            }
-
-    def _rebuild(self) -> None:
-        net = self.network
-        for tensor in net.tensors:
-            tensor.grad = torch.zeros_like(tensor)
-        self.adam = torch.optim.Adam(net.tensors, lr=self.learning_rate, fused=True)
-        self.minus_one = torch.full((1, 1, 1, 1), -1.0, device=net.w1.device)
+    def _lay_out(self, network: Network, means: Network, squares: Network) -> None:
+        self.values, self.means, self.squares = map(_vector, (network, means, squares))
+        self.slopes = torch.zeros_like(self.values)
+        self.network, self.gradient = (_views(v, network) for v in (self.values, self.slopes))
+        self.weights = network.w1.numel() + network.w2.numel()
+        self.minus_one = torch.full((1, 1, 1, 1), -1.0, device=network.w1.device)
         self.buffers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def _buffers(self, B: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,3 +194,16 @@ class Optimiser:
             a, b, c = (torch.empty(shape, device=like.device) for shape in shapes)
             self.buffers[B] = a, b, c
         return self.buffers[B]
+
+
+def _vector(network: Network) -> Tensor:
+    """All numbers of a network, the weights first."""
+    return torch.cat([t.reshape(-1) for t in (network.w1, network.w2, network.b1, network.b2)])
+
+
+def _views(vector: Tensor, like: Network) -> Network:
+    """The network of that shape whose ``_vector`` this is."""
+    shaped = (like.w1, like.w2, like.b1, like.b2)
+    parts = vector.split([t.numel() for t in shaped])
+    w1, w2, b1, b2 = (part.view(t.shape) for part, t in zip(parts, shaped, strict=True))
+    return Network(w1, b1, w2, b2)
