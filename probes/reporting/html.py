@@ -65,9 +65,7 @@ def write_report(
         summary=list(summaries.values()),
         summary_columns=list(columns),
         caveats=record.caveats,
-        features=[
-            _feature_section(own[name], record, drawn[name], against[name]) for name in own
-        ],
+        features=[_feature_section(own[name], record, drawn[name], against[name]) for name in own],
         words=how_made(table, record),
         facts=facts(record),
         footer=f"Made by headprobes {record.version}. results.csv beside this page holds every "

@@ -124,7 +124,7 @@ def distinct(
     cells = table[column].array
     if isinstance(cells, pd.Categorical):  # whose values take a hundred times longer than its codes
         codes = pd.unique(cells.codes if rows is None else cells.codes[rows])
-        return [str(cells.categories[code]) for code in codes if code >= 0]
+        return [str(cells.categories[int(code)]) for code in codes if code >= 0]
     return [str(name) for name in pd.unique(cells if rows is None else cells[rows])]
 
 
