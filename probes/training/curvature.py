@@ -17,6 +17,8 @@ NARROW = 128
 """Up to this width a Gram matrix or a column's own Hessian costs few passes over the rows."""
 PAIRS_PAY = 0.4
 """Columns for each parameter from which on the products of all pairs of features pay."""
+STRIP = 6
+"""Features whose products with all others are formed in one call."""
 PAIRS_AT_ONCE = 1 << 20
 """Products of pairs, or numbers of Hessians, that are formed at a time."""
 
@@ -216,7 +218,10 @@ def pair_hessians(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspac
     """
     rows, D = x.shape
     n = D + 1
-    one, other = torch.triu_indices(n, n, device=x.device)
+    strips = [(a, min(a + STRIP, n)) for a in range(0, n, STRIP)]
+    # Each feature of a strip with all from the strip's first one on: a few pairs come twice.
+    places = [torch.cartesian_prod(torch.arange(a, b), torch.arange(a, n)) for a, b in strips]
+    one, other = torch.cat(places).to(x.device).unbind(1)
     found = x.new_zeros(len(curvature), len(one))
     step = max(1, PAIRS_AT_ONCE // len(one))
     for start in range(0, rows, step):
@@ -224,9 +229,10 @@ def pair_hessians(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspac
         wide = torch.cat([part, torch.ones_like(part[:, :1])], -1).t().contiguous()  # (n, rows)
         pairs = space.empty("pairs", (len(one), len(part)), x)
         at = 0
-        for feature in range(n):
-            torch.mul(wide[feature:], wide[feature], out=pairs[at : at + n - feature])
-            at += n - feature
+        for a, b in strips:
+            strip = pairs[at : at + (b - a) * (n - a)].view(b - a, n - a, len(part))
+            torch.mul(wide[a:b, None], wide[None, a:], out=strip)
+            at += (b - a) * (n - a)
         found.addmm_(curvature[:, start : start + step], pairs.t())
     inverse = x.new_empty(*penalty.shape, n)
     flat, ridge = inverse.view(-1, n, n), penalty.reshape(-1, n)

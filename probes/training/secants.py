@@ -60,14 +60,15 @@ class Secants:
         s, y = step.reshape(size, -1), change.reshape(size, -1)
         curvature = (s * y).sum(-1)
         useful = (curvature > 0) & (1 / curvature).isfinite()
-        zero = torch.zeros_like(curvature)
-        self.steps[:, at] = torch.where(useful[:, None], s, zero[:, None])
-        self.changes[:, at] = torch.where(useful[:, None], y, zero[:, None])
+        if not bool(useful.all()):
+            s, y = (torch.where(useful[:, None], t, torch.zeros_like(t)) for t in (s, y))
+            curvature = torch.where(useful, curvature, torch.ones_like(curvature))
+        self.steps[:, at], self.changes[:, at] = s, y
         self.count += 1
         present = self._window()
         new = torch.bmm(self.steps[:, present], self.changes[:, at, :, None])
         self.products[:, present, at] = new[..., 0]
-        self.products[:, at, at] = torch.where(useful, curvature, zero + 1)
+        self.products[:, at, at] = curvature
 
     def last(self) -> tuple[Tensor, Tensor]:
         """The newest change (H, T, C', n), and its product with the step (H, T), 1 if empty."""

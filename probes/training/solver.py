@@ -78,7 +78,7 @@ def fit_logistic(
         messages=(),
     )
     groups = _groups(weights)
-    with full_precision(), borrowed() as space, torch.no_grad():
+    with full_precision(), borrowed() as space, torch.inference_mode():
         for rows, problems in groups:
             part_labels, part_weights = labels[problems][:, rows], weights[problems][:, rows]
             count = part_labels.shape[1]
