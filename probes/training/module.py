@@ -22,6 +22,9 @@ from probes.training.optimizer import ExactSolver
 from probes.training.problems import Job
 
 OnFit = Callable[[ChunkFit], None]
+LARGE = 32 << 20
+"""Bytes of the rows of a fit after which memory is given back; small fits use it again sooner than
+the system could hand out fresh pages."""
 
 
 @dataclass
@@ -137,7 +140,8 @@ class BankModule(lightning.LightningModule):
                 seconds=seconds,
             )
         )
-        give_back_heap()  # or what fits have freed piles up beside the next chunk
+        if z.nbytes >= LARGE:
+            give_back_heap()  # or what fits have freed piles up beside the next chunk
         accuracy = fits[0].select_accuracy.nan_to_num(0.0)
         self.log_dict(
             {"layer": float(chunk.layer), "best_validation": float(accuracy.max())},
