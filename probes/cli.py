@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.config import register
-from probes.errors import UserError
+from probes.errors import ERROR_FILE, UserError
 from probes.interrupts import interrupts_heard
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from probes.config import RunConfig
 
 log = logging.getLogger("probes")
-
-ERROR_FILE = "error.json"
 
 
 def config_dir() -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ERROR_FILE = "error.json"
+"""In the directory of a job that failed: the kind of the error and its message."""
+
 
 class UserError(Exception):
     """A mistake that the user can fix: the command line prints it and exits with status 2.

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.config import RunConfig
+from probes.config.checks import check
 from probes.corpora import load_corpus
 from probes.corpora.corpus import TEXT_LEVELS, Corpus
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
 from probes.imports import heavy_imports
+from probes.models.checkpoints import local_directory
 from probes.resources import parse_size
 
 if TYPE_CHECKING:
@@ -25,16 +27,20 @@ log = logging.getLogger(__name__)
 def run(config: RunConfig, run_dir: Path) -> None:
     """Train the probes that ``config`` asks for and leave everything in ``run_dir``.
 
-    What a user can get wrong is found as early as possible: texts and features before the heavy
-    libraries are imported, labels and groups before anything is fitted.
+    What a user can get wrong is found as early as possible: settings, texts, features and the
+    model's directory before the heavy libraries are imported, labels and groups before anything is
+    fitted.
 
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
     """
+    check(config)
     config.cache_dir = os.path.expanduser(config.cache_dir)
     memory_budget = parse_size(config.memory_budget, key="memory_budget")
     corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)
+    if config.model.simplified is None:
+        local_directory(config.model)
     for note in corpus.notes:
         log.info("%s: %s", corpus.name, note)
 

@@ -22,8 +22,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probes.config import MLPConfig
+from probes.config.checks import check_probe
 from probes.training.bank import ProbeBank
-from probes.training.mlp import check_mlp, fit_mlp
+from probes.training.mlp import fit_mlp
 from probes.training.problems import Problem
 from probes.training.solver import fit_logistic
 
@@ -183,7 +184,7 @@ class MLPProbe(Probe):
         X, codes = self._training_data(X, y)
         names = ("hidden", "learning_rate", "weight_decay", "epochs", "patience", "batch_size")
         config = MLPConfig(**{name: getattr(self, name) for name in names})
-        check_mlp(config)
+        check_probe(config)
         select = self._held_out(codes)
         problem = Problem("real", codes, ~select, select, select & False, seed=self.seed)
         z = torch.tensor(X, dtype=torch.float32)[None]  # (1, N, D)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from probes.activations.cache import Cache
-from probes.config import EvaluationConfig, LinearConfig, RunConfig, SignificanceConfig
+from probes.config import EvaluationConfig, RunConfig, SignificanceConfig
 from probes.corpora.tasks import Task
-from probes.errors import UserError
 from probes.evaluation.erasure import erase_task
 from probes.evaluation.plan import evidence_problems
 from probes.models.loading import Handle, open_model
@@ -19,16 +18,10 @@ TRAINED, RANDOM = "trained", "random_init"
 
 ERASED = "erased"
 """Probe of the heads after a feature was erased from them."""
-SITES = ("heads", "residual", "attention_output", "mlp_output")
 
 
 def wanted_sites(config: RunConfig, handle: Handle) -> list[tuple[str, Handle, list[str]]]:
-    """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``.
-
-    Raises ``UserError`` for an unknown site.
-    """
-    if config.site not in SITES:
-        raise UserError(f"site={config.site}", allowed=", ".join(SITES), fix="site=heads")
+    """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``."""
     sites = [config.site]
     if config.baseline.residual and config.site == "heads":
         sites.append("residual")
@@ -52,17 +45,6 @@ def make_sources(
 
     Raises ``UserError`` for evidence that these labels and groups cannot give.
     """
-    if erased is not None and config.split.folds:
-        # Each fold would need an eraser of its own: one fitted on all folds has seen the test rows.
-        raise UserError(
-            f"evaluation.erase={erased.feature} goes with one split, not with folds",
-            fix="split.folds=0",
-        )
-    if config.seeds and isinstance(config.probe, LinearConfig):
-        raise UserError(
-            f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",
-            fix="probe=mlp, or seeds=[]",
-        )
     evidence = tuple(
         Job(
             task,

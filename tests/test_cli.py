@@ -194,14 +194,23 @@ def test_mistakes_get_one_message(
     assert not list(tmp_path.rglob("run.json")), "nothing half-done may look finished"
 
 
-def test_typos_are_answered_before_torch_is_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "features=[upso]",
+        "probe.l2=[-1]",
+        "model=hf model.name=./nowhere",
+        "experiment=atlas features=[upos]",
+    ],
+)
+def test_mistakes_are_answered_before_torch_is_imported(tmp_path: Path, mistake: str) -> None:
     code = (
         "import sys\n"
         "from probes import cli\n"
-        "sys.argv = ['train.py', 'features=[upso]']\n"
+        f"sys.argv = ['train.py', *{mistake.split()!r}]\n"
         "status = cli._main()\n"
-        "heavy = {'torch', 'transformers', 'lightning', 'sklearn'} & set(sys.modules)\n"
-        "print(status, sorted(heavy))\n"
+        "heavy = {'torch', 'transformers', 'lightning', 'sklearn', 'matplotlib', 'scipy.stats'}\n"
+        "print(status, sorted(heavy & set(sys.modules)))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf, open_dict
 from probes import cli
 from probes.cli import config_dir, hide_home, parse
 from probes.config import RunConfig, register
+from probes.config.checks import check
 from probes.errors import UserError
 
 GROUPS = ("corpus", "model", "probe", "trainer", "logger", "experiment", "debug")
@@ -38,6 +39,7 @@ def test_every_choice_composes(group: str, choice: str) -> None:
             OmegaConf.update(cfg, str(key), "given")
     config = parse(cfg)
     assert isinstance(config, RunConfig)
+    check(config)
     assert OmegaConf.is_config(config) is False
     assert not OmegaConf.is_config(config.corpus)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from probes.activations.slab import Slab, make_slab
 from probes.activations.spool import Spool
 from probes.config import PositionConfig
+from probes.config.checks import check_position
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
 from probes.heap import give_back_heap
@@ -99,7 +100,7 @@ def align(
     fill, and when no unit is left.
     """
     position = position or PositionConfig()
-    _check(position)
+    check_position(position)
     handle.require_words(corpus.texts)
     probe = handle.encode(["a"])[0]
     inside = probe.special.index(False)
@@ -138,19 +139,6 @@ def align(
                 f"{len(corpus.units)} units"
             )
         return pieces.joined(len(corpus.units), truncate)
-
-
-def _check(position: PositionConfig) -> None:
-    for key, value, allowed in (
-        ("word", position.word, ("last_subword", "first_subword", "mean", "every_subword")),
-        ("text", position.text, ("last_token", "mean")),
-    ):
-        if value not in allowed:
-            raise UserError(
-                f"position.{key}={value}: unknown position",
-                allowed=", ".join(allowed),
-                fix=f"position.{key}={allowed[0]}",
-            )
 
 
 def _check_texts(

@@ -30,6 +30,7 @@ from probes.activations.passes import Passes
 from probes.activations.staging import Stage
 from probes.activations.writer import CacheWriter, Progress, RowFields
 from probes.config import ExtractionConfig, PositionConfig
+from probes.config.checks import check_extraction
 from probes.corpora.corpus import Corpus
 from probes.errors import UserError
 from probes.heap import give_back_heap
@@ -81,12 +82,7 @@ def extract(
     """
     cache_dir = Path(cache_dir)
     position, extraction = position or PositionConfig(), extraction or ExtractionConfig()
-    if extraction.tokens_per_batch < 1:
-        raise UserError(
-            f"extraction.tokens_per_batch={extraction.tokens_per_batch}",
-            allowed="1 and more",
-            fix=f"extraction.tokens_per_batch={ExtractionConfig().tokens_per_batch}",
-        )
+    check_extraction(extraction)
     keys = {
         kind: cache_key(
             handle,

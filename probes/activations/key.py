@@ -9,7 +9,6 @@ from typing import Any
 from probes.activations.cache import Cache
 from probes.activations.disk import digest
 from probes.activations.layout import (
-    DTYPES,
     MANIFEST,
     SCHEMA_VERSION,
     damaged,
@@ -18,7 +17,7 @@ from probes.activations.layout import (
 )
 from probes.config import ExtractionConfig, PositionConfig
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError, closest
+from probes.errors import UserError
 from probes.models.loading import Handle
 
 
@@ -76,12 +75,6 @@ def cache_key(
     truncate: bool,
 ) -> CacheKey:
     """The key of the activations that ``extract`` would store under these settings."""
-    if extraction.dtype not in DTYPES:
-        raise UserError(
-            f"extraction.dtype={extraction.dtype}",
-            allowed=", ".join(DTYPES),
-            fix=f"extraction.dtype={closest(extraction.dtype, list(DTYPES))}",
-        )
     fields = {
         "schema_version": SCHEMA_VERSION,
         "model": handle.fingerprint,

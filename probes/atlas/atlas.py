@@ -20,10 +20,12 @@ from probes.atlas.execute import Outcome, run_jobs
 from probes.atlas.features import FeatureLine, feature_lines
 from probes.atlas.heads import head_table
 from probes.atlas.load import RECORD, SCHEMA, TABLE
-from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
+from probes.atlas.plan import AtlasJob, LeftOut, by_reason, check_atlas, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
+from probes.config.checks import check
 from probes.errors import UserError
+from probes.imports import heavy_imports
 
 if TYPE_CHECKING:
     from probes.models.loading import Handle
@@ -62,11 +64,14 @@ def run_atlas(config: RunConfig, run_dir: Path) -> Path:
         UserError: the model cannot be opened, settings that an atlas cannot have, or nothing in
             the catalogue suits the model.
     """
-    from probes.models.loading import open_model
-    from probes.simplified.store import resolve
-
     start = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
+    check(config)
+    check_atlas(config)
+    with heavy_imports():
+        from probes.models.loading import open_model
+        from probes.simplified.store import resolve
+
     (run_dir / RECORD).unlink(missing_ok=True)
     config.cache_dir = os.path.expanduser(config.cache_dir)
     config.model = resolve(config.model, config.cache_dir, config.trainer)

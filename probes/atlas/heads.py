@@ -19,7 +19,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from probes.atlas.execute import Outcome
 from probes.atlas.plan import AtlasJob
@@ -61,6 +60,8 @@ def head_table(outcomes: Sequence[Outcome], *, level: float) -> pd.DataFrame:
 
 def corrected(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """False discovery rates of all tests together; a test without a p-value has none."""
+    from scipy.stats import false_discovery_control  # late: a second, that errors need not wait for
+
     q = np.full(len(p), np.nan)
     known = ~np.isnan(p)
     if known.any():

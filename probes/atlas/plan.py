@@ -86,7 +86,7 @@ def make_plan(config: RunConfig, handle: Handle) -> Plan:
         UserError: an unknown stage or corpus, or settings that an atlas cannot have.
     """
     assert config.atlas is not None
-    _check(config)
+    check_atlas(config)
     plan = Plan()
     wanted = _wanted(config.atlas)
     if handle.kind == "encoder":
@@ -101,7 +101,8 @@ def make_plan(config: RunConfig, handle: Handle) -> Plan:
     return plan
 
 
-def _check(config: RunConfig) -> None:
+def check_atlas(config: RunConfig) -> None:
+    """Raise ``UserError`` for settings that an atlas cannot have."""
     if config.features is not None:
         raise UserError(
             f"features=[{','.join(config.features)}]: the atlas takes its features from the "

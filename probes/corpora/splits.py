@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import SplitConfig
+from probes.config.checks import SPLIT_SOURCES, check_split
 from probes.corpora.corpus import (
     DROPPED,
     SPLITS,
@@ -21,9 +22,7 @@ from probes.corpora.corpus import (
     VALIDATION,
     Corpus,
 )
-from probes.errors import UserError, closest
-
-SOURCES = ["auto", "shipped", "group"]
+from probes.errors import UserError
 
 
 def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
@@ -38,7 +37,7 @@ def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
     Raises ``UserError`` for an unknown source, a missing part, shares out of range, too few
     groups, or a part of which nothing is left.
     """
-    _check(config)
+    check_split(config)
     splits = corpus.splits.copy()  # (E,)
     groups = corpus.group_codes  # (E,)
     notes: list[str] = []
@@ -58,7 +57,7 @@ def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
             f"split.source=shipped: corpus '{corpus.name}' ships no "
             + " and no ".join(SPLITS[part] for part in missing)
             + " split",
-            allowed=", ".join(SOURCES),
+            allowed=", ".join(SPLIT_SOURCES),
             fix="split.source=auto",
         )
     if missing:
@@ -101,29 +100,6 @@ def group_folds(groups: npt.NDArray[np.integer], k: int, seed: int = 0) -> npt.N
         fold_of_group[group] = fold
         rows_in_fold[fold] += int(sizes[group])
     return fold_of_group[inverse]  # (n,)
-
-
-def _check(config: SplitConfig) -> None:
-    if config.source not in SOURCES:
-        raise UserError(
-            f"split.source={config.source}: no such way to split",
-            allowed=", ".join(SOURCES),
-            fix=f"split.source={closest(config.source, SOURCES)}",
-        )
-    for key, share in (("validation", config.validation), ("test", config.test)):
-        if not 0 < share < 1:
-            raise UserError(
-                f"split.{key}={share}: not a share of the groups",
-                allowed="above 0 and below 1",
-                fix=f"split.{key}=0.15",
-            )
-    if config.validation + config.test >= 1:
-        raise UserError(
-            f"split.validation={config.validation} and split.test={config.test} leave no group "
-            "to train on",
-            allowed="a sum below 1",
-            fix="split.validation=0.15 split.test=0.15",
-        )
 
 
 def _draw(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
+from probes.config.checks import check_split
 from probes.corpora.corpus import TEST
 from probes.corpora.splits import group_folds
 from probes.corpora.tasks import Task
@@ -48,6 +49,7 @@ def evidence_problems(
     Raises ``UserError`` before anything is fitted: one group only, fewer groups than folds, a
     permutation test that cannot reach its level.
     """
+    check_split(split)
     base = _fold_problems(task, split) if split.folds else (real_problem(task),)
     base = tuple(replace(problem, seed=seed) for problem in base)
     _check_groups(task, base, evaluation)
@@ -81,13 +83,6 @@ def variants(problems: Sequence[Problem]) -> dict[str, Variant]:
 
 def _fold_problems(task: Task, split: SplitConfig) -> tuple[Problem, ...]:
     """Folds by group, without training texts that recur on the other side."""
-    if split.folds < 3:
-        raise UserError(
-            f"split.folds={split.folds}: nested cross-validation trains, chooses and scores on "
-            "different folds",
-            allowed="0 (one split) or at least 3",
-            fix="split.folds=5",
-        )
     folds = group_folds(task.groups, split.folds, split.seed)
     problems = []
     for problem in fold_problems(task, folds):

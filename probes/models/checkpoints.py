@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+from probes.config import ModelConfig
 from probes.errors import UserError
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -16,6 +17,35 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 LARGE = 32 << 20
 """Hashes of files from this size on are remembered, in bytes."""
+
+
+def local_directory(settings: ModelConfig) -> Path | None:
+    """The local directory of the model; None for a Hub id.
+
+    Raises ``UserError`` where there is none, or no model in it.
+    """
+    name = settings.name
+    path = Path(name).expanduser()
+    if name != "minilm" and not path.is_dir():
+        looks_local = name.startswith(("/", ".", "~")) or name.count("/") > 1
+        if looks_local:
+            raise UserError(
+                f"model.name={name}: no such directory", fix="model.name=DIRECTORY or a Hub id"
+            )
+        return None
+    if settings.revision is not None:
+        raise UserError(
+            f"model.revision={settings.revision}: only models of the Hub have revisions",
+            fix="model.revision=null",
+        )
+    if name == "minilm":
+        return minilm_directory()
+    if not (path / "config.json").is_file():
+        raise UserError(
+            f"model.name={name}: the directory holds no config.json",
+            fix="model.name=DIRECTORY with a saved Hugging Face model",
+        )
+    return path
 
 
 def minilm_directory() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from torch import nn
 from transformers.utils import cached_file
 
 from probes.config import ModelConfig
+from probes.config.checks import check_model
 from probes.errors import UserError
-from probes.models.checkpoints import directory_fingerprint, minilm_directory
+from probes.models.checkpoints import directory_fingerprint, local_directory
 from probes.models.kinds import (
     UNLIMITED,
     Kind,
@@ -36,8 +36,6 @@ from probes.models.tokens import (
     tokenizer_fingerprint,
 )
 from probes.models.weights import load_body
-
-DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ def open_model(settings: ModelConfig) -> Handle:
     dtype, a device that is not there, ``max_length`` beyond the context, a checkpoint without
     safetensors, or code in the repository that ``model.trust_remote_code`` does not allow.
     """
-    _check(settings)
-    directory = _directory(settings)
+    check_model(settings)
+    directory = local_directory(settings)
     source = str(directory or settings.name)
     commit = None if directory is not None else _commit(settings)
     options = {
@@ -152,49 +150,6 @@ def open_model(settings: ModelConfig) -> Handle:
 
 
 # --- what the settings say ---------------------------------------------------------------------
-
-
-def _check(settings: ModelConfig) -> None:
-    if settings.dtype not in DTYPES:
-        raise UserError(
-            f"model.dtype={settings.dtype}", allowed=", ".join(DTYPES), fix="model.dtype=auto"
-        )
-    if settings.device_map is not None and settings.random_init:
-        raise UserError(
-            "model.random_init=true cannot be spread over devices",
-            fix="model.device_map=null",
-        )
-    if settings.device_map is not None and importlib.util.find_spec("accelerate") is None:
-        raise UserError(
-            f"model.device_map={settings.device_map} needs the package accelerate",
-            fix="pip install accelerate, or model.device_map=null",
-        )
-
-
-def _directory(settings: ModelConfig) -> Path | None:
-    """The local directory of the model; None for a Hub id."""
-    name = settings.name
-    path = Path(name).expanduser()
-    if name != "minilm" and not path.is_dir():
-        looks_local = name.startswith(("/", ".", "~")) or name.count("/") > 1
-        if looks_local:
-            raise UserError(
-                f"model.name={name}: no such directory", fix="model.name=DIRECTORY or a Hub id"
-            )
-        return None
-    if settings.revision is not None:
-        raise UserError(
-            f"model.revision={settings.revision}: only models of the Hub have revisions",
-            fix="model.revision=null",
-        )
-    if name == "minilm":
-        return minilm_directory()
-    if not (path / "config.json").is_file():
-        raise UserError(
-            f"model.name={name}: the directory holds no config.json",
-            fix="model.name=DIRECTORY with a saved Hugging Face model",
-        )
-    return path
 
 
 def _commit(settings: ModelConfig) -> str:

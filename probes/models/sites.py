@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from probes.config.checks import SITE_KINDS
 from probes.errors import UserError, closest
 from probes.models.structure import (
     ATTENTION,
@@ -22,8 +23,6 @@ from probes.models.structure import (
     layers_of,
     projections_of,
 )
-
-SITE_KINDS = ("heads", "residual", "attention_output", "mlp_output")
 
 
 @dataclass(frozen=True)

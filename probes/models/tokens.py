@@ -10,8 +10,6 @@ from typing import Any
 
 from probes.errors import UserError
 
-BOS_MODES = ("auto", "always", "never")
-
 
 @dataclass(frozen=True)
 class Encoding:
@@ -68,9 +66,7 @@ def check_vocabulary(tokenizer: Any, name: str) -> None:
 
 
 def check_bos(tokenizer: Any, bos: str) -> None:
-    """Raise ``UserError`` for an unknown mode, or ``always`` where there is no such token."""
-    if bos not in BOS_MODES:
-        raise UserError(f"model.bos={bos}", allowed=", ".join(BOS_MODES), fix="model.bos=auto")
+    """Raise ``UserError`` for ``always`` where there is no such token."""
     if bos == "always" and tokenizer.bos_token_id is None:
         raise UserError(
             "model.bos=always: the tokenizer has no beginning-of-sequence token",

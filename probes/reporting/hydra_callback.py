@@ -15,6 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from probes.errors import ERROR_FILE
+
 log = logging.getLogger(__name__)
 
 CLOCKS = 120.0
@@ -40,8 +42,6 @@ class SweepReport(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Leave the error of a job that ended in an exception, where nobody did before."""
-        from probes.reporting.sweep import ERROR_FILE
-
         if job_return.status is not JobStatus.FAILED or job_return.working_dir is None:
             return
         error = job_return._return_value

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from probes.config import LoggerConfig
-from probes.errors import UserError, closest
+from probes.config.checks import WANDB_MODES, check_logger
+from probes.errors import UserError
 from probes.reporting.quantities import quantities, values
 from probes.reporting.record import RunRecord
 from probes.reporting.results import features, layers_by_heads, of_feature, pick
@@ -26,9 +27,6 @@ from probes.reporting.view import head_map
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
-
-NAMES = ("none", "csv", "tensorboard", "wandb")
-MODES = ("auto", "online", "offline", "disabled")
 
 
 class RunLogger:
@@ -169,12 +167,7 @@ def make_logger(
         UserError: unknown logger or mode, a package that is not installed, W&B that does not start.
     """
     run_dir = Path(run_dir)
-    if config.name not in NAMES:
-        raise UserError(
-            f"logger.name={config.name}: no such logger",
-            allowed=", ".join(NAMES),
-            fix=f"logger={closest(config.name, list(NAMES))}",
-        )
+    check_logger(config)
     if config.name == "csv":
         from lightning.pytorch.loggers import CSVLogger
 
@@ -198,21 +191,11 @@ def make_logger(
 
 
 def wandb_mode(mode: str) -> Any:
-    """``auto`` settled: what ``WANDB_MODE`` says, else online if logged in, else offline.
-
-    Raises:
-        UserError: another mode than ``MODES``.
-    """
-    if mode not in MODES:
-        raise UserError(
-            f"logger.mode={mode}: no such mode",
-            allowed=", ".join(MODES),
-            fix=f"logger.mode={closest(mode, list(MODES))}",
-        )
+    """``auto`` settled: what ``WANDB_MODE`` says, else online if logged in, else offline."""
     if mode != "auto":
         return mode
     asked = os.environ.get("WANDB_MODE", "")
-    if asked in MODES:
+    if asked in WANDB_MODES:
         return asked
     if asked == "dryrun":  # W&B's older word for it
         return "offline"

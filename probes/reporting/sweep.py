@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from probes.atlas.load import is_atlas, load_atlas
-from probes.errors import UserError
+from probes.errors import ERROR_FILE, UserError
 from probes.reporting.emergence import emergences, save_emergence
 from probes.reporting.html import render
 from probes.reporting.pagedata import colour_data, feature_data
@@ -25,7 +25,6 @@ from probes.reporting.results import COLUMNS, features, read_results
 from probes.reporting.summary import Estimate, baselines, best_estimate
 from probes.reporting.view import head_map
 
-ERROR_FILE = "error.json"
 MAX_MAPS = 400
 """Small multiples on one page; a larger sweep has the rest in its table."""
 

@@ -190,7 +190,7 @@ def train(
     if left > 0:
         with undisturbed(), interruptible():
             lightning.Trainer(
-                accelerator=accelerator_of(trainer.accelerator),
+                accelerator=accelerator_of(trainer),
                 devices=1,
                 max_epochs=1,
                 gradient_clip_val=LARGEST_GRADIENT,

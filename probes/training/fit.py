@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
+from probes.config.checks import check_trainer
 from probes.errors import UserError
 from probes.training.arithmetic import one_pool
 from probes.training.data import ChunkDataModule
@@ -67,7 +68,7 @@ def fit_banks(
         return FitSummary(0, 0.0, tuple(data.notes))
     with undisturbed(), one_pool():
         lightning.Trainer(
-            accelerator=accelerator_of(trainer.accelerator),
+            accelerator=accelerator_of(trainer),
             devices=1,
             max_epochs=1,
             logger=list(loggers) or False,
@@ -81,15 +82,15 @@ def fit_banks(
     return FitSummary(module.probes, module.fit_seconds, (*data.notes, *missed))
 
 
-def accelerator_of(name: str) -> str:
+def accelerator_of(config: TrainerConfig) -> str:
+    """What Lightning calls the device that is asked for. Raises ``UserError`` without one."""
+    check_trainer(config)
     # Not Lightning's "auto": that takes Apple's GPU, which has no float64.
-    if name == "auto":
+    if config.accelerator == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "gpu"):
-        raise UserError(f"trainer.accelerator={name}", allowed="auto, cpu, gpu", fix="trainer=cpu")
-    if name == "gpu" and not torch.cuda.is_available():
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=gpu: there is no CUDA device", fix="trainer=cpu")
-    return name
+    return config.accelerator
 
 
 class _Bar(RichProgressBar):

@@ -14,20 +14,6 @@ from probes.training.problems import Problem
 from probes.training.solver import LogisticFit, fit_logistic
 
 
-def check_linear(config: LinearConfig) -> None:
-    """Refuse values that no fit can use, before anything is computed."""
-    if not config.l2 or any(not 0 <= value < float("inf") for value in config.l2):
-        raise UserError(
-            f"probe.l2={list(config.l2)} is not a list of penalties",
-            allowed="finite numbers of at least 0",
-            fix="probe.l2=[1,10,100,1000]",
-        )
-    if not config.tolerance > 0:
-        raise UserError(f"probe.tolerance={config.tolerance}", allowed="numbers above 0")
-    if config.max_iterations < 1:
-        raise UserError(f"probe.max_iterations={config.max_iterations}", allowed="1 or more")
-
-
 def fit_linear(
     z: Tensor, problems: Sequence[Problem], config: LinearConfig, *, classes: int
 ) -> list[Fitted]:

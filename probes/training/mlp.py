@@ -16,28 +16,12 @@ import torch
 from torch import Tensor
 
 from probes.config import MLPConfig
-from probes.errors import UserError
 from probes.training.fitted import BLOCK, Fitted, stack_labels, stack_masks
 from probes.training.mlp_network import Network, Optimiser
 from probes.training.problems import Problem
 
 LEAST_STEPS = 16
 """Steps of an epoch, at least: on small data an epoch of one step would hardly train."""
-
-
-def check_mlp(config: MLPConfig) -> None:
-    """Refuse values that no fit can use, before anything is computed."""
-    for name in ("hidden", "epochs", "patience", "batch_size"):
-        if getattr(config, name) < 1:
-            raise UserError(f"probe.{name}={getattr(config, name)}", allowed="1 or more")
-    if not 0 < config.learning_rate < math.inf:
-        raise UserError(
-            f"probe.learning_rate={config.learning_rate}",
-            allowed="numbers above 0",
-            fix="probe.learning_rate=0.003",
-        )
-    if not 0 <= config.weight_decay < math.inf:
-        raise UserError(f"probe.weight_decay={config.weight_decay}", allowed="numbers from 0")
 
 
 @torch.no_grad()

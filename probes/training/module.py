@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from probes.config import LinearConfig, MLPConfig, ProbeConfig
+from probes.config.checks import check_probe
 from probes.errors import UserError
 from probes.heap import give_back_heap
 from probes.training.chunk_fit import ChunkFit
 from probes.training.data import Chunk
 from probes.training.fitted import Fitted
-from probes.training.linear import check_linear, fit_linear
-from probes.training.mlp import check_mlp, fit_mlp
+from probes.training.linear import fit_linear
+from probes.training.mlp import fit_mlp
 from probes.training.optimizer import ExactSolver
 from probes.training.problems import Job
 
@@ -74,12 +75,7 @@ class BankModule(lightning.LightningModule):
     def __init__(self, config: ProbeConfig, on_fit: OnFit) -> None:
         super().__init__()
         self.automatic_optimization = False
-        if isinstance(config, LinearConfig):
-            check_linear(config)
-        elif isinstance(config, MLPConfig):
-            check_mlp(config)
-        else:
-            raise UserError(f"probe={config.name}", allowed="linear, mlp", fix="probe=linear")
+        check_probe(config)
         self.config = config
         self.on_fit = on_fit
         self.probes = 0

@@ -1,0 +1,191 @@
+"""What is wrong with a configuration whatever the texts and the model are.
+
+Nothing heavy is imported here: a run begins with ``check``, so that such a mistake is answered
+within a second and not after the model has been run. The parts of the library that are used by
+themselves call the check of their own group.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from probes.config.model import ModelConfig
+from probes.config.run import (
+    EvaluationConfig,
+    ExtractionConfig,
+    LinearConfig,
+    LoggerConfig,
+    MLPConfig,
+    PositionConfig,
+    ProbeConfig,
+    RunConfig,
+    SignificanceConfig,
+    SplitConfig,
+    TrainerConfig,
+)
+from probes.errors import UserError, closest
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+BOS_MODES = ("auto", "always", "never")
+LOGGERS = ("none", "csv", "tensorboard", "wandb")
+MODEL_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+SITE_KINDS = ("heads", "residual", "attention_output", "mlp_output")
+SPLIT_SOURCES = ["auto", "shipped", "group"]
+STORED_DTYPES = ("float16", "bfloat16", "float32")
+TEXT_POSITIONS = ("last_token", "mean")
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+WORD_POSITIONS = ("last_subword", "first_subword", "mean", "every_subword")
+
+
+def check(config: RunConfig) -> None:
+    """Refuse values and combinations that no run can have.
+
+    Raises:
+        UserError: the first of them.
+    """
+    check_model(config.model)
+    check_position(config.position)
+    check_extraction(config.extraction)
+    check_probe(config.probe)
+    check_split(config.split)
+    check_trainer(config.trainer)
+    check_logger(config.logger)
+    check_evaluation(config.evaluation)
+    check_significance(config.significance)
+    _one_of("site", config.site, SITE_KINDS)
+    if config.evaluation.erase is not None and config.split.folds:
+        # Each fold would need an eraser of its own: one fitted on all folds has seen the test rows.
+        raise UserError(
+            f"evaluation.erase={config.evaluation.erase} goes with one split, not with folds",
+            fix="split.folds=0",
+        )
+    if config.seeds and isinstance(config.probe, LinearConfig):
+        raise UserError(
+            f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",
+            fix="probe=mlp, or seeds=[]",
+        )
+
+
+def check_model(config: ModelConfig) -> None:
+    _one_of("model.dtype", config.dtype, MODEL_DTYPES)
+    _one_of("model.bos", config.bos, BOS_MODES)
+    if config.device_map is not None and config.random_init:
+        raise UserError(
+            "model.random_init=true cannot be spread over devices",
+            fix="model.device_map=null",
+        )
+    if config.device_map is not None and importlib.util.find_spec("accelerate") is None:
+        raise UserError(
+            f"model.device_map={config.device_map} needs the package accelerate",
+            fix="pip install accelerate, or model.device_map=null",
+        )
+
+
+def check_position(config: PositionConfig) -> None:
+    _one_of("position.word", config.word, WORD_POSITIONS)
+    _one_of("position.text", config.text, TEXT_POSITIONS)
+
+
+def check_extraction(config: ExtractionConfig) -> None:
+    _one_of("extraction.dtype", config.dtype, STORED_DTYPES)
+    _at_least(1, config, "extraction", "tokens_per_batch")
+
+
+def check_probe(config: ProbeConfig) -> None:
+    if isinstance(config, LinearConfig):
+        if not config.l2 or any(not 0 <= value < math.inf for value in config.l2):
+            raise UserError(
+                f"probe.l2={list(config.l2)} is not a list of penalties",
+                allowed="finite numbers of at least 0",
+                fix="probe.l2=[1,10,100,1000]",
+            )
+        if not config.tolerance > 0:
+            raise UserError(f"probe.tolerance={config.tolerance}", allowed="numbers above 0")
+        _at_least(1, config, "probe", "max_iterations")
+    elif isinstance(config, MLPConfig):
+        for name in ("hidden", "epochs", "patience", "batch_size"):
+            _at_least(1, config, "probe", name)
+        if not 0 < config.learning_rate < math.inf:
+            raise UserError(
+                f"probe.learning_rate={config.learning_rate}",
+                allowed="numbers above 0",
+                fix="probe.learning_rate=0.003",
+            )
+        if not 0 <= config.weight_decay < math.inf:
+            raise UserError(f"probe.weight_decay={config.weight_decay}", allowed="numbers from 0")
+    else:
+        raise UserError(f"probe={config.name}", allowed="linear, mlp", fix="probe=linear")
+
+
+def check_split(config: SplitConfig) -> None:
+    _one_of("split.source", config.source, SPLIT_SOURCES)
+    if config.folds != 0 and config.folds < 3:
+        raise UserError(
+            f"split.folds={config.folds}: nested cross-validation trains, chooses and scores on "
+            "different folds",
+            allowed="0 (one split) or at least 3",
+            fix="split.folds=5",
+        )
+    _share("split.validation", config.validation, SplitConfig().validation)
+    _share("split.test", config.test, SplitConfig().test)
+    if config.validation + config.test >= 1:
+        raise UserError(
+            f"split.validation={config.validation} and split.test={config.test} leave no group "
+            "to train on",
+            allowed="a sum below 1",
+            fix="split.validation=0.15 split.test=0.15",
+        )
+
+
+def check_trainer(config: TrainerConfig) -> None:
+    if config.accelerator not in ACCELERATORS:
+        raise UserError(
+            f"trainer.accelerator={config.accelerator}",
+            allowed=", ".join(ACCELERATORS),
+            fix="trainer=cpu",
+        )
+
+
+def check_logger(config: LoggerConfig) -> None:
+    if config.name not in LOGGERS:
+        raise UserError(
+            f"logger.name={config.name}: no such logger",
+            allowed=", ".join(LOGGERS),
+            fix=f"logger={closest(config.name, list(LOGGERS))}",
+        )
+    _one_of("logger.mode", config.mode, WANDB_MODES)
+
+
+def check_evaluation(config: EvaluationConfig) -> None:
+    _at_least(0, config, "evaluation", "bootstrap")
+    _share("evaluation.confidence", config.confidence, EvaluationConfig().confidence)
+
+
+def check_significance(config: SignificanceConfig) -> None:
+    _at_least(0, config, "significance", "permutations")
+    _share("significance.level", config.level, SignificanceConfig().level)
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(
+            f"{key}={value}",
+            allowed=", ".join(allowed),
+            fix=f"{key}={closest(value, list(allowed))}",
+        )
+
+
+def _at_least(least: int, config: Any, group: str, name: str) -> None:
+    value, usual = getattr(config, name), getattr(type(config)(), name)
+    if value < least:
+        raise UserError(
+            f"{group}.{name}={value}", allowed=f"{least} and more", fix=f"{group}.{name}={usual}"
+        )
+
+
+def _share(key: str, value: float, usual: float) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"{key}={value}", allowed="above 0 and below 1", fix=f"{key}={usual}")
