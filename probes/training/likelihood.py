@@ -5,15 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from probes.training.products import row_blocks
+from probes.training.products import batched, row_blocks
 from probes.training.workspace import Workspace
+
+MANY = 1 << 19
+"""Logits from which four passes over them take less time than one call of the library's softmax."""
 
 
 def probabilities(logits: Tensor, out: Tensor) -> Tensor:
-    """Class probabilities of logits (..., C', N); C' = 1 is the sigmoid of class 1."""
+    """Class probabilities of logits (..., C', N); C' = 1 is the sigmoid of class 1.
+
+    Of many logits on a CPU the largest of a row is not subtracted first, which saves a third of the
+    time: only where that goes wrong (beyond about 85 in size) is the library's softmax needed.
+    """
     if logits.shape[-2] == 1:
         return torch.sigmoid(logits, out=out)
-    return torch.softmax(logits, dim=-2, out=out)
+    if batched(logits) or logits.numel() < MANY:
+        return torch.softmax(logits, dim=-2, out=out)
+    torch.exp(logits, out=out)
+    total = out.sum(-2, keepdim=True)
+    least, most = torch.aminmax(total)
+    number = torch.finfo(out.dtype)
+    if not number.tiny < float(least) <= float(most) < number.max:
+        return torch.softmax(logits, dim=-2, out=out)
+    return out.mul_(total.reciprocal_())
 
 
 def log_partition(logits: Tensor) -> Tensor:
