@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def heavy_imports() -> Iterator[None]:
     """Import in here what takes seconds (torch, transformers, lightning), without the garbage
     collector: it would look through a million objects again and again that all stay to the end,
-    for a fifth of the time.
+    for a tenth of the time.
     """
     enabled = gc.isenabled()
     gc.disable()

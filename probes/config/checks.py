@@ -1,8 +1,8 @@
 """What is wrong with a configuration whatever the texts and the model are.
 
 Nothing heavy is imported here: a run begins with ``check``, so that such a mistake is answered
-within a second and not after the model has been run. The parts of the library that are used by
-themselves call the check of their own group.
+at once and not after the model has been run. The parts of the library that are used by themselves
+call the check of their own group. Each raises ``UserError`` for the first mistake it meets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BOS_MODES = ("auto", "always", "never")
 LOGGERS = ("none", "csv", "tensorboard", "wandb")
 MODEL_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 SITE_KINDS = ("heads", "residual", "attention_output", "mlp_output")
-SPLIT_SOURCES = ["auto", "shipped", "group"]
+SPLIT_SOURCES = ("auto", "shipped", "group")
 STORED_DTYPES = ("float16", "bfloat16", "float32")
 TEXT_POSITIONS = ("last_token", "mean")
 WANDB_MODES = ("auto", "online", "offline", "disabled")
