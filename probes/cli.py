@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.config import register
+from probes.config.checks import check
 from probes.errors import ERROR_FILE, UserError
 from probes.interrupts import interrupts_heard
 
@@ -87,6 +88,7 @@ def _run_job(cfg: DictConfig) -> None:
         )
     (run_dir / ERROR_FILE).unlink(missing_ok=True)
     config = parse(cfg)
+    check(config)  # ``run`` does so too, for other callers; importing it takes a fifth of a second
     # Late: torch takes seconds, a typo should not.
     if config.atlas is not None:
         from probes.atlas.atlas import run_atlas

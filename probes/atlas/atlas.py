@@ -20,7 +20,7 @@ from probes.atlas.execute import Outcome, run_jobs
 from probes.atlas.features import FeatureLine, feature_lines
 from probes.atlas.heads import head_table
 from probes.atlas.load import RECORD, SCHEMA, TABLE
-from probes.atlas.plan import AtlasJob, LeftOut, by_reason, check_atlas, make_plan
+from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
 from probes.config.checks import check
@@ -67,7 +67,6 @@ def run_atlas(config: RunConfig, run_dir: Path) -> Path:
     start = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
     check(config)
-    check_atlas(config)
     with heavy_imports():
         from probes.models.loading import open_model
         from probes.simplified.store import resolve

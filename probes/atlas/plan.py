@@ -14,6 +14,7 @@ from probes.atlas.names import feature_label, slug
 from probes.catalogue import STAGES, Entry, catalogue
 from probes.catalogue.corpora import corpus_config
 from probes.config import AtlasConfig, RunConfig
+from probes.config.checks import check_atlas
 from probes.corpora import load_corpus
 from probes.corpora.corpus import TEST, TEXT_LEVELS, TRAIN, Corpus, Feature
 from probes.corpora.splits import assign_splits
@@ -99,28 +100,6 @@ def make_plan(config: RunConfig, handle: Handle) -> Plan:
     for members in _together(wanted):
         _add_job(plan, members, config, handle)
     return plan
-
-
-def check_atlas(config: RunConfig) -> None:
-    """Raise ``UserError`` for settings that an atlas cannot have."""
-    if config.features is not None:
-        raise UserError(
-            f"features=[{','.join(config.features)}]: the atlas takes its features from the "
-            "catalogue",
-            fix="atlas.corpora=[CORPUS,...] or atlas.stages=[KR,...], and features=null",
-        )
-    if config.site != "heads":
-        raise UserError(f"site={config.site}: an atlas is about heads", fix="site=heads")
-    if config.layers is not None:
-        raise UserError(
-            f"layers={config.layers}: an atlas compares depths, so it needs all layers",
-            fix="layers=null",
-        )
-    if config.evaluation.erase is not None:
-        raise UserError(
-            f"evaluation.erase={config.evaluation.erase}: not every corpus has this feature",
-            fix="evaluation.erase=null",
-        )
 
 
 def _wanted(atlas: AtlasConfig) -> list[Entry]:

@@ -67,6 +67,8 @@ def check(config: RunConfig) -> None:
             f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",
             fix="probe=mlp, or seeds=[]",
         )
+    if config.atlas is not None:
+        check_atlas(config)
 
 
 def check_model(config: ModelConfig) -> None:
@@ -167,6 +169,28 @@ def check_evaluation(config: EvaluationConfig) -> None:
 def check_significance(config: SignificanceConfig) -> None:
     _at_least(0, config, "significance", "permutations")
     _share("significance.level", config.level, SignificanceConfig().level)
+
+
+def check_atlas(config: RunConfig) -> None:
+    """Raise ``UserError`` for settings that an atlas cannot have."""
+    if config.features is not None:
+        raise UserError(
+            f"features=[{','.join(config.features)}]: the atlas takes its features from the "
+            "catalogue",
+            fix="atlas.corpora=[CORPUS,...] or atlas.stages=[KR,...], and features=null",
+        )
+    if config.site != "heads":
+        raise UserError(f"site={config.site}: an atlas is about heads", fix="site=heads")
+    if config.layers is not None:
+        raise UserError(
+            f"layers={config.layers}: an atlas compares depths, so it needs all layers",
+            fix="layers=null",
+        )
+    if config.evaluation.erase is not None:
+        raise UserError(
+            f"evaluation.erase={config.evaluation.erase}: not every corpus has this feature",
+            fix="evaluation.erase=null",
+        )
 
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
