@@ -88,7 +88,7 @@ def _run_job(cfg: DictConfig) -> None:
         )
     (run_dir / ERROR_FILE).unlink(missing_ok=True)
     config = parse(cfg)
-    check(config)  # ``run`` does so too, for other callers; importing it takes a fifth of a second
+    check(config)  # before the libraries of the run or the atlas, which take time to import
     # Late: torch takes seconds, a typo should not.
     if config.atlas is not None:
         from probes.atlas.atlas import run_atlas

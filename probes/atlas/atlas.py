@@ -23,7 +23,6 @@ from probes.atlas.load import RECORD, SCHEMA, TABLE
 from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
-from probes.config.checks import check
 from probes.errors import UserError
 from probes.imports import heavy_imports
 
@@ -66,7 +65,6 @@ def run_atlas(config: RunConfig, run_dir: Path) -> Path:
     """
     start = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    check(config)
     with heavy_imports():
         from probes.models.loading import open_model
         from probes.simplified.store import resolve

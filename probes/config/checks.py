@@ -55,7 +55,7 @@ def check(config: RunConfig) -> None:
     check_logger(config.logger)
     check_evaluation(config.evaluation)
     check_significance(config.significance)
-    _one_of("site", config.site, SITE_KINDS)
+    check_site(config.site)
     if config.evaluation.erase is not None and config.split.folds:
         # Each fold would need an eraser of its own: one fitted on all folds has seen the test rows.
         raise UserError(
@@ -84,6 +84,10 @@ def check_model(config: ModelConfig) -> None:
             f"model.device_map={config.device_map} needs the package accelerate",
             fix="pip install accelerate, or model.device_map=null",
         )
+
+
+def check_site(kind: str) -> None:
+    _one_of("site", kind, SITE_KINDS)
 
 
 def check_position(config: PositionConfig) -> None:

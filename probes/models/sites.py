@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from probes.config.checks import SITE_KINDS
-from probes.errors import UserError, closest
+from probes.config.checks import check_site
+from probes.errors import UserError
 from probes.models.structure import (
     ATTENTION,
     Projection,
@@ -71,12 +71,7 @@ def find_sites(
     Site(stream='decoder', layer=0, kind='heads', units=12, width=64, module='h.0.attn.c_proj',
          side='input')
     """
-    if kind not in SITE_KINDS:
-        raise UserError(
-            f"site={kind}: no such site",
-            allowed=", ".join(SITE_KINDS),
-            fix=f"site={closest(kind, list(SITE_KINDS))}",
-        )
+    check_site(kind)
     _refuse_tensor_parallel(body)
     projections = projections_of(body, head_projection)
     _refuse_ambiguous(body, projections)

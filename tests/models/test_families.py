@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from probes.config.checks import SITE_KINDS
 from probes.errors import UserError
 from probes.models.forward import forward, token_offset
 from probes.models.hooks import hooked
 from probes.models.kinds import model_kind
-from probes.models.sites import SITE_KINDS, Site, find_sites
+from probes.models.sites import Site, find_sites
 from probes.models.structure import linear_shape
 from probes.models.verification import verify_sites
 from tests import tiny_models

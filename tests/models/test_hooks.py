@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from probes.config.checks import SITE_KINDS
 from probes.models.forward import forward
 from probes.models.hooks import hooked
-from probes.models.sites import SITE_KINDS, find_sites
+from probes.models.sites import find_sites
 from tests import tiny_models
 
 IDS, MASK = tiny_models.pad(tiny_models.sequences((7, 5)))

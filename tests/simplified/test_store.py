@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from probes.config import ModelConfig
+from probes.config.checks import SITE_KINDS
 from probes.errors import UserError
 from probes.models.loading import open_model
-from probes.models.sites import SITE_KINDS, find_sites
+from probes.models.sites import find_sites
 from probes.models.verification import verify_sites
 from probes.simplified import store, training
 from probes.simplified.architecture import build_model
