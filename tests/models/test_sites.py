@@ -156,7 +156,7 @@ def test_chosen_layers() -> None:
 
 
 def test_unknown_kind() -> None:
-    with pytest.raises(UserError, match=r"site=head: .*allowed: heads, residual.*site=heads"):
+    with pytest.raises(UserError, match=r"site=head; allowed: heads, residual.*site=heads"):
         find_sites(tiny_models.build("gpt2"), "head")
 
 
