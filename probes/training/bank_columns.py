@@ -157,13 +157,18 @@ class Passes:
         trace = self.spread().sum(3).mean(2)  # (H, K, B)
         return trace.flatten(1, 2)[:, : self.rows.count]
 
-    def spread(self) -> Tensor:
-        """w p (1 - p) of each class and row (H, K, T, C', B), valid until the columns move."""
-        plain = self.share
+    def spread(self, step: int = 1) -> Tensor:
+        """w p (1 - p) of each class and every ``step``-th row of a block (H, K, T, C', b).
+
+        Valid until the columns move.
+        """
+        share = self.share[..., ::step]
+        scratch = self.scratch.view(-1)[: share.numel()].view(share.shape)
+        plain = share
         if self.w is not None:
-            plain = torch.div(self.share, self.w.clamp_min(1e-30), out=self.scratch)
-        squares = torch.mul(self.share, plain, out=self.scratch)
-        return torch.sub(self.share, squares, out=self.scratch).clamp_min_(0)
+            plain = torch.div(share, self.w[..., ::step].clamp_min(1e-30), out=scratch)
+        squares = torch.mul(share, plain, out=scratch)
+        return torch.sub(share, squares, out=scratch).clamp_min_(0)
 
     def point_along(self, direction: Tensor) -> None:
         """Logits of a direction in parameter space."""

@@ -15,12 +15,14 @@ GRAM_ROWS_PER_PARAMETER = 40
 HESSIAN_ROWS_PER_PARAMETER = 128
 NARROW = 128
 """Up to this width a Gram matrix or a column's own Hessian costs few passes over the rows."""
-PAIRS_PAY = 0.4
-"""Columns for each parameter from which on the products of all pairs of features pay."""
-STRIP = 6
-"""Features whose products with all others are formed in one call."""
-PAIRS_AT_ONCE = 1 << 20
-"""Products of pairs, or numbers of Hessians, that are formed at a time."""
+SAMPLED = 4
+"""Rows for each parameter in the sample that a column's own Hessian is estimated from."""
+SAMPLED_LEAST = 1024
+"""Rows in it at least."""
+LEAF = 48
+"""Columns of a matrix below which its inverse is not put together from halves."""
+AT_ONCE = 1 << 21
+"""Numbers of Hessians and their rows that are formed at a time."""
 
 
 @dataclass(frozen=True)
@@ -164,89 +166,57 @@ def gram(rows: Rows, weights: Tensor, space: Workspace) -> Tensor:
     return found / weights.sum(-1).view(-1, 1, 1)
 
 
-def hessian_stride(rows: int, parameters: int) -> int:
-    """Every how manieth row the Hessian of a column is computed from."""
-    return max(1, rows // (HESSIAN_ROWS_PER_PARAMETER * parameters))
+def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+    """``x^T diag(curvature) x`` of R columns of a head, in ``out`` (R, n, n).
 
-
-def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
-    """What the Hessians of some columns of a head cost, in iterations of the search."""
-    n = width + 1
-    kept = 1 / hessian_stride(rows, n)
-    if pairs_pay(n, classes * columns):
-        return 0.25 * n * kept
-    if classes == 1:  # a pass of few columns does not keep the processor busy
-        return n / 2 * kept * min(1.0, columns / 6)
-    # Measured on two cores: the inverse, the product of the rows, and the calls.
-    return 0.8 * n * n / rows + 0.04 * n * kept + 1.5e6 / (rows * n)
-
-
-def column_hessian(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspace) -> Tensor:
-    """Inverse of ``[x, 1]^T diag(curvature) [x, 1] + diag(penalty)`` of one column: (n, n).
-
-    Rows whose curvature is negligible are left out: of a nearly separable head few remain, and
-    what they leave out is made up for by scaling.
+    x (N, n) with the intercept's ones, curvature (R, N). Of many rows each column takes a sample of
+    its own, at equal steps of its summed curvature: rows that curve it most come most often, or
+    more than once, and each counts the same. Of a column that is certain of most rows few matter.
     """
-    total = curvature.sum()
-    bulk = curvature.square().sum() / total.clamp_min(torch.finfo(x.dtype).tiny)
-    kept = (curvature > 0.05 * bulk).nonzero()[:, 0]
-    if len(kept) < 0.7 * len(curvature):
-        x, curvature = x[kept], curvature[kept]
-        curvature = curvature * (total / curvature.sum())
-    root = curvature.sqrt()[:, None]
-    rows = space.empty("rooted", (x.shape[0], x.shape[1] + 1), x)  # (kept, n)
-    torch.mul(x, root, out=rows[:, :-1])
-    rows[:, -1:] = root
-    hessian = (rows.t() @ rows).double()
-    hessian.diagonal().add_(penalty.double())
-    floor = 1e-7 if x.dtype == torch.float32 else 1e-13
-    hessian.diagonal().add_(floor * hessian.diagonal().max())
-    return inverse_of(hessian).to(x.dtype)
+    (R, N), n = curvature.shape, x.shape[1]
+    size = max(SAMPLED * n, SAMPLED_LEAST)
+    every = 1.5 * size >= N
+    step = max(1, AT_ONCE // (n * (N if every else size)))
+    steps = torch.arange(size, device=x.device) + 0.5
+    for start in range(0, R, step):
+        some = curvature[start : start + step]
+        if every:
+            squares(x * some.sqrt()[..., None], out[start : start + step])
+            continue
+        sums = some.cumsum(-1)  # (r, N)
+        each = sums[:, -1:] / size
+        picked = torch.searchsorted(sums, each * steps).clamp_max_(N - 1)
+        taken = x.index_select(0, picked.view(-1)).view(len(some), size, n)
+        squares(taken, out[start : start + step])
+        out[start : start + step] *= each[..., None]
 
 
-def pairs_pay(parameters: int, columns: int) -> bool:
-    """Whether ``pair_hessians`` is faster than ``column_hessian`` of each column of a head."""
-    return columns >= PAIRS_PAY * parameters
-
-
-def pair_hessians(x: Tensor, curvature: Tensor, penalty: Tensor, space: Workspace) -> Tensor:
-    """``column_hessian`` of all columns of a head in one product: (T, C', n, n).
-
-    x (rows, D), curvature (T * C', rows), penalty (T, C', n). The products of two features of a
-    row are shared by all columns, each of which weighs the rows anew; as they are symmetric, half
-    of them are enough.
-    """
-    rows, D = x.shape
-    n = D + 1
-    strips = [(a, min(a + STRIP, n)) for a in range(0, n, STRIP)]
-    # Each feature of a strip with all from the strip's first one on: a few pairs come twice.
-    places = [torch.cartesian_prod(torch.arange(a, b), torch.arange(a, n)) for a, b in strips]
-    one, other = torch.cat(places).to(x.device).unbind(1)
-    found = x.new_zeros(len(curvature), len(one))
-    step = max(1, PAIRS_AT_ONCE // len(one))
-    for start in range(0, rows, step):
-        part = x[start : start + step]
-        wide = torch.cat([part, torch.ones_like(part[:, :1])], -1).t().contiguous()  # (n, rows)
-        pairs = space.empty("pairs", (len(one), len(part)), x)
-        at = 0
-        for a, b in strips:
-            strip = pairs[at : at + (b - a) * (n - a)].view(b - a, n - a, len(part))
-            torch.mul(wide[a:b, None], wide[None, a:], out=strip)
-            at += (b - a) * (n - a)
-        found.addmm_(curvature[:, start : start + step], pairs.t())
-    inverse = x.new_empty(*penalty.shape, n)
-    flat, ridge = inverse.view(-1, n, n), penalty.reshape(-1, n)
-    floor = 1e-7 if x.dtype == torch.float32 else 1e-13
-    size = max(1, PAIRS_AT_ONCE // n**2)
-    for start in range(0, len(flat), size):
-        some = slice(start, start + size)
-        hessian = x.new_empty(len(flat[some]), n, n, dtype=torch.float64)
-        hessian[:, one, other] = hessian[:, other, one] = found[some].double()
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        diagonal.add_(ridge[some].double())
+def invert_(hessians: Tensor, penalty: Tensor) -> None:
+    """Hessians (R, n, n) become the inverses of themselves plus ``diag(penalty)``, (R, n)."""
+    _, n = penalty.shape
+    step = max(1, AT_ONCE // n**2)
+    for start in range(0, len(hessians), step):
+        system = hessians[start : start + step]
+        if n <= NARROW + 1:
+            system = system.double()
+        diagonal = system.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(penalty[start : start + step])
+        floor = 1e-7 if hessians.dtype == torch.float32 else 1e-13
         diagonal.add_(floor * diagonal.amax(-1, keepdim=True))
-        flat[some] = inverse_of(hessian).to(x.dtype)
-    return inverse
+        hessians[start : start + step] = inverse_of(system)
+
+
+def squares(rows: Tensor, out: Tensor) -> None:
+    """rows^T rows of (R, m, n) in ``out``; of wide ones a corner is the mirror of another."""
+    n = rows.shape[-1]
+    if n <= NARROW + 1:
+        torch.bmm(rows.mT, rows, out=out)
+        return
+    left, right = rows[..., : n // 2], rows[..., n // 2 :]
+    out[:, : n // 2, : n // 2] = torch.bmm(left.mT, left)
+    out[:, n // 2 :, n // 2 :] = torch.bmm(right.mT, right)
+    out[:, : n // 2, n // 2 :] = corner = torch.bmm(left.mT, right)
+    out[:, n // 2 :, : n // 2] = corner.mT
 
 
 def inverse_of(system: Tensor) -> Tensor:
@@ -254,15 +224,57 @@ def inverse_of(system: Tensor) -> Tensor:
 
     A column that nothing curves any more (separable, hardly penalised) has no better metric.
     """
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if bool((failed > 0).any()):
-        diagonal = system.diagonal(dim1=-2, dim2=-1).nan_to_num(nan=0.0)
-        floor = (1e-3 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-30)
-        instead = torch.diag_embed(torch.maximum(diagonal, floor).sqrt())
-        factor = torch.where((failed > 0)[..., None, None], instead, factor)
-    if factor.is_cuda:
-        return torch.cholesky_inverse(factor)
-    # In LAPACK's own way it takes a matrix at a time, in twice the time.
-    unit = torch.eye(factor.shape[-1], dtype=factor.dtype).expand_as(factor)
-    root = torch.linalg.solve_triangular(factor, unit, upper=False)
-    return root.mT @ root
+    flat = system.flatten(0, -3)
+    found, failed = _inverse_by_halves(flat)
+    failed |= ~found.isfinite().flatten(1).all(-1)
+    if bool(failed.any()):
+        if system.dtype == torch.float32:
+            found[failed] = inverse_of(flat[failed].double()).float()
+        else:
+            diagonal = flat[failed].diagonal(dim1=-2, dim2=-1).nan_to_num(nan=0.0)
+            floor = (1e-3 * diagonal.amax(-1, keepdim=True)).clamp_min(1e-30)
+            found[failed] = torch.diag_embed(1 / torch.maximum(diagonal, floor))
+    return found.view(system.shape)
+
+
+def _inverse_by_halves(system: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse of (R, n, n), and which (R,) are not positive definite.
+
+    A library's inverse of a few hundred columns takes a matrix at a time; products of halves, of
+    all matrices in one batch, take a third of the time.
+    """
+    n = system.shape[-1]
+    if n < 2 * LEAF:
+        factor, failed = torch.linalg.cholesky_ex(system)
+        unit = torch.eye(n, dtype=factor.dtype, device=factor.device).expand_as(factor)
+        root = torch.linalg.solve_triangular(factor, unit, upper=False)
+        return torch.bmm(root.mT, root), failed > 0
+    half = n // 2
+    one, failed = _inverse_by_halves(system[:, :half, :half])
+    across = torch.bmm(one, system[:, :half, half:])
+    rest = torch.baddbmm(system[:, half:, half:], system[:, half:, :half], across, alpha=-1)
+    other, also = _inverse_by_halves(rest)
+    found = torch.empty_like(system)
+    corner = torch.bmm(across, other)
+    found[:, :half, :half] = torch.baddbmm(one, corner, across.mT)
+    found[:, half:, half:] = other
+    found[:, :half, half:] = corner.neg_()
+    found[:, half:, :half] = corner.mT
+    return found, failed | also
+
+
+def hessian_stride(rows: int, parameters: int) -> int:
+    """Every how manieth row the sample of a column's Hessian is drawn from."""
+    return max(1, rows // (HESSIAN_ROWS_PER_PARAMETER * parameters))
+
+
+def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
+    """What the Hessians of some columns of a head cost, in iterations of the search."""
+    n, each = width + 1, classes * columns
+    sample = min(rows, max(SAMPLED * n, SAMPLED_LEAST))
+    # Nanoseconds on two cores: rows are copied, picked, gathered and multiplied, sums inverted.
+    hessians = 2e5 + 0.7 * n * rows / hessian_stride(rows, n)
+    hessians += each * (sample * (60 + n / 2 + n * n / 60) + n**3 / 30)
+    # Softmax and products of each column, but at least what it takes to read the rows twice.
+    iteration = 1e5 + rows * max(each * (4 + n / 24), 0.8 * n)
+    return hessians / iteration

@@ -12,10 +12,9 @@ from probes.training.curvature import (
     NARROW,
     Coupling,
     GramCurvature,
-    column_hessian,
     hessian_stride,
-    pair_hessians,
-    pairs_pay,
+    invert_,
+    own_hessians,
 )
 from probes.training.gains import Gains
 from probes.training.secants import Secants
@@ -219,6 +218,12 @@ class QuasiNewton:
             found = self.metric.apply(stacked, coupling, self.columns.l2)
         else:
             found = torch.matmul(stacked, self.inverse)  # symmetric
+        if stacked.shape[2] > 1:
+            # What all classes of a softmax have in common curves nothing but the penalty, though
+            # each class by itself seems to; gradients have none of it, and steps should not.
+            present = self.columns.live[..., -1:, None]  # (H, T, C', 1, 1)
+            common = (found * present).sum(2, keepdim=True)
+            found -= common / present.sum(2, keepdim=True).clamp_min(1)
         return found.unbind(3)
 
     def _search(self, direction: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -273,20 +278,17 @@ class QuasiNewton:
         p, c = self.passes, self.columns
         H, T, C, n = c.parameters.shape
         step = hessian_stride(p.rows.count, n)
-        inverse = c.parameters.new_empty(H, T, C, n, n)
-        spread = p.spread()
+        found = c.parameters.new_empty(H, T, C, n, n)
+        spread = p.spread(step)  # (H, K, T, C', b)
         for i, head in enumerate(p.rows.heads):
-            x = p.rows.flat(head)[::step].to(c.parameters.dtype)
-            every = spread[i].permute(1, 2, 0, 3).flatten(2)  # (T, C', K * B)
-            curvature = step * every[..., : p.rows.count : step]
-            penalty = c.penalty[i].expand(T, C, n)
-            if pairs_pay(n, T * C):
-                inverse[i] = pair_hessians(x, curvature.flatten(0, 1), penalty, p.space)
-                continue
-            for t in range(T):
-                for k in range(C):
-                    inverse[i, t, k] = column_hessian(x, curvature[t, k], penalty[t, k], p.space)
-        self.inverse = inverse
+            x = p.rows.x[head, :, ::step]  # (K, b, D)
+            rows = p.space.empty("rooted", (*x.shape[:2], n), found)
+            rows[..., :-1], rows[..., -1] = x, 1
+            rows = rows.flatten(0, 1)
+            curvature = step * spread[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
+            own_hessians(rows, curvature, found[i].flatten(0, 1))
+        invert_(found.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
+        self.inverse = found
 
     def _record(self, iteration: int, value: Tensor, decrement: Tensor, done: Tensor) -> None:
         f, at = self.found, (self.heads[:, None], self.columns.index)

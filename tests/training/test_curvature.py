@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from probes.training.curvature import (
+    SAMPLED_LEAST,
     Coupling,
     GramCurvature,
-    column_hessian,
     hessian_cost,
-    pair_hessians,
-    pairs_pay,
+    inverse_of,
+    invert_,
+    own_hessians,
 )
 from probes.training.products import Rows
 from probes.training.workspace import Workspace
@@ -66,26 +67,95 @@ def test_rows_without_weight_do_not_count():
     torch.testing.assert_close(metric.gram[0], torch.cov(inside.T, correction=0))
 
 
+def written_out(x: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
+    """x^T diag(curvature) x in float64 of each of (R, N): (R, n, n)."""
+    return torch.stack([x.double().T @ (row.double()[:, None] * x.double()) for row in curvature])
+
+
+@pytest.mark.parametrize("width", [D, 150])  # a wide one is formed in parts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_hessians_of_pairs_are_those_of_the_columns(monkeypatch, dtype):
-    monkeypatch.setattr("probes.training.curvature.PAIRS_AT_ONCE", 28 * 5)  # 5 rows, 2 Hessians
-    x = some_rows(1)[0].to(dtype)
+def test_hessians_of_few_rows_are_exact(monkeypatch, dtype, width):
+    monkeypatch.setattr("probes.training.curvature.AT_ONCE", 3 * N * (width + 1))  # 3 columns
     generator = torch.Generator().manual_seed(1)
-    curvature = 0.1 + 0.15 * torch.rand(8, N, generator=generator, dtype=torch.float64).to(dtype)
-    penalty = torch.rand(2, 4, D + 1, generator=generator, dtype=torch.float64).to(dtype)
-    found = pair_hessians(x, curvature, penalty, Workspace())
-    for t in range(2):
-        for c in range(4):
-            each = column_hessian(x, curvature[4 * t + c], penalty[t, c], Workspace())
-            torch.testing.assert_close(found[t, c], each, rtol=2e-3, atol=1e-7)
-            ones = torch.cat([x, torch.ones_like(x[:, :1])], 1).double()
-            full = ones.T @ (curvature[4 * t + c].double()[:, None] * ones)
-            full += torch.diag(penalty[t, c].double())
-            torch.testing.assert_close(
-                found[t, c].double() @ full, torch.eye(D + 1).double(), rtol=0, atol=5e-3
-            )
+    x = torch.randn(N, width + 1, generator=generator, dtype=torch.float64).to(dtype)
+    x[:, -1] = 1
+    curvature = torch.rand(8, N, generator=generator, dtype=torch.float64).to(dtype)
+    found = x.new_empty(8, width + 1, width + 1)
+    own_hessians(x, curvature, found)
+    tight = {"rtol": 1e-4, "atol": 1e-3} if dtype == torch.float32 else {}
+    torch.testing.assert_close(found.double(), written_out(x, curvature), **tight)
 
 
-def test_pairs_are_formed_where_many_columns_share_them():
-    assert pairs_pay(33, 29) and not pairs_pay(129, 29)
-    assert hessian_cost(4500, 32, 29, 1) < hessian_cost(4500, 128, 29, 1)
+def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most():
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(50_000, 8, generator=generator)
+    x[:, -1] = 1
+    spread = torch.rand(4, 50_000, generator=generator)
+    certain = torch.where(torch.arange(50_000) % 100 == 7, spread, 1e-6 * spread)  # 500 rows matter
+    nothing = torch.zeros_like(spread)
+    nothing[:, 123] = 0.25
+    curvature = torch.cat([spread, certain, nothing])
+    found = x.new_empty(12, 8, 8)
+    own_hessians(x, curvature, found)
+    wanted = written_out(x, curvature)
+    # As seen from the exact one: within what SAMPLED_LEAST rows of 8 numbers let expect, four times
+    # their square root to either side.
+    slack = 4 * (8 / SAMPLED_LEAST) ** 0.5
+    root = torch.linalg.cholesky(wanted[:8])
+    seen = torch.linalg.solve_triangular(root, found[:8].double(), upper=False)
+    seen = torch.linalg.solve_triangular(root, seen.mT, upper=False)
+    values = torch.linalg.eigvalsh(seen)
+    assert 1 - slack < float(values.min()) and float(values.max()) < 1 + slack
+    torch.testing.assert_close(found[8:].double(), wanted[8:], rtol=1e-4, atol=0)  # one row
+    again = torch.empty_like(found)
+    own_hessians(x, curvature, again)
+    assert torch.equal(found, again)
+
+
+def test_a_column_that_nothing_curves_has_an_empty_hessian():
+    x = torch.randn(10_000, 5)
+    found = torch.full((1, 5, 5), float("nan"))
+    own_hessians(x, torch.zeros(1, 10_000), found)
+    assert torch.equal(found, torch.zeros_like(found))
+
+
+@pytest.mark.parametrize("n", [1, 7, 95, 96, 97, 193, 385])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inverses_by_halves_are_inverses(n, dtype):
+    generator = torch.Generator().manual_seed(n)
+    rows = torch.randn(3, 2 * n + 5, n, generator=generator, dtype=torch.float64)
+    system = (rows.mT @ rows).to(dtype)
+    product = inverse_of(system).double() @ system.double()
+    slack = 1e-3 if dtype == torch.float32 else 1e-10
+    torch.testing.assert_close(
+        product, torch.eye(n).double().expand_as(product), rtol=0, atol=slack
+    )
+
+
+@pytest.mark.parametrize("n", [6, 200])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_not_positive_definite_is_inverted_by_its_diagonal(n, dtype):
+    good = torch.eye(n, dtype=dtype) * 4
+    bad = torch.ones(n, n, dtype=dtype) * 2
+    bad[0, 0] = -1
+    lost = torch.full((n, n), float("nan"), dtype=dtype)
+    found = inverse_of(torch.stack([good, bad, lost]))
+    torch.testing.assert_close(found[0], torch.eye(n, dtype=dtype) / 4)
+    assert torch.equal(found[1], torch.diag(torch.diagonal(found[1])))
+    assert float(found[1].diagonal().min()) > 0 and bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("n", [7, 150])  # narrow ones are inverted in float64
+def test_penalties_are_added_before_the_inverse(monkeypatch, n):
+    monkeypatch.setattr("probes.training.curvature.AT_ONCE", 2 * n * n)  # two at a time
+    rows = torch.randn(5, 4 * n, n, generator=torch.Generator().manual_seed(3))
+    hessians, penalty = rows.mT @ rows, torch.rand(5, n) * 100
+    wanted = torch.linalg.inv_ex(hessians.double() + torch.diag_embed(penalty.double())).inverse
+    invert_(hessians, penalty)
+    torch.testing.assert_close(hessians.double(), wanted, rtol=0, atol=1e-4 * float(wanted.max()))
+
+
+def test_hessians_cost_fewer_iterations_where_rows_are_many():
+    few, many = hessian_cost(4_500, 384, 29, 1), hessian_cost(55_000, 384, 29, 1)
+    assert many < 8 < 40 < few
+    assert hessian_cost(55_000, 32, 29, 1) < 1 < hessian_cost(4_500, 32, 29, 1) < 8
