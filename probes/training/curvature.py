@@ -17,7 +17,7 @@ NARROW = 128
 """Up to this width a Gram matrix or a column's own Hessian costs few passes over the rows."""
 SAMPLED = 4
 """Rows for each parameter in the sample that a column's own Hessian is estimated from."""
-SAMPLED_LEAST = 1024
+SAMPLED_LEAST = 512
 """Rows in it at least."""
 LEAF = 48
 """Columns of a matrix below which its inverse is not put together from halves."""
