@@ -164,7 +164,7 @@ def _solve(
         cost = hessian_cost(N, D, C, len(index))
         # In float64, where columns are stiff, at once; but a wide one has to earn it there too.
         soon = 0 if D <= NARROW else round(cost / 8)
-        least = 10 if C == 1 else 2  # of one logit the metric is nearly its Hessian already
+        least = 11 if C == 1 else 2  # the metric of one logit is nearly its Hessian already
         first = max(least, round(cost)) if dtype == torch.float32 else soon
         before = search if warm else None
         search = QuasiNewton(block, passes, metric, refresh_after=first, dense=dense, before=before)

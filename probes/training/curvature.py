@@ -172,23 +172,39 @@ def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
     x (N, n) with the intercept's ones, curvature (R, N). Of many rows each column takes a sample of
     its own, at equal steps of its summed curvature: rows that curve it most come most often, or
     more than once, and each counts the same. Of a column that is certain of most rows few matter.
+    All rows count for a column alone, and in float64, whose columns are those that are hardly
+    penalised: there the rows that a sample misses matter.
     """
     (R, N), n = curvature.shape, x.shape[1]
     size = max(SAMPLED * n, SAMPLED_LEAST)
-    every = 1.5 * size >= N
-    step = max(1, AT_ONCE // (n * (N if every else size)))
+    if x.dtype == torch.float64 or R == 1 or 1.5 * size >= N:
+        _all_rows(x, curvature, out)
+        return
+    step = max(1, AT_ONCE // (n * size))
     steps = torch.arange(size, device=x.device) + 0.5
     for start in range(0, R, step):
-        some = curvature[start : start + step]
-        if every:
-            squares(x * some.sqrt()[..., None], out[start : start + step])
-            continue
-        sums = some.cumsum(-1)  # (r, N)
+        sums = curvature[start : start + step].cumsum(-1)  # (r, N)
         each = sums[:, -1:] / size
         picked = torch.searchsorted(sums, each * steps).clamp_max_(N - 1)
-        taken = x.index_select(0, picked.view(-1)).view(len(some), size, n)
-        squares(taken, out[start : start + step])
-        out[start : start + step] *= each[..., None]
+        taken = x.index_select(0, picked.view(-1)).view(len(sums), size, n)
+        found = out[start : start + step]
+        squares(taken, found)
+        found *= each[..., None]
+
+
+def _all_rows(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+    """``own_hessians`` of all rows, a few columns and rows at a time."""
+    (R, N), n = curvature.shape, x.shape[1]
+    rows = min(N, max(1, AT_ONCE // n))
+    step = max(1, AT_ONCE // (n * rows))
+    for start in range(0, R, step):
+        some, found = curvature[start : start + step], out[start : start + step]
+        part = torch.empty_like(found)
+        for at in range(0, N, rows):
+            root = some[:, at : at + rows].sqrt()[..., None]
+            squares(x[at : at + rows] * root, part if at else found)
+            if at:
+                found += part
 
 
 def invert_(hessians: Tensor, penalty: Tensor) -> None:

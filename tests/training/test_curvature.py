@@ -72,10 +72,11 @@ def written_out(x: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
     return torch.stack([x.double().T @ (row.double()[:, None] * x.double()) for row in curvature])
 
 
+@pytest.mark.parametrize("at_once", [3 * N, 150])  # 3 columns, 150 rows of one
 @pytest.mark.parametrize("width", [D, 150])  # a wide one is formed in parts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_hessians_of_few_rows_are_exact(monkeypatch, dtype, width):
-    monkeypatch.setattr("probes.training.curvature.AT_ONCE", 3 * N * (width + 1))  # 3 columns
+def test_hessians_of_few_rows_are_exact(monkeypatch, dtype, width, at_once):
+    monkeypatch.setattr("probes.training.curvature.AT_ONCE", at_once * (width + 1))
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(N, width + 1, generator=generator, dtype=torch.float64).to(dtype)
     x[:, -1] = 1
@@ -110,6 +111,15 @@ def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most():
     again = torch.empty_like(found)
     own_hessians(x, curvature, again)
     assert torch.equal(found, again)
+
+
+@pytest.mark.parametrize(("columns", "dtype"), [(2, torch.float64), (1, torch.float32)])
+def test_all_rows_count_in_float64_and_for_a_column_alone(columns, dtype):
+    x = torch.randn(5_000, 4, generator=torch.Generator().manual_seed(4), dtype=dtype)
+    curvature = torch.rand(columns, 5_000, dtype=dtype) ** 8
+    found = x.new_empty(columns, 4, 4)
+    own_hessians(x, curvature, found)
+    torch.testing.assert_close(found.double(), written_out(x, curvature), rtol=1e-4, atol=1e-2)
 
 
 def test_a_column_that_nothing_curves_has_an_empty_hessian():
