@@ -160,7 +160,7 @@ class Passes:
     def spread(self, step: int = 1) -> Tensor:
         """w p (1 - p) of each class and every ``step``-th row of a block (H, K, T, C', b).
 
-        Valid until the columns move.
+        Rows taken stand for those left out. Valid until the columns move.
         """
         share = self.share[..., ::step]
         scratch = self.scratch.view(-1)[: share.numel()].view(share.shape)
@@ -168,7 +168,8 @@ class Passes:
         if self.w is not None:
             plain = torch.div(share, self.w[..., ::step].clamp_min(1e-30), out=scratch)
         squares = torch.mul(share, plain, out=scratch)
-        return torch.sub(share, squares, out=scratch).clamp_min_(0)
+        found = torch.sub(share, squares, out=scratch).clamp_min_(0)
+        return found if step == 1 else found.mul_(self.share.shape[-1] / share.shape[-1])
 
     def point_along(self, direction: Tensor) -> None:
         """Logits of a direction in parameter space."""

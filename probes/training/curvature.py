@@ -20,7 +20,7 @@ SAMPLED = 4
 SAMPLED_LEAST = 512
 """Rows in it at least."""
 LEAF = 48
-"""Columns of a matrix below which its inverse is not put together from halves."""
+"""Columns of the smallest half that an inverse is put together from."""
 AT_ONCE = 1 << 21
 """Numbers of Hessians and their rows that are formed at a time."""
 

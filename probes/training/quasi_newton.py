@@ -285,7 +285,7 @@ class QuasiNewton:
             rows = p.space.empty("rooted", (*x.shape[:2], n), found)
             rows[..., :-1], rows[..., -1] = x, 1
             rows = rows.flatten(0, 1)
-            curvature = step * spread[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
+            curvature = spread[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
             own_hessians(rows, curvature, found[i].flatten(0, 1))
         invert_(found.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
         self.inverse = found
