@@ -92,13 +92,20 @@ def _standardise(z: Tensor, problems: Sequence[Problem]) -> _Rows:
     # Centred first: float32 loses the variance of heads with a large mean.
     rest = x.mean(dim=0)
     x -= rest
-    scale = torch.linalg.vector_norm(x, dim=0).div_(len(train) ** 0.5)  # (H, D)
+    scale = _mean_square(x).sqrt_()  # (H, D)
     mean = mean + rest
     scale[scale <= 1e-6 * mean.abs()] = 1.0  # a constant feature: what is left is rounding
     scale[scale == 0] = 1.0
     x /= scale
     v = z.index_select(1, select).sub_(mean[:, None]).div_(scale[:, None])  # (H, m, D)
     return _Rows(x, v, mean, scale, train, select)
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    """Mean of the squares of x (n, H, D) over its rows, block by block: no copy of all rows."""
+    step = max(1, BLOCK // x[0].numel())
+    blocks = [x[start : start + step] for start in range(0, len(x), step)]
+    return torch.stack([(block * block).sum(dim=0) for block in blocks]).sum(dim=0).div_(len(x))
 
 
 def _train(
@@ -128,14 +135,15 @@ def _train(
     best, state = network.copy(), _Progress.start(H, R)
     heads, replicas = torch.arange(H), torch.arange(R)  # those still in the products
     x, v = rows.x, rows.v
-    batch = x.new_empty(H, batch_size, D)
+    batch = x.new_empty(batch_size * H * D)
     for epoch in range(1, config.epochs + 1):
         order = torch.randperm(n, generator=_generator(f"rows/{epoch}")).to(device)
+        shuffled = y.index_select(1, order)
         for start in range(0, n, batch_size):
             at = order[start : start + batch_size]
-            some = batch[: len(heads), : len(at)]  # (H, B, D)
-            torch.index_select(x, 0, at, out=some.transpose(0, 1))
-            optimiser.step(some, y.index_select(1, at))
+            some = batch[: len(at) * len(heads) * D].view(len(at), len(heads), D)
+            torch.index_select(x, 0, at, out=some)  # whole rows: other orders take twice as long
+            optimiser.step(some.transpose(0, 1), shuffled[:, start : start + batch_size])
         here = heads[:, None], replicas[None]
         alive = state.alive[here]
         if choosing:

@@ -160,12 +160,11 @@ class Optimiser:
         torch.softmax(scores, dim=2, out=scores)
         ones = self.minus_one.expand(H, R, 1, B)
         scores.scatter_add_(2, y.view(1, R, 1, B).expand(H, -1, -1, -1), ones)
-        error = scores.mul_(1 / B).view(H * R, C, B)
-        flat = hidden.view(H * R, M, B)
+        error, flat = scores.view(H * R, C, B), hidden.view(H * R, M, B)
         w2 = net.w2.view(H * R, C, M)
-        torch.bmm(error, flat.mT, out=found.w2.view(H * R, C, M))
-        torch.sum(scores, dim=3, keepdim=True, out=found.b2)
-        torch.bmm(w2.mT, error, out=back.view(H * R, M, B))
+        _mean_product(error, flat.mT, B, out=found.w2.view(H * R, C, M))
+        torch.sum(scores, dim=3, keepdim=True, out=found.b2).mul_(1 / B)
+        _mean_product(w2.mT, error, B, out=back.view(H * R, M, B))
         torch.ops.aten.threshold_backward.grad_input(back, hidden, 0, grad_input=back)
         torch.bmm(back.view(H, R * M, B), x, out=found.w1.view(H, R * M, D))
         torch.sum(back, dim=3, keepdim=True, out=found.b1)
@@ -194,6 +193,11 @@ class Optimiser:
             a, b, c = (torch.empty(shape, device=like.device) for shape in shapes)
             self.buffers[B] = a, b, c
         return self.buffers[B]
+
+
+def _mean_product(a: Tensor, b: Tensor, rows: int, out: Tensor) -> None:
+    """Batched a @ b / rows, without a pass of its own for the division."""
+    torch.baddbmm(out, a, b, beta=0, alpha=1 / rows, out=out)
 
 
 def _vector(network: Network) -> Tensor:
