@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 
 import pytest
@@ -106,3 +109,21 @@ def test_the_collector_rests_only_while_heavy_libraries_are_imported(enabled: bo
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_what_heavy_imports_bring_is_set_aside_once() -> None:
+    script = """
+        import gc
+        from probes.imports import heavy_imports
+        with heavy_imports():
+            import torch
+        frozen = gc.get_freeze_count()
+        kept = [[] for _ in range(100)]
+        with heavy_imports():
+            import torch
+        print(frozen > 100_000, gc.get_freeze_count() == frozen, gc.isenabled())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "True"]

@@ -179,19 +179,19 @@ def layers_by_heads(rows: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     Heads that a layer does not have are NaN. Whole-layer sites have one column, named after the
     site. Of several rows for one head the first counts.
     """
-    rows = rows[rows["layer"].notna().to_numpy()]
-    layer = rows["layer"].to_numpy(dtype=np.int64)
-    whole = bool(rows["head"].isna().all())
-    if not whole:
-        known = rows["head"].notna().to_numpy()
-        rows, layer = rows[known], layer[known]
-    head = np.zeros(len(rows), dtype=np.int64) if whole else rows["head"].to_numpy(dtype=np.int64)
-    layers, row = np.unique(layer, return_inverse=True)
-    heads, cell = np.unique(head, return_inverse=True)
+    layer, head, value = (
+        rows[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("layer", "head", column)
+    )
+    known = ~np.isnan(layer)
+    whole = bool(np.isnan(head[known]).all())
+    if whole:
+        head = np.zeros_like(layer)
+    known &= ~np.isnan(head)
+    layers, row = np.unique(layer[known].astype(np.int64), return_inverse=True)
+    heads, cell = np.unique(head[known].astype(np.int64), return_inverse=True)
     grid = np.full((len(layers), len(heads)), np.nan)
-    value = rows[column].to_numpy(dtype=float, na_value=np.nan)
-    grid[row[::-1], cell[::-1]] = value[::-1]  # the first of several rows is written last
-    names = distinct(rows, "site") if whole else heads.tolist()
+    grid[row[::-1], cell[::-1]] = value[known][::-1]  # the first of several rows is written last
+    names = distinct(rows, "site", known) if whole else heads.tolist()
     return pd.DataFrame(
         grid,
         index=pd.Index(layers.tolist(), name="layer"),
