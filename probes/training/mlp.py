@@ -103,9 +103,8 @@ def _standardise(z: Tensor, problems: Sequence[Problem]) -> _Rows:
 
 def _mean_square(x: Tensor) -> Tensor:
     """Mean of the squares of x (n, H, D) over its rows, block by block: no copy of all rows."""
-    step = max(1, BLOCK // x[0].numel())
-    blocks = [x[start : start + step] for start in range(0, len(x), step)]
-    return torch.stack([(block * block).sum(dim=0) for block in blocks]).sum(dim=0).div_(len(x))
+    blocks = x.split(max(1, BLOCK // x[0].numel()))
+    return torch.stack([block.square().sum(dim=0) for block in blocks]).sum(dim=0).div_(len(x))
 
 
 def _train(
