@@ -32,11 +32,11 @@ from benchmarks import lines
 from benchmarks.extract_peers import LIBRARIES, Job, bare, collect, missing, per_head_script
 from benchmarks.memory import peak_above, scratch
 from benchmarks.shapes import SENTENCES, SETTINGS, available, corpus_of, open_setting
-from probes.activations.alignment import align
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig
-from probes.heap import give_back_heap
+from probes.core.heap import give_back_heap
+from probes.passes.alignment import align
 
 QUICK = 20
 """The share of the texts is one in so many."""

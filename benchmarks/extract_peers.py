@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.shapes import LoadedHandle
-from probes.activations.alignment import Alignment
 from probes.models.sites import Site, find_sites
+from probes.passes.alignment import Alignment
 
 Run = Callable[[dict[str, Tensor]], list[Tensor]]
 """The model's inputs -> every layer's z, batch and tokens first, with any trailing shape."""

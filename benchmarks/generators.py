@@ -34,12 +34,12 @@ from probes.config import (
     SplitConfig,
     TrainerConfig,
 )
+from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.corpora.generated import TASKS, generate
-from probes.corpora.generated.prompt import corpus_of
+from probes.corpora.generated.kit.prompt import corpus_of
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
-from probes.errors import UserError
 from probes.models.loading import open_model
 from probes.simplified.store import about, resolve
 from probes.training.linear import fit_linear

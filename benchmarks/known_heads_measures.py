@@ -25,9 +25,9 @@ from probes.config import (
 from probes.corpora.generated import load
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
+from probes.models.hf_messages import quiet
 from probes.models.hooks import hooked
 from probes.models.loading import open_model
-from probes.models.reading import quiet
 from probes.models.sites import Site, find_sites
 from probes.simplified.examples import NO_TARGET, Examples, encode, prompts
 from probes.training.linear import fit_linear

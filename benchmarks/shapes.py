@@ -17,7 +17,8 @@ from torch import nn
 from probes.config import GrammarConfig, ModelConfig, UDConfig
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
-from probes.models.loading import Handle, open_model
+from probes.models.handle import Handle
+from probes.models.loading import open_model
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 VOCABULARY = 8192

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probes.evaluation.bootstrap import draw_groups
-from probes.evaluation.groups import Groups
-from probes.evaluation.metrics import GroupSums, accuracy_sums, macro_f1_sums
-from probes.evaluation.selection import best_on_validation, best_out_of_bag
+from probes.statistics.bootstrap import draw_groups
+from probes.statistics.groups import Groups
+from probes.statistics.metrics import GroupSums, accuracy_sums, macro_f1_sums
+from probes.statistics.selection import best_on_validation, best_out_of_bag
 
 ROWS = 10
 Result = Iterator[tuple[str, float, float, float]]

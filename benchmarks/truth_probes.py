@@ -26,8 +26,8 @@ from probes.evaluation.codelength import (
     codelength_problems,
 )
 from probes.evaluation.control import control_labels
-from probes.evaluation.erasure import fit_eraser
-from probes.training.solver import fit_logistic
+from probes.interventions.erasure import fit_eraser
+from probes.solver.solver import fit_logistic
 
 L2 = 10.0
 

@@ -13,9 +13,9 @@ from sklearn.metrics import average_precision_score
 from benchmarks.planted import Planted, accuracy_of, planted_activations, planted_task
 from benchmarks.truth_probes import predictions
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
-from probes.evaluation.groups import Array, Groups
-from probes.evaluation.permutation import permuted_labels
-from probes.evaluation.significance import MapTest, permutation_test, sign_flip_test
+from probes.statistics.groups import Array, Groups
+from probes.statistics.permutation import permuted_labels
+from probes.statistics.significance import MapTest, permutation_test, sign_flip_test
 
 Result = Iterator[tuple[str, float, float, float]]
 PERMUTATIONS = 39

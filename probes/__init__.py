@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from probes.runs import Run, load_run
+from probes.core.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from probes.analysis.runs import Run, load_run
+
 __all__ = ["Run", "__version__", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that the command line answers before pandas and torch are imported.
     if name in ("Run", "load_run"):
-        from probes import runs
+        from probes.analysis import runs
 
         return getattr(runs, name)
     raise AttributeError(f"module 'probes' has no attribute '{name}'")

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.cli import describe
-from probes.errors import UserError, closest
+from probes.cli.main import describe
+from probes.core.errors import UserError, closest
 
 if TYPE_CHECKING:
+    from probes.analysis.runs import Run
     from probes.reporting.difference import Difference
-    from probes.runs import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,9 +87,9 @@ def _compare(given: argparse.Namespace) -> None:
     """Print, draw or write out the differences of all features in common."""
     from rich.console import Console
 
-    from probes.atlas.load import is_atlas
+    from probes.analysis.runs import load_run
     from probes.reporting.difference import as_json, print_difference
-    from probes.runs import load_run
+    from probes.results.atlas import is_atlas
 
     if is_atlas(given.first) or is_atlas(given.second):
         _compare_atlases(given)
@@ -118,8 +118,8 @@ def _compare_atlases(given: argparse.Namespace) -> None:
     """Print, draw or write out which functions two models share by relative depth."""
     from rich.console import Console
 
-    from probes.atlas.load import is_atlas, load_atlas
     from probes.atlas.transfer import as_json, transfers
+    from probes.results.atlas import is_atlas, load_atlas
 
     for one in (given.first, given.second):
         if not is_atlas(one) and (one / "run.json").is_file():
@@ -203,7 +203,7 @@ def _common(first: Run, second: Run, asked: str | None) -> list[str]:
 
 def _difference(first: Run, second: Run, feature: str, given: argparse.Namespace) -> Difference:
     from probes.reporting.difference import Difference, Side
-    from probes.reporting.results import main_probe, main_site
+    from probes.results.table import main_probe, main_site
 
     site = given.site or main_site(first.results)
     probe = given.probe or main_probe(first.results, site)

@@ -19,7 +19,6 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from probes.activations.disk import PIECE, checksum, read_exactly
 from probes.activations.layout import (
     DTYPES,
     MANIFEST,
@@ -32,7 +31,8 @@ from probes.activations.layout import (
     layers_of,
     read_manifest,
 )
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.core.files import PIECE, checksum, read_exactly
 
 SMALL = 4 << 20  # bytes read in less time than it takes to start threads on a busy machine
 READERS = max(2, min(8, os.cpu_count() or 2))  # some wait for the disk, some check and convert

@@ -19,24 +19,24 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from probes.activations.alignment import Alignment, align
-from probes.activations.batches import BatchPlan
+from probes.activations.background_writer import Stage
 from probes.activations.cache import Cache
-from probes.activations.disk import disk_errors
 from probes.activations.key import CacheKey, cache_key
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
-from probes.activations.meter import Meter
-from probes.activations.passes import Passes
-from probes.activations.staging import Stage
 from probes.activations.writer import CacheWriter, Progress, RowFields
 from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
+from probes.core.errors import UserError
+from probes.core.files import disk_errors
+from probes.core.heap import give_back_heap
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
-from probes.heap import give_back_heap
-from probes.models.loading import Handle
+from probes.models.handle import Handle
 from probes.models.sites import Site, find_sites
 from probes.models.verification import verify_sites
+from probes.passes.alignment import Alignment, align
+from probes.passes.batches import BatchPlan
+from probes.passes.loop import Passes
+from probes.passes.progress import Meter
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ def _rows(alignment: Alignment) -> RowFields:
 
 
 def _versions() -> dict[str, str]:
-    from probes import __version__
+    from probes.core.version import __version__
 
     modules = (torch, transformers, tokenizers, safetensors, np)
     versions = {module.__name__: str(module.__version__) for module in modules}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from probes.activations.cache import Cache
-from probes.activations.disk import digest
 from probes.activations.layout import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -16,9 +15,10 @@ from probes.activations.layout import (
     read_manifest,
 )
 from probes.config import ExtractionConfig, PositionConfig
+from probes.core.errors import UserError
+from probes.core.files import digest
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
-from probes.models.loading import Handle
+from probes.models.handle import Handle
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from probes.activations.disk import digest
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.core.files import digest
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

@@ -16,15 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.activations.cache import Cache
-from probes.activations.disk import (
-    checksum,
-    disk_errors,
-    free_bytes,
-    reserve,
-    size,
-    sync_directory,
-    write_durably,
-)
 from probes.activations.layout import (
     DTYPES,
     MANIFEST,
@@ -38,7 +29,16 @@ from probes.activations.layout import (
     rows_header,
     seal,
 )
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.core.files import (
+    checksum,
+    disk_errors,
+    free_bytes,
+    reserve,
+    size,
+    sync_directory,
+    write_durably,
+)
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
 RowFields = Callable[[str], Iterable[npt.NDArray[np.int32]]]

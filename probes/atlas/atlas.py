@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from probes import __version__
 from probes.atlas.depth import Depths, depths
 from probes.atlas.execute import Outcome, run_jobs
 from probes.atlas.features import FeatureLine, feature_lines
 from probes.atlas.heads import head_table
-from probes.atlas.load import RECORD, SCHEMA, TABLE
 from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
-from probes.errors import UserError
-from probes.imports import heavy_imports
+from probes.core.errors import UserError
+from probes.core.imports import heavy_imports
+from probes.core.version import __version__
+from probes.results.atlas import RECORD, SCHEMA, TABLE
 
 if TYPE_CHECKING:
-    from probes.models.loading import Handle
+    from probes.models.handle import Handle
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def make_atlas(
     created: str,
 ) -> Atlas:
     """Tables and depths of the finished jobs; raises ``UserError`` where there is none."""
-    from probes.ledger import without_home
+    from probes.pipeline.recorder import without_home
 
     level = config.significance.level
     table = head_table(outcomes, level=level)
@@ -135,8 +135,8 @@ def publish_atlas(
     from probes.atlas.figures import save_figures
     from probes.atlas.page import write_page
     from probes.atlas.terminal import print_atlas
-    from probes.ledger import without_home
-    from probes.reporting.results import write_results
+    from probes.pipeline.recorder import without_home
+    from probes.results.table import write_results
 
     start = time.perf_counter()
     write_results(atlas.table, run_dir / TABLE)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.analysis.runs import Run, load_run
 from probes.atlas.plan import AtlasJob
 from probes.config import RunConfig
-from probes.errors import UserError
-from probes.runs import Run, load_run
+from probes.core.errors import UserError
 
 if TYPE_CHECKING:
-    from probes.models.loading import Handle
+    from probes.models.handle import Handle
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
 
 
 def _run(job: AtlasJob, directory: Path) -> Outcome:
-    from probes.pipeline import run
+    from probes.pipeline.run import run
 
     # What an interrupted or other run left would stand beside the new files.
     shutil.rmtree(directory, ignore_errors=True)
@@ -122,7 +122,7 @@ def _spent(run: Run) -> float:
 
 
 def _plain(config: RunConfig) -> dict[str, Any]:
-    from probes.ledger import Ledger
+    from probes.pipeline.recorder import Ledger
 
     return Ledger(config).plain_config()
 

@@ -17,7 +17,7 @@ from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import depth_line
 from probes.reporting.colours import FAINT, INK, RULE
 from probes.reporting.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
-from probes.reporting.record import model_title
+from probes.results.record import model_title
 
 if TYPE_CHECKING:
     from probes.atlas.atlas import Atlas

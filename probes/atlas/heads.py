@@ -20,17 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from probes.analysis.runs import Run
 from probes.atlas.execute import Outcome
 from probes.atlas.plan import AtlasJob
 from probes.catalogue import Entry
-from probes.reporting.results import (
+from probes.results.table import (
     COLUMNS,
     corpus_baseline,
     main_probe,
     of_feature,
     pick,
 )
-from probes.runs import Run
 
 PLACE = ["stream", "layer", "head"]
 ENCODER = "encoder"

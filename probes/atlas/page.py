@@ -19,8 +19,8 @@ from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES
 from probes.reporting.html import moment, render
 from probes.reporting.maps import STYLE
-from probes.reporting.record import model_title
 from probes.reporting.summary import optional
+from probes.results.record import model_title
 
 if TYPE_CHECKING:
     from probes.atlas.atlas import Atlas

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from probes.atlas.names import feature_label, slug
+from probes.atlas.names import feature_label
 from probes.catalogue import STAGES, Entry, catalogue
 from probes.catalogue.corpora import corpus_config
 from probes.config import AtlasConfig, RunConfig
 from probes.config.checks import check_atlas
+from probes.config.names import slug
+from probes.core.errors import UserError, closest
 from probes.corpora import load_corpus
 from probes.corpora.corpus import TEST, TEXT_LEVELS, TRAIN, Corpus, Feature
 from probes.corpora.splits import assign_splits
-from probes.errors import UserError, closest
 
 if TYPE_CHECKING:
-    from probes.models.loading import Handle
+    from probes.models.handle import Handle
 
 UNKNOWN = 0.2
 """Share of a corpus' tokens that a model may not know; beyond it the texts say too little."""

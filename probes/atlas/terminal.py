@@ -12,8 +12,8 @@ from rich.text import Text
 from probes.atlas.figures import depth_lines
 from probes.atlas.plan import by_reason
 from probes.atlas.stages import stage_maps
-from probes.reporting.record import model_title
 from probes.reporting.terminal import sayable
+from probes.results.record import model_title
 
 if TYPE_CHECKING:
     from probes.atlas.atlas import Atlas

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import spearmanr
 
-from probes.atlas.load import SavedAtlas
-from probes.errors import UserError, closest
+from probes.core.errors import UserError, closest
+from probes.results.atlas import SavedAtlas
 
 Array = npt.NDArray[np.float64]
 FEWEST = 3

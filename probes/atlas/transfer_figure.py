@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from probes.atlas.load import SavedAtlas
 from probes.atlas.names import feature_label
 from probes.atlas.transfer import Transfer, counts
 from probes.reporting.colours import FAINT, INK, RULE
 from probes.reporting.maps import LEFT, Heading, axes_at, new_figure, save_figure
-from probes.reporting.record import model_title
 from probes.reporting.terminal import sayable
+from probes.results.atlas import SavedAtlas
+from probes.results.record import model_title
 
 FIRST, SECOND = "#1f5fa8", "#a04f00"
 ACROSS, WIDTH, TALL, GAP, UNDER = 5, 1.75, 1.0, 0.3, 0.62

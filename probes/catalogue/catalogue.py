@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.catalogue.entry import STAGES, Entry
-from probes.errors import UserError, closest
+from probes.core.errors import UserError, closest
 
 DATA = Path(__file__).with_name("heads.yaml")
 

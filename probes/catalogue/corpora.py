@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from probes.cli import config_dir
 from probes.config import SCHEMAS, CorpusConfig, GeneratedConfig, GrammarConfig
-from probes.errors import UserError, closest
+from probes.config.files import config_dir
+from probes.core.errors import UserError, closest
 
 
 def corpus_config(

@@ -26,7 +26,7 @@ from probes.config.run import (
     SplitConfig,
     TrainerConfig,
 )
-from probes.errors import UserError, closest
+from probes.core.errors import UserError, closest
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 BOS_MODES = ("auto", "always", "never")

@@ -81,6 +81,6 @@ def register_resolvers() -> None:
     """What ``conf/`` may compute: ``${model_slug:${model}}``, a directory name for a model."""
     from omegaconf import OmegaConf
 
-    from probes.atlas.names import model_slug
+    from probes.config.names import model_slug
 
     OmegaConf.register_new_resolver("model_slug", model_slug, replace=True)

@@ -21,24 +21,24 @@ from probes.config import (
     TruthfulQAConfig,
     UDConfig,
 )
+from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
 
 READERS: dict[type[CorpusConfig], str] = {
-    GrammarConfig: "grammar",
+    GrammarConfig: "grammar.load",
     GeneratedConfig: "generated",
-    UDConfig: "ud",
-    BioConfig: "bio",
-    TableConfig: "table",
-    TruthfulQAConfig: "truthfulqa",
-    RelationsConfig: "relations",
-    FunctionVectorsConfig: "function_vectors",
-    SemEvalConfig: "semeval",
-    IOIConfig: "ioi",
-    MultipleChoiceConfig: "multiple_choice",
-    BenchmarkConfig: "benchmark",
-    AgendaConfig: "agenda",
-    DatasetsConfig: "hub",
+    UDConfig: "readers.ud",
+    BioConfig: "readers.bio",
+    TableConfig: "readers.table",
+    TruthfulQAConfig: "readers.truthfulqa",
+    RelationsConfig: "readers.relations_lre",
+    FunctionVectorsConfig: "readers.function_vectors",
+    SemEvalConfig: "readers.semeval2010_task8",
+    IOIConfig: "readers.ioi_841",
+    MultipleChoiceConfig: "readers.multiple_choice",
+    BenchmarkConfig: "readers.benchmark",
+    AgendaConfig: "readers.agenda",
+    DatasetsConfig: "readers.datasets",
 }
 """Kind of corpus -> the module whose ``load`` reads it; imported when it is asked for."""
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probes.errors import UserError, closest
+from probes.core.errors import UserError, closest
 
 Level = Literal["word", "span", "sentence", "answer"]
 LEVELS: tuple[Level, ...] = ("word", "span", "sentence", "answer")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from probes.core.errors import UserError, closest
 from probes.corpora.corpus import SPLITS
-from probes.errors import UserError, closest
 
 
 def existing(value: str | None, key: str) -> Path:

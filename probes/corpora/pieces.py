@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from probes.core.errors import UserError
 from probes.corpora.corpus import LEVELS, Feature, IntArray, Units
-from probes.errors import UserError
 
 PIECES = ("first", "inside", "last", "whole")
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from probes.config import SplitConfig
 from probes.config.checks import SPLIT_SOURCES, check_split
+from probes.core.errors import UserError
 from probes.corpora.corpus import (
     DROPPED,
     SPLITS,
@@ -22,7 +23,6 @@ from probes.corpora.corpus import (
     VALIDATION,
     Corpus,
 )
-from probes.errors import UserError
 
 
 def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:

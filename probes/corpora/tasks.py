@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from probes.core.errors import UserError
 from probes.corpora.corpus import LEVELS, SPLITS, TEST, TRAIN, VALIDATION, Corpus, Level
 from probes.corpora.pieces import piece_codes
-from probes.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from probes.corpora.corpus import TRAIN
 from probes.corpora.tasks import Task
-from probes.evaluation.bootstrap import few_groups
 from probes.evaluation.chunk_rows import ChunkResult, Reported
+from probes.statistics.bootstrap import few_groups
 
 RARE = 10
 """Reported rows below which the recall of a class says little."""

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.corpora.tasks import Task
-from probes.evaluation.bootstrap import Draws
 from probes.evaluation.codelength import block_bits, codelength
-from probes.evaluation.groups import Array, Groups
-from probes.evaluation.metrics import GroupSums, accuracy_sums, metric_sums, recalls
 from probes.evaluation.permuted_gains import permuted_gains
 from probes.evaluation.plan import variants
+from probes.statistics.bootstrap import Draws
+from probes.statistics.groups import Array, Groups
+from probes.statistics.metrics import GroupSums, accuracy_sums, metric_sums, recalls
 from probes.training.chunk_fit import ChunkFit
 from probes.training.problems import Problem
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from probes.corpora.corpus import TRAIN, VALIDATION
 from probes.corpora.tasks import Task
-from probes.evaluation.groups import Array, Codes, Groups
-from probes.evaluation.metrics import log_loss_bits
+from probes.statistics.groups import Array, Codes, Groups
+from probes.statistics.metrics import log_loss_bits
 from probes.training.problems import Problem
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from probes.corpora.corpus import TRAIN
 from probes.corpora.tasks import Task
-from probes.evaluation.permutation import permuted_labels
+from probes.statistics.permutation import permuted_labels
 
 
 def control_labels(task: Task, *, seed: int) -> npt.NDArray[np.int64]:

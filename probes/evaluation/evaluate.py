@@ -12,7 +12,6 @@ import numpy.typing as npt
 from probes.config import EvaluationConfig, SignificanceConfig
 from probes.corpora.tasks import Task
 from probes.evaluation import baselines
-from probes.evaluation.bootstrap import Draws, draw_groups
 from probes.evaluation.caveats import map_caveats, task_caveats
 from probes.evaluation.chunk_rows import (
     WHOLE_LAYER,
@@ -22,11 +21,12 @@ from probes.evaluation.chunk_rows import (
     reported_rows,
     row,
 )
-from probes.evaluation.evidence import MapEvidence
 from probes.evaluation.paired_gains import SAME_UNIT, paired_gains
 from probes.evaluation.plan import variants
-from probes.evaluation.selection import BestHead, best_on_validation, best_out_of_bag
-from probes.evaluation.significance import MapTest, permutation_test, sign_flip_test
+from probes.statistics.bootstrap import Draws, draw_groups
+from probes.statistics.maps import MapEvidence
+from probes.statistics.selection import BestHead, best_on_validation, best_out_of_bag
+from probes.statistics.significance import MapTest, permutation_test, sign_flip_test
 from probes.training.chunk_fit import ChunkFit
 from probes.training.problems import Problem
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from probes.evaluation.chunk_rows import Reported, sum_rows
-from probes.evaluation.evidence import MapEvidence
+from probes.statistics.maps import MapEvidence
 
 SAME_LAYER = ("all_heads", "residual")
 """Sites that a head is compared with in its own layer."""

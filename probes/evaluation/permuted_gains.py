@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probes.evaluation.groups import Array
+from probes.statistics.groups import Array
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fitted import BLOCK
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
 from probes.config.checks import check_split
+from probes.core.errors import UserError
 from probes.corpora.corpus import TEST
 from probes.corpora.splits import group_folds
 from probes.corpora.tasks import Task
-from probes.errors import UserError
 from probes.evaluation.codelength import codelength_blocks, codelength_problems
 from probes.evaluation.control import control_labels
-from probes.evaluation.permutation import check_permutations, permuted_labels
+from probes.statistics.permutation import check_permutations, permuted_labels
 from probes.training.problems import Problem, fold_problems, real_problem, seed_problems
 
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from probes.config import ModelConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Published hash of ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""

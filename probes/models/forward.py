@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.models.hf_config import Kind, decoder_start
 from probes.models.hooks import PassStopped
-from probes.models.kinds import Kind, decoder_start
 
 
 def token_offset(kind: Kind, stream: str) -> int:

@@ -4,108 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import nn
 from transformers.utils import cached_file
 
 from probes.config import ModelConfig
 from probes.config.checks import check_model
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.checkpoints import directory_fingerprint, local_directory
-from probes.models.kinds import (
+from probes.models.handle import Handle
+from probes.models.hf_config import (
     UNLIMITED,
-    Kind,
     field_of,
     model_kind,
     position_limit,
     text_config,
 )
-from probes.models.reading import explained, quiet
+from probes.models.hf_messages import explained, quiet
 from probes.models.tokens import (
-    Encoding,
     check_bos,
     check_vocabulary,
-    encode,
     padding_id,
     tokenizer_fingerprint,
 )
-from probes.models.weights import load_body
-
-
-@dataclass(frozen=True)
-class Handle:
-    """A model that is known but not loaded: a run whose activations are cached needs no more."""
-
-    settings: ModelConfig
-    name: str
-    """As the user gave it: Hub id, directory or ``minilm``."""
-    source: str
-    """What transformers loads from: Hub id or directory."""
-    commit: str | None
-    """Of a Hub model: what its revision stood for when it was opened; all files are of it."""
-    config: Any
-    tokenizer: Any
-    kind: Kind
-    context: int
-    """Longest input in tokens, special tokens included."""
-    fingerprint: str
-    """Hash of config and weights; for fresh weights of config, seed, device and torch version."""
-    tokenizer_fingerprint: str
-    dtype: str
-    attention: str
-    """Attention kernel."""
-    device: str
-    pad_id: int
-
-    def load(self) -> nn.Module:
-        """The body without its language-model head, in eval mode, without gradients.
-
-        Raises ``UserError`` where files are damaged, weights are missing from the checkpoint
-        (they would be random numbers), or a kernel or device is not available.
-        """
-        return load_body(self)
-
-    def require_offsets(self) -> None:
-        """Raise ``UserError`` unless the tokenizer can say which characters a token covers."""
-        if not getattr(self.tokenizer, "is_fast", False):
-            raise UserError(
-                f"model.name={self.name}: {type(self.tokenizer).__name__} is a slow tokenizer, "
-                "which does not say which characters a token covers",
-                allowed="models with a fast tokenizer (tokenizer.json)",
-                fix="converting it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
-            )
-
-    def require_words(self, texts: Sequence[str]) -> None:
-        """Raise ``UserError`` for words that a simplified model has never seen.
-
-        To it they would be one and the same word.
-        """
-        if self.settings.simplified is not None:
-            from probes.simplified.vocabulary import require_known
-
-            require_known(self.tokenizer, texts, f"model.name={self.name}")
-
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Token ids, character offsets and added tokens of each text, under ``model.bos``.
-
-        Raises ``UserError`` for a slow tokenizer, and for one that gives ids beyond the model's.
-        """
-        self.require_offsets()
-        encodings = encode(self.tokenizer, texts, self.settings.bos)
-        highest = max((max(e.ids) for e in encodings if e.ids), default=0)
-        size = field_of(self.config, "vocab_size")
-        if highest >= size:
-            raise UserError(
-                f"model.name={self.name}: its tokenizer gives token {highest}, and the model knows "
-                f"{size}: they do not belong together"
-            )
-        return encodings
 
 
 def open_model(settings: ModelConfig) -> Handle:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from probes.config.checks import check_site
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.structure import (
     ATTENTION,
     Projection,

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from probes.errors import UserError
-from probes.models.kinds import field_of, model_kind, text_config
+from probes.core.errors import UserError
+from probes.models.hf_config import field_of, model_kind, text_config
 
 # Attribute names of attention output projections across model families.
 PROJECTIONS = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.forward import forward
+from probes.models.hf_config import field_of, model_kind
 from probes.models.hooks import hooked
-from probes.models.kinds import field_of, model_kind
 from probes.models.sites import Site
 from probes.models.structure import candidates, linear_shape
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from probes.reporting.record import RunRecord
-from probes.reporting.results import pick, top_heads
 from probes.reporting.view import HeadMap
+from probes.results.record import RunRecord
+from probes.results.table import pick, top_heads
 
 
 def map_title(feature: str, record: RunRecord | None) -> str:

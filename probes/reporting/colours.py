@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from probes.reporting.quantities import DIFFERENCE
+from probes.results.quantities import DIFFERENCE
 
 if TYPE_CHECKING:
     from probes.reporting.view import HeadMap

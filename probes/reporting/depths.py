@@ -18,7 +18,7 @@ from probes.reporting.maps import (
     new_figure,
 )
 from probes.reporting.profiles import Lines, draw_legend, draw_profile
-from probes.reporting.quantities import POINTS, Quantity
+from probes.results.quantities import POINTS, Quantity
 
 WIDTH = 2.6
 """Of each of the two drawings, in inches."""

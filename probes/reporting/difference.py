@@ -18,15 +18,15 @@ from rich.text import Text
 
 from probes.reporting.captions import evidence_label
 from probes.reporting.colours import number
-from probes.reporting.quantities import POINTS
-from probes.reporting.results import layers_by_heads, pick
 from probes.reporting.terminal import print_head_map, print_heading, sayable
 from probes.reporting.view import HeadMap, Panel
 from probes.reporting.words import plural
+from probes.results.quantities import POINTS
+from probes.results.table import layers_by_heads, pick
 
 if TYPE_CHECKING:
-    from probes.evaluation.compare import Comparison, DepthProfile
-    from probes.reporting.record import RunRecord
+    from probes.results.record import RunRecord
+    from probes.statistics.compare import Comparison, DepthProfile
 
 PROBES = {"mlp": "MLP probe", "random_init": "random model", "erased": "feature erased"}
 MOST_DEPTHS = 13

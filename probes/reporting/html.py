@@ -20,12 +20,12 @@ from markupsafe import Markup
 
 from probes.reporting.captions import evidence_label
 from probes.reporting.pagedata import colour_data, embed, feature_data
-from probes.reporting.quantities import LABELS
-from probes.reporting.record import RunRecord
-from probes.reporting.results import features, of_feature, pick, top_heads
 from probes.reporting.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
 from probes.reporting.view import HeadMap, head_map
 from probes.reporting.words import facts, how_made, selection_line, task_line
+from probes.results.quantities import LABELS
+from probes.results.record import RunRecord
+from probes.results.table import features, of_feature, pick, top_heads
 
 CLASSES_SHOWN = 30
 

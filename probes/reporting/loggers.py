@@ -18,12 +18,12 @@ import pandas as pd
 
 from probes.config import LoggerConfig
 from probes.config.checks import WANDB_MODES, check_logger
-from probes.errors import UserError
-from probes.reporting.quantities import quantities, values
-from probes.reporting.record import RunRecord
-from probes.reporting.results import features, layers_by_heads, of_feature, pick
+from probes.core.errors import UserError
 from probes.reporting.summary import baselines, best_estimate
 from probes.reporting.view import head_map
+from probes.results.quantities import quantities, values
+from probes.results.record import RunRecord
+from probes.results.table import features, layers_by_heads, of_feature, pick
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger

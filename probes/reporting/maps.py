@@ -37,8 +37,8 @@ from probes.reporting.colours import (
     scale_of,
 )
 from probes.reporting.profiles import draw_legend, draw_profile
-from probes.reporting.record import RunRecord
 from probes.reporting.view import HeadMap, Panel, head_map
+from probes.results.record import RunRecord
 
 # Inches.
 LEFT, RIGHT, GAP = 0.62, 0.2, 0.34

@@ -18,9 +18,9 @@ from probes.reporting.colours import (
     hexadecimal,
     scale_of,
 )
-from probes.reporting.quantities import DESCRIPTIONS, quantities, values
-from probes.reporting.results import RECALL, distinct, layers_by_heads, of_feature, pick
 from probes.reporting.view import HeadMap, Panel, head_map
+from probes.results.quantities import DESCRIPTIONS, quantities, values
+from probes.results.table import RECALL, distinct, layers_by_heads, of_feature, pick
 
 HOVER_ONLY = ("p_value", "p_control")
 """Not corrected for the number of heads, so no map of their own."""

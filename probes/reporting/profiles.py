@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from probes.reporting.colours import FAINT, PROFILE, PROFILE_LABELS, RULE
-from probes.reporting.quantities import Quantity
+from probes.results.quantities import Quantity
 
 Lines = Mapping[str, tuple[str, str]]
 """Colour and label of a column, in the order in which they are drawn."""

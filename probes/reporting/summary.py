@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from probes.reporting.results import (
+from probes.results.table import (
     WHOLE_LAYER_SITES,
     main_probe,
     main_site,

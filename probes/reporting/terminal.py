@@ -16,8 +16,8 @@ from rich.text import Text
 
 from probes.reporting.captions import map_subtitle, map_title
 from probes.reporting.colours import Scale, hexadecimal, number, scale_of
-from probes.reporting.record import RunRecord
 from probes.reporting.view import HeadMap, Panel, head_map
+from probes.results.record import RunRecord
 
 SHADES = "·░▒▓█"
 PLAIN_SHADES = "-.:*#"

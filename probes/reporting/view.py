@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from probes.errors import UserError
-from probes.reporting.quantities import Quantity, evidence_column, quantities, quantity, values
-from probes.reporting.results import (
+from probes.core.errors import UserError
+from probes.results.quantities import Quantity, evidence_column, quantities, quantity, values
+from probes.results.table import (
     WHOLE_LAYER_SITES,
     distinct,
     is_lower_better,

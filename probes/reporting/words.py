@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from probes.reporting.quantities import EVIDENCE
-from probes.reporting.record import RunRecord, TaskRecord
-from probes.reporting.results import main_probe, main_site, pick
+from probes.results.quantities import EVIDENCE
+from probes.results.record import RunRecord, TaskRecord
+from probes.results.table import main_probe, main_site, pick
 
 SPLITS = ("train", "validation", "test")
 

@@ -9,8 +9,8 @@ import torch
 import transformers
 
 from probes.config import SimplifiedConfig
-from probes.errors import UserError, closest
-from probes.models.reading import quiet
+from probes.core.errors import UserError, closest
+from probes.models.hf_messages import quiet
 
 
 def _llama(config: SimplifiedConfig, shared: dict[str, Any]) -> Any:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probes.activations.disk import digest
 from probes.config import GeneratedConfig, SimplifiedConfig
+from probes.core.errors import UserError
+from probes.core.files import digest
 from probes.corpora.generated import generate
-from probes.corpora.generated.prompt import Prompt
-from probes.errors import UserError
-from probes.simplified.vocabulary import require_known
+from probes.corpora.generated.kit.prompt import Prompt
+from probes.models.words import require_known
 
 BLOCK = 4096
 """Prompts that are made at a time."""

@@ -19,11 +19,11 @@ from typing import Any
 
 import filelock
 
-from probes.activations.disk import digest, disk_errors, sync_directory, write_durably
 from probes.config import ModelConfig, SimplifiedConfig, TrainerConfig
-from probes.corpora.generated.prompt import Prompt
-from probes.errors import UserError
-from probes.models.reading import quiet
+from probes.core.errors import UserError
+from probes.core.files import digest, disk_errors, sync_directory, write_durably
+from probes.corpora.generated.kit.prompt import Prompt
+from probes.models.hf_messages import quiet
 from probes.simplified.architecture import build_model, check_shape
 from probes.simplified.curve import save_curve
 from probes.simplified.examples import HELD_OUT, Stream, block_size, encode, prompts

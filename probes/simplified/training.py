@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from probes.config import SimplifiedConfig, TrainerConfig
 from probes.simplified.examples import NO_TARGET, Examples, Stream
-from probes.training.fit import accelerator_of, undisturbed
+from probes.training.trainer import accelerator_of, undisturbed
 
 SAVE_SECONDS = 5.0
 """Work that a kill may cost."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from probes.corpora.generated.prompt import Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.prompt import Prompt
+from probes.models.words import PATTERN, words
 
-PATTERN = r"\w+|[^\w\s]"
 PAD, START, UNKNOWN = "<pad>", "<s>", "<unk>"
 LARGEST = 8192
 """Words; the embeddings of more would outweigh the rest of a small model."""
-
-
-def words(text: str) -> list[str]:
-    """The tokens of a text: runs of letters and digits, and every other sign by itself."""
-    return re.findall(PATTERN, text)
 
 
 def vocabulary(prompts: Iterable[Prompt], task: str) -> list[str]:
@@ -64,19 +58,3 @@ def build_tokenizer(words: Iterable[str], context: int) -> Any:
         model_max_length=context,
         padding_side="right",
     )
-
-
-def require_known(tokenizer: Any, texts: Iterable[str], where: str) -> None:
-    """Raise ``UserError`` that names the words of the texts that the tokenizer does not have."""
-    known = tokenizer.get_vocab()
-    unknown: dict[str, None] = {}
-    for text in texts:
-        unknown.update(dict.fromkeys(word for word in words(text) if word not in known))
-    if unknown:
-        first = ", ".join(list(unknown)[:8]) + (", ..." if len(unknown) > 8 else "")
-        raise UserError(
-            f"{where}: {len(unknown)} words are not among the {len(known) - 3} that the "
-            f"simplified model knows: {first}",
-            allowed="texts of the task that it was trained on",
-            fix="model.simplified.task=TASK corpus=TASK with one task and the same options",
-        )

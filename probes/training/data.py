@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.training.problems import Source
 
 

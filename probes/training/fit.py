@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
-from probes.config.checks import check_trainer
-from probes.errors import UserError
-from probes.training.arithmetic import one_pool
+from probes.core.threads import one_pool
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
 from probes.training.problems import Source
-
-_EXPECTED = (
-    r".*does not have many workers.*",  # chunks are read once: see ChunkDataModule
-    r".*GPU available but not used.*",  # the user said trainer=cpu
-    r".*`IterableDataset` has `__len__` defined.*",  # read by one process: see simplified.training
-    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own, under newer versions of torch
-)
+from probes.training.trainer import accelerator_of, undisturbed
 
 
 @dataclass(frozen=True)
@@ -82,17 +68,6 @@ def fit_banks(
     return FitSummary(module.probes, module.fit_seconds, (*data.notes, *missed))
 
 
-def accelerator_of(config: TrainerConfig) -> str:
-    """What Lightning calls the device that is asked for. Raises ``UserError`` without one."""
-    check_trainer(config)
-    # Not Lightning's "auto": that takes Apple's GPU, which has no float64.
-    if config.accelerator == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    if config.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu: there is no CUDA device", fix="trainer=cpu")
-    return config.accelerator
-
-
 class _Bar(RichProgressBar):
     """Chunks done, time left, layer and best validation accuracy; no epoch and no version."""
 
@@ -106,26 +81,3 @@ class _Bar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Keep Lightning's banners off the terminal and put the process back as it was."""
-    talkers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in talkers]
-    main = threading.current_thread() is threading.main_thread()
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        for pattern in _EXPECTED:
-            warnings.filterwarnings("ignore", message=pattern)
-        for logger in talkers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(talkers, levels, strict=True):
-                logger.setLevel(level)
-            for number, handler in handlers.items():
-                # An interrupted Lightning leaves Ctrl+C switched off for the whole process.
-                if handler is not None:
-                    signal.signal(number, handler)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from probes.config import LinearConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.solver.solver import LogisticFit, fit_logistic
 from probes.training.fitted import BLOCK, Fitted, stack_labels, stack_masks
 from probes.training.problems import Problem
-from probes.training.solver import LogisticFit, fit_logistic
 
 
 def fit_linear(

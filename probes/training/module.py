@@ -12,8 +12,8 @@ from torch import Tensor
 
 from probes.config import LinearConfig, MLPConfig, ProbeConfig
 from probes.config.checks import check_probe
-from probes.errors import UserError
-from probes.heap import give_back_heap
+from probes.core.errors import UserError
+from probes.core.heap import give_back_heap
 from probes.training.chunk_fit import ChunkFit
 from probes.training.data import Chunk
 from probes.training.fitted import Fitted

@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from probes.config import ModelConfig
-from probes.models.loading import Handle, open_model
+from probes.models.handle import Handle
+from probes.models.loading import open_model
 from tests.activations.corpora import WORDS
 from tests.tiny_models import make_tokenizer, write_checkpoint
 

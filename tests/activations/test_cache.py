@@ -20,8 +20,9 @@ from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.activations.layout import header, seal
 from probes.config import ModelConfig
-from probes.errors import UserError
-from probes.models.loading import Handle, open_model
+from probes.core.errors import UserError
+from probes.models.handle import Handle
+from probes.models.loading import open_model
 from tests.activations.corpora import corpus_of_words, random_texts
 from tests.tiny_models import write_checkpoint
 

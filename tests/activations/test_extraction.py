@@ -17,10 +17,11 @@ from probes.activations import passes as passes_module
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig, ModelConfig, PositionConfig
+from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
 from probes.models.forward import token_offset
-from probes.models.loading import Handle, open_model
+from probes.models.handle import Handle
+from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from tests.activations.corpora import corpus_of_texts, corpus_of_words, mixed_corpus, random_texts
 from tests.tiny_models import FAMILIES, write_checkpoint

@@ -22,11 +22,11 @@ import pytest
 from probes.activations import disk, writer
 from probes.activations import passes as passes_module
 from probes.activations.extraction import extract
-from probes.activations.spool import Spool
 from probes.config import ExtractionConfig
+from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
-from probes.models.loading import Handle
+from probes.models.handle import Handle
+from probes.passes.disk_columns import Spool
 from tests.activations.corpora import corpus_of_words, mixed_corpus, random_texts
 from tests.activations.test_extraction import limit_tokens, refuse
 

@@ -13,17 +13,17 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-import probes.pipeline
+import probes.pipeline.run
+from probes.analysis.runs import load_run
 from probes.atlas.atlas import run_atlas
 from probes.atlas.execute import finished_run
-from probes.atlas.load import RECORD, TABLE, load_atlas
 from probes.atlas.plan import make_plan
 from probes.config import AtlasConfig, ModelConfig, RunConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.loading import open_model
-from probes.reporting.hydra_callback import SweepReport
-from probes.reporting.results import COLUMNS
-from probes.runs import load_run
+from probes.results.atlas import RECORD, TABLE, load_atlas
+from probes.results.table import COLUMNS
+from probes.sweeps.hydra_callback import SweepReport
 from tests.reporting.chromium import opened
 from tests.tiny_models import write_checkpoint
 
@@ -98,13 +98,13 @@ def test_the_table_is_that_of_its_runs(run_dir: Path) -> None:
 
 def test_it_goes_on_where_it_stopped(made: Path, run_dir: Path, monkeypatch) -> None:
     ran: list[str] = []
-    real = probes.pipeline.run
+    real = probes.pipeline.run.run
 
     def counted(config: RunConfig, directory: Path) -> None:
         ran.append(directory.name)
         real(config, directory)
 
-    monkeypatch.setattr(probes.pipeline, "run", counted)
+    monkeypatch.setattr(probes.pipeline.run, "run", counted)
     before = (run_dir / TABLE).read_bytes()
     (run_dir / RECORD).unlink()  # as if it had been interrupted in its second job
     (run_dir / "corpora" / "iteration" / "run.json").unlink()
@@ -137,7 +137,7 @@ def test_a_job_that_cannot_be_run_stops_no_other(
     def failing(config: RunConfig, directory: Path) -> None:
         raise UserError("letters are out", fix="corpus=iteration")
 
-    monkeypatch.setattr(probes.pipeline, "run", failing)
+    monkeypatch.setattr(probes.pipeline.run, "run", failing)
     finished = Path("corpora") / "iteration"
     shutil.copytree(run_dir / finished, tmp_path / finished)
     run_atlas(config_of(made, stages=["ICI", "LR"]), tmp_path)

@@ -8,8 +8,9 @@ import pytest
 
 from probes.atlas.plan import LeftOut, Plan, by_reason, make_plan
 from probes.config import AtlasConfig, ModelConfig, RunConfig
-from probes.errors import UserError
-from probes.models.loading import Handle, open_model
+from probes.core.errors import UserError
+from probes.models.handle import Handle
+from probes.models.loading import open_model
 from tests.tiny_models import make_tokenizer, write_checkpoint
 
 LONG = {"max_position_embeddings": 512}

@@ -11,9 +11,9 @@ import pytest
 
 from probes.__main__ import main
 from probes.atlas.atlas import write_json
-from probes.atlas.load import RECORD, TABLE, SavedAtlas, load_atlas
 from probes.atlas.transfer import counts, transfers
-from probes.reporting.results import write_results
+from probes.results.atlas import RECORD, TABLE, SavedAtlas, load_atlas
+from probes.results.table import write_results
 from tests.atlas.synthetic import Rule, entry, rows_of, table_of
 
 HOSTILE = "[bold]x[/]</script>"

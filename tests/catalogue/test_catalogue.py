@@ -12,11 +12,12 @@ from hydra import compose, initialize_config_dir
 
 from probes.__main__ import main
 from probes.catalogue import STAGES, Entry, catalogue, lookup
-from probes.cli import config_dir, parse
+from probes.cli.main import parse
 from probes.config import GeneratedConfig, GrammarConfig, register
+from probes.config.files import config_dir
+from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
-from probes.errors import UserError
 from tests.corpora.test_corpus_configs import composed as corpus_config
 
 KINDS = {

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import TEST, TRAIN, Corpus
-from probes.errors import UserError
 
 
 def make(text: str = "ab cd", *, group: str = "g", split: int = TRAIN, tag: str = "x") -> Corpus:

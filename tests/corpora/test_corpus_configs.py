@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from probes.config import SCHEMAS, CorpusConfig, GrammarConfig, SplitConfig, register
+from probes.core.errors import UserError
 from probes.corpora import READERS, load_corpus
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.corpora.generated import TASKS
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
-from probes.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CHOICES = sorted(file.stem for file in (CONF / "corpus").glob("*.yaml"))

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.config import SplitConfig
+from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import DROPPED, TEST, TRAIN, UNASSIGNED, VALIDATION, Corpus
 from probes.corpora.splits import assign_splits, group_folds
-from probes.errors import UserError
 
 
 def corpus_of(*examples: tuple[str, str, int]) -> Corpus:

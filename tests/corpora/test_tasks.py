@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from probes.config import GrammarConfig, SplitConfig
+from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import DROPPED, TEST, TRAIN, VALIDATION, Corpus, Feature, Units
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import Task, make_task
-from probes.errors import UserError
 
 
 def toy(labels: dict[int, list[str | None]], **other: str) -> Corpus:

@@ -17,7 +17,7 @@ from probes.evaluation.codelength import (
     codelength_blocks,
     codelength_problems,
 )
-from probes.training.solver import fit_logistic
+from probes.solver.solver import fit_logistic
 
 
 def problem_bits(z, task, blocks, l2=10.0):

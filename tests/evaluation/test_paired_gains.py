@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.planted import planted_task
 from probes.evaluation import baselines
-from probes.evaluation.bootstrap import draw_groups
 from probes.evaluation.chunk_rows import Reported
-from probes.evaluation.evidence import MapEvidence
 from probes.evaluation.paired_gains import paired_gains
+from probes.statistics.bootstrap import draw_groups
+from probes.statistics.maps import MapEvidence
 from probes.training.problems import real_problem
 
 

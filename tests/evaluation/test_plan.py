@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.planted import planted_task
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
+from probes.core.errors import UserError
 from probes.corpora.corpus import TEST
-from probes.errors import UserError
 from probes.evaluation.plan import evidence_problems, variants
 
 

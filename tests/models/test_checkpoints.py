@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models import checkpoints
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from probes.config.checks import SITE_KINDS
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.forward import forward, token_offset
+from probes.models.hf_config import model_kind
 from probes.models.hooks import hooked
-from probes.models.kinds import model_kind
 from probes.models.sites import Site, find_sites
 from probes.models.structure import linear_shape
 from probes.models.verification import verify_sites

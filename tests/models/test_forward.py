@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.forward import forward, token_offset
 from tests import tiny_models
 

@@ -13,7 +13,7 @@ from tests import tiny_models
 CODE = """
 import json, sys
 from probes.config import ModelConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.loading import open_model
 
 def attempt(**settings):

@@ -11,9 +11,9 @@ import transformers
 
 from probes.config import ModelConfig
 from probes.config.checks import SITE_KINDS
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.forward import forward
-from probes.models.kinds import UNLIMITED
+from probes.models.hf_config import UNLIMITED
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from probes.models.verification import verify_sites

@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.sites import find_sites
 from probes.models.structure import candidates, linear_shape
 from probes.models.verification import verify_sites

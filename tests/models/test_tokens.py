@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from probes.config import ModelConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.loading import open_model
 from probes.models.tokens import encode, padding_id, tokenizer_fingerprint
 from tests import tiny_models

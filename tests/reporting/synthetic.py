@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from probes.reporting.record import (
+from probes.results.record import (
     CorpusRecord,
     ModelRecord,
     RunRecord,
     StreamRecord,
     TaskRecord,
 )
-from probes.reporting.results import results_table
+from probes.results.table import results_table
 
 CLASSES = ["ADJ", "ADP", "ADV", "NOUN", "PRON", "VERB"]
 COUNTS = {

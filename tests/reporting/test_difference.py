@@ -12,8 +12,6 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from probes.evaluation.bootstrap import Interval
-from probes.evaluation.compare import Comparison, DepthProfile, RankCorrelation
 from probes.reporting.colours import BETTER, LESS, scale_of
 from probes.reporting.depths import draw_depths
 from probes.reporting.difference import (
@@ -25,6 +23,8 @@ from probes.reporting.difference import (
     save_difference,
 )
 from probes.reporting.maps import draw_map
+from probes.statistics.bootstrap import Interval
+from probes.statistics.compare import Comparison, DepthProfile, RankCorrelation
 from tests.reporting.synthetic import heads_of, make_record
 from tests.reporting.test_maps import cells, lightness
 

@@ -10,9 +10,9 @@ import pytest
 
 from probes.reporting.html import write_report
 from probes.reporting.pagedata import embed
-from probes.reporting.record import RunRecord
-from probes.reporting.results import top_heads
 from probes.reporting.summary import baselines
+from probes.results.record import RunRecord
+from probes.results.table import top_heads
 from tests.reporting.chromium import opened
 from tests.reporting.synthetic import CLASSES, heads_of, make_record, make_results
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from probes.config import LoggerConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.reporting.html import write_report
 from probes.reporting.loggers import head_table, make_logger, run_metrics, wandb_mode
 from probes.reporting.maps import save_map
-from probes.reporting.record import write_record
-from probes.reporting.results import top_heads, write_results
+from probes.results.record import write_record
+from probes.results.table import top_heads, write_results
 from tests.reporting.synthetic import heads_of, make_record, make_results
 from tests.reporting.wandb_files import read_back
 

@@ -11,8 +11,8 @@ import pytest
 
 from probes.config import GeneratedConfig, ModelConfig, SimplifiedConfig, TrainerConfig
 from probes.corpora import generated
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 from probes.simplified import examples, store
 
 WORDS = [f"word{number}" for number in range(8)]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from probes.config import ModelConfig
 from probes.config.checks import SITE_KINDS
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from probes.models.verification import verify_sites

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.training.data import Chunk, ChunkDataModule
 from probes.training.problems import Job, Source, real_problem
 from tests.training.synthetic import MemoryCache, make_labels, make_layer, make_task

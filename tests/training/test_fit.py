@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from probes.config import LinearConfig, MLPConfig, ProbeConfig, TrainerConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
 from probes.training.fitted import Fitted

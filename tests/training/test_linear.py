@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 from probes.config import LinearConfig
-from probes.errors import UserError
+from probes.core.errors import UserError
 from probes.training import linear
 from probes.training.bank import ProbeBank
 from probes.training.linear import fit_linear

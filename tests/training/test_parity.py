@@ -17,11 +17,11 @@ from probes.corpora import load_corpus
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
 from probes.models.loading import open_model
+from probes.solver.solver import fit_logistic
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
 from probes.training.problems import Job, Source, real_problem
-from probes.training.solver import fit_logistic
-from tests.training.solver_oracle import objective
+from tests.solver.solver_oracle import objective
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 HEADS = ((0, 0), (1, 1), (1, 7))

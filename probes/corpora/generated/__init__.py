@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from probes.config import GeneratedConfig
+from probes.core.errors import UserError, closest
 from probes.corpora.corpus import Corpus
-from probes.corpora.generated.prompt import Generated, corpus_of
-from probes.errors import UserError, closest
+from probes.corpora.generated.kit.prompt import Generated, corpus_of
 
 TASKS: dict[str, str] = {
     "induction": "induction",
@@ -22,11 +22,11 @@ TASKS: dict[str, str] = {
     "facts": "facts",
     "choices": "choices",
     "binary": "binary",
-    "reviews": "sentiment",
-    "moods": "sentiment",
+    "reviews": "reviews",
+    "moods": "reviews",
     "functions": "functions",
     "few_shot": "few_shot",
-    "ioi": "names",
+    "ioi": "ioi",
     "coloured_objects": "coloured_objects",
     "word_relations": "word_relations",
     "consistency": "consistency",

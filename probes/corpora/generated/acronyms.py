@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.word_sets import LETTERS, word_sets
-from probes.corpora.generated.writing import Writer, evenly
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.data.word_sets import LETTERS, word_sets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly
 
 DEFAULTS = {"words": 3}
 """Words of a name; the letter of the last one is the answer."""

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import Part, Say, blocks, write_with_targets
-from probes.corpora.generated.fact_table import ANSWERS, by_block
-from probes.corpora.generated.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
+from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 
 LETTERS = ("A", "B", "C", "D")
 RIGHT, WRONG = "right", "wrong"

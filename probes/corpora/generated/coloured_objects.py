@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import Part, Say, blocks, deal_words, write_with_targets
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, deal_words, write_with_targets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "grey")
 DEFAULTS = {"objects": 3, "questions": 1}

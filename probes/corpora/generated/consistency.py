@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import blocks, write
-from probes.corpora.generated.fact_table import ANSWERS, by_block
-from probes.corpora.generated.fact_templates import STATEMENTS, SUBJECTS, opening, statement
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_templates import STATEMENTS, SUBJECTS, opening, statement
+from probes.corpora.generated.kit.blocks import blocks, write
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 
 RELATIONS = ("continent", "category")
 MOST = min(len(STATEMENTS[relation]) for relation in RELATIONS)

@@ -13,10 +13,10 @@ from itertools import product
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import blocks, deal
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Mark, Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import blocks, deal
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Mark, Prompt
 
 SHOWN = 4
 LABELS = ("red", "blue", "green", "white", "black", "pink", "gold", "brown", "grey", "orange")

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import Part, Say, blocks, deal, write_with_targets
-from probes.corpora.generated.function_words import ADJECTIVES, NOUNS, VERBS
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import BLOCKS, Generated, Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.data.function_words import ADJECTIVES, NOUNS, VERBS
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, deal, write_with_targets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import BLOCKS, Generated, Prompt
 
 DEFAULTS = {"demonstrations": 4}
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.writing import Writer, evenly, invented_words
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 DEFAULTS = {"symbols": 32, "cycle": 16, "length": 64, "chunk": 8, "marked": 16}
 """Words in all; words of one sequence's cycle; words of a text; mean words between jumps; words

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.writing import Writer, evenly
-from probes.errors import UserError, closest
+from probes.core.errors import UserError, closest
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.writing import Writer, evenly, invented_words
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 VALUES = ["red", "blue", "green", "white", "black", "pink", "gold", "brown"]
 VALUES += ["grey", "orange", "purple", "silver"]

@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import Part, Say, blocks, deal, deal_words, write_with_targets
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import (
+    Part,
+    Say,
+    blocks,
+    deal,
+    deal_words,
+    write_with_targets,
+)
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 
 DEFAULTS = {"people": 4, "fewest": 4, "replies": 1}
 LANGUAGES = ("English", "German", "French", "Spanish")

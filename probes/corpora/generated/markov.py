@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.writing import Writer, evenly, invented_words
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 DEFAULTS = {"states": 10, "branching": 3, "successors": 3, "length": 64, "marked": 16}
 """States of each table; how many of them have several successors; how many; words of a text; words

@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.writing import Writer, evenly, words
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly, words
 
 NAMES = words(
     """

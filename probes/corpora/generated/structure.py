@@ -14,10 +14,10 @@ from itertools import pairwise
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Mark, Prompt
-from probes.corpora.generated.writing import Writer, evenly, words
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Mark, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly, words
 
 WORDS = words(
     """

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
-from probes.corpora.generated.word_sets import LENGTHS, word_sets
-from probes.corpora.generated.writing import Writer, evenly
-from probes.errors import UserError
+from probes.core.errors import UserError
+from probes.corpora.generated.data.word_sets import LENGTHS, word_sets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.writing import Writer, evenly
 
 ANSWERS = {"1-3": "tiny", "4-6": "short", "7-9": "long", "10 or more": "huge"}
 PER_LENGTH = 2

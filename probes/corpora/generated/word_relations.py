@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.blocks import BLOCKS, Part, Say, blocks, write_with_targets
-from probes.corpora.generated.options import options
-from probes.corpora.generated.prompt import Generated, Prompt
+from probes.corpora.generated.kit.blocks import BLOCKS, Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.options import options
+from probes.corpora.generated.kit.prompt import Generated, Prompt
 
 RELATIONS = {"part": "part", "usage": "use", "category": "kind"}
 """Class -> the word by which a model says it."""

@@ -12,7 +12,7 @@ import pytest
 
 from probes.config import GeneratedConfig
 from probes.corpora.generated import generate
-from probes.corpora.generated.prompt import Prompt
+from probes.corpora.generated.kit.prompt import Prompt
 
 
 def prompts(task: str, count: int = 200, **options: Any) -> list[Prompt]:

@@ -15,12 +15,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from probes.config import GeneratedConfig, SplitConfig
+from probes.core.errors import UserError
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.generated import TASKS, generate, load
-from probes.corpora.generated.prompt import Prompt
+from probes.corpora.generated.kit.prompt import Prompt
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
-from probes.errors import UserError
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "corpus"
 ANSWERS = {

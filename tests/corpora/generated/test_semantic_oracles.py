@@ -10,11 +10,11 @@ import pytest
 
 from probes.config import GeneratedConfig
 from probes.corpora.generated import generate
-from probes.corpora.generated.fact_table import ANSWERS, FACTS
-from probes.corpora.generated.fact_templates import STATEMENTS
+from probes.corpora.generated.data.fact_table import ANSWERS, FACTS
+from probes.corpora.generated.data.fact_templates import STATEMENTS
+from probes.corpora.generated.kit.prompt import Prompt
 from probes.corpora.generated.languages import COLOURS, LANGUAGES
-from probes.corpora.generated.prompt import Prompt
-from probes.corpora.generated.sentiment import JUDGEMENTS, TASTES
+from probes.corpora.generated.reviews import JUDGEMENTS, TASTES
 from probes.corpora.generated.word_relations import THINGS
 
 ANSWER = {(fact.relation, fact.subject): fact.answer for fact in FACTS["capital"]}
@@ -257,7 +257,7 @@ def test_few_shot(shared: int, queries: int, n_labels: int) -> None:
 
 
 def test_ioi() -> None:
-    from probes.corpora.generated.names import NAMES
+    from probes.corpora.generated.ioi import NAMES
 
     for prompt in prompts("ioi"):
         named = [word for word in re.findall(r"\w+", prompt.text) if word in NAMES]

@@ -1,0 +1,281 @@
+"""A finished run in analysis code: its results, maps, probes and activations.
+
+    run = load_run("outputs/2026-11-20/10-00-00")
+    run.map("upos")                              # (layers, heads)
+    run.probe("upos", layer=1, head=1).predict(z)
+
+Loading reads CSV, JSON and safetensors and never runs code that a file names. torch is imported
+when probes or activations are asked for, not before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from probes.core.errors import UserError
+from probes.results.quantities import quantities, values
+from probes.results.record import RunRecord, read_record
+from probes.results.table import (
+    features,
+    layers_by_heads,
+    main_probe,
+    main_site,
+    pick,
+    read_results,
+    top_heads,
+)
+
+if TYPE_CHECKING:
+    from probes.activations.cache import Cache
+    from probes.analysis.probe import LinearProbe, MLPProbe
+    from probes.results.banks import SavedBanks
+    from probes.statistics.compare import Comparison
+    from probes.statistics.maps import MapEvidence
+    from probes.training.bank import ProbeBank
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    directory: Path
+    record: RunRecord
+    """What was run: model, corpus, tasks, configuration, timings, caveats."""
+    results: pd.DataFrame
+    """Tidy: one row for one number; see DESIGN for the columns."""
+
+    @property
+    def features(self) -> list[str]:
+        """The features that were decoded."""
+        return features(self.results)
+
+    def map(
+        self,
+        feature: str,
+        metric: str = "accuracy",
+        *,
+        split: str = "test",
+        stream: str | None = None,
+        site: str | None = None,
+        probe: str | None = None,
+    ) -> pd.DataFrame:
+        """One number for each head, ``(layers, heads)``; NaN where a layer has no such head.
+
+        ``metric`` may also be ``gain`` (accuracy over the majority) or a column of evidence
+        (``q_value``). Whole-layer sites give one column. A model with several streams needs
+        ``stream``.
+
+        Raises:
+            UserError: no such feature, metric, stream, site or probe; the message has those
+                there are.
+        """
+        site = self._one_of("site", site, main_site(self.results))
+        probe = self._one_of("probe", probe, main_probe(self.results, site))
+        rows = values(self.results, feature, metric, split=split, site=site, probe=probe)
+        if rows.empty:
+            allowed = ", ".join(q.name for q in quantities(self.results, feature))
+            raise UserError(
+                f"'{feature}' has no '{metric}' on {split} (site '{site}', probe '{probe}')",
+                allowed=allowed,
+            )
+        stream = self._stream([str(name) for name in rows["stream"].unique()], stream)
+        return layers_by_heads(pick(rows, stream=stream))
+
+    def top(self, feature: str, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
+        """The ``k`` heads that are best on validation, with what they reach on test."""
+        return top_heads(self.results, feature, k, metric=metric)
+
+    def probe(
+        self,
+        feature: str,
+        layer: int,
+        head: int | None = None,
+        *,
+        stream: str | None = None,
+        site: str | None = None,
+        probe: str | None = None,
+    ) -> LinearProbe | MLPProbe:
+        """A trained probe as a fitted scikit-learn classifier; it takes raw ``z`` (rows, d_head).
+
+        Whole-layer sites need no ``head``.
+
+        Raises:
+            UserError: no such probe, or files that are missing, damaged or tampered with.
+        """
+        from probes.analysis.probe import probe_from_bank
+
+        site = site or main_site(self.results)
+        probe = probe or main_probe(self.results, site)
+        bank = self._bank(feature, layer, stream, site, probe)
+        if head is None and bank.heads != (0,):
+            raise UserError(
+                f"site '{site}' has {len(bank.heads)} heads in layer {layer}",
+                fix=f"probe({feature!r}, layer={layer}, head={bank.heads[0]})",
+            )
+        if (head or 0) not in bank.heads:
+            allowed = ", ".join(map(str, bank.heads))
+            raise UserError(f"layer {layer} has no probed head {head}", allowed=allowed)
+        return probe_from_bank(bank, head or 0, self._banks.base_model)
+
+    def cache(self, site: str | None = None) -> Cache:
+        """The activations that the run's probes were trained on, memory-mapped.
+
+        Raises:
+            UserError: the run read no such site, or the cache is gone or damaged.
+        """
+        from probes.activations.cache import Cache
+
+        site = site or main_site(self.results)
+        if site not in self.record.caches:
+            raise UserError(
+                f"this run has no activations of site '{site}'",
+                allowed=", ".join(self.record.caches),
+            )
+        return Cache.open(
+            self.directory / self.record.caches[site], layers=self.record.config.get("layers")
+        )
+
+    def compare(
+        self,
+        other: Run,
+        feature: str | None = None,
+        *,
+        site: str | None = None,
+        probe: str | None = None,
+        other_probe: str | None = None,
+        draws: int = 1000,
+        confidence: float = 0.95,
+    ) -> Comparison:
+        """This run's map minus another's, with paired cluster-bootstrap intervals.
+
+        Both must be of the same corpus and split; ``feature`` may be left out if they have just
+        one in common. ``run.compare(run, feature, other_probe="random_init")`` compares trained
+        with random weights. ``python -m probes compare RUN RUN`` prints and draws the same.
+
+        Raises:
+            UserError: different corpora or splits, no such map, or a run without evidence files.
+        """
+        from probes.statistics.compare import compare_maps
+
+        if self.record.corpus.fingerprint != other.record.corpus.fingerprint:
+            raise UserError(
+                f"{self.directory} and {other.directory} were made on different texts, labels or "
+                "splits, so their rows cannot be paired",
+                allowed="runs with equal corpus.* and split.*",
+            )
+        if feature is None:
+            common = [name for name in self.features if name in other.features]
+            if len(common) != 1:
+                raise UserError(
+                    f"the runs have {len(common)} features in common",
+                    allowed=", ".join(common),
+                    fix=f"compare(other, {common[0]!r})" if common else "",
+                )
+            feature = common[0]
+        site = site or main_site(self.results)
+        first = self._evidence(feature, site, probe or main_probe(self.results, site))
+        second = other._evidence(
+            feature, site, other_probe or probe or main_probe(other.results, site)
+        )
+        found = compare_maps(first, second, draws=draws, confidence=confidence)
+        if not found.units:
+            _check_depths(self, other)
+        return found
+
+    @cached_property
+    def _banks(self) -> SavedBanks:
+        from probes.results.banks import load_banks
+
+        return load_banks(self.directory)
+
+    def _bank(
+        self, feature: str, layer: int, stream: str | None, site: str, probe: str
+    ) -> ProbeBank:
+        """The probes of one layer; those of the real labels come before any other."""
+        every = sorted(self._banks.banks, key=lambda bank: bank.problem != "real")
+        found = [b for b in every if (b.feature, b.site, b.probe) == (feature, site, probe)]
+        if not found:
+            there = dict.fromkeys(f"{b.feature} ({b.site}, {b.probe})" for b in every)
+            raise UserError(
+                f"no probe of '{feature}' at site '{site}' of kind '{probe}' was saved",
+                allowed=", ".join(there),
+            )
+        stream = self._stream(list(dict.fromkeys(b.stream for b in found)), stream)
+        of_stream = [b for b in found if b.stream == stream]
+        at_layer = next((b for b in of_stream if b.layer == layer), None)
+        if at_layer is None:
+            allowed = ", ".join(str(n) for n in sorted({b.layer for b in of_stream}))
+            raise UserError(f"layer {layer} was not probed", allowed=allowed)
+        return at_layer
+
+    def _evidence(self, feature: str, site: str, probe: str) -> MapEvidence:
+        from probes.results.evidence import load_evidence
+
+        maps = load_evidence(self.directory / "evidence.safetensors")
+        for one in maps:
+            if (one.feature, one.site, one.probe) == (feature, site, probe):
+                return one
+        raise UserError(
+            f"{self.directory} has no map of '{feature}' (site '{site}', probe '{probe}')",
+            allowed=", ".join(f"{m.feature} ({m.site}, {m.probe})" for m in maps),
+        )
+
+    def _one_of(self, column: str, asked: str | None, default: str) -> str:
+        """What was asked for if the results have it, else the default."""
+        there = [str(name) for name in self.results[column].unique()]
+        if asked is not None and asked not in there:
+            raise UserError(f"{column} '{asked}' is not in this run", allowed=", ".join(there))
+        return asked or default
+
+    @staticmethod
+    def _stream(there: list[str], asked: str | None) -> str:
+        if asked is None and len(there) == 1:
+            return there[0]
+        if asked in there:
+            return str(asked)
+        wrong = "this model has several streams" if asked is None else f"no stream '{asked}'"
+        raise UserError(wrong, allowed=", ".join(there), fix=f"stream={there[0]!r}")
+
+
+def _check_depths(first: Run, second: Run) -> None:
+    """Maps without common heads are compared by depth, which needs all layers of both models."""
+    layers = [run.record.config.get("layers") for run in (first, second)]
+    if any(layers):
+        probed = " against ".join(f"layers={one or 'null'}" for one in layers)
+        raise UserError(
+            f"the runs probed different layers ({probed}), so nobody knows at which depth of the "
+            "model they lie",
+            fix="runs of the same layers, or of all (layers=null)",
+        )
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Open a finished run directory.
+
+    Raises:
+        UserError: no finished run there (``run.json`` is written last), or files that are damaged,
+            of another schema or tampered with.
+    """
+    directory = Path(path)
+    if not (directory / "run.json").is_file():
+        jobs = sorted(d.name for d in directory.glob("*") if (d / "run.json").is_file())
+        atlas = sorted(file.parent.name for file in directory.glob("corpora/*/run.json"))
+        if atlas:
+            raise UserError(
+                f"{directory} is an atlas, with a run for each corpus",
+                allowed=", ".join(atlas),
+                fix=f"{directory / 'corpora' / atlas[0]}",
+            )
+        raise UserError(
+            f"{directory} holds no finished run (no run.json)",
+            fix=f"{directory / jobs[0]}" if jobs else "the directory that a run printed at its end",
+        )
+    return Run(
+        directory, read_record(directory / "run.json"), read_results(directory / "results.csv")
+    )

@@ -1,0 +1,129 @@
+"""Making files durable, and turning a disk's refusals into messages."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from probes.core.errors import UserError
+
+PIECE = 1 << 20  # bytes read at a time: they stay in the processor's cache while they are checked
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+
+def size(n_bytes: int) -> str:
+    """Bytes for people: ``1.5 GB``."""
+    value = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def free_bytes(directory: Path) -> int:
+    """Bytes that an unprivileged user may still write below ``directory``."""
+    return shutil.disk_usage(directory).free
+
+
+@contextlib.contextmanager
+def disk_errors(cache_dir: Path, needed: int) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into a ``UserError`` with the figures."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise UserError(
+                f"cache_dir={cache_dir}: the activations need {size(needed)}, and the disk has "
+                f"{size(free_bytes(existing_parent(cache_dir)))} free ({error.strerror})",
+                fix="cache_dir=DIRECTORY_ON_A_LARGER_DISK, fewer layers= or another corpus size",
+            ) from error
+        if error.errno in FORBIDDEN:
+            raise UserError(
+                f"cache_dir={cache_dir} cannot be written: {error.strerror} ({error.filename})",
+                fix="cache_dir=DIRECTORY_YOU_CAN_WRITE_TO",
+            ) from error
+        raise
+
+
+def existing_parent(path: Path) -> Path:
+    """``path`` or the nearest directory above it that exists."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def reserve(descriptor: int, n_bytes: int) -> None:
+    """Give a file its final size with real blocks behind it.
+
+    A sparse file would take the disk's "full" as a fatal signal at the first write through a
+    memory map; here it is an ``OSError`` before anything is computed.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, n_bytes)
+        return
+    zeros = bytes(1 << 20)
+    for begin in range(0, n_bytes, len(zeros)):
+        os.pwrite(descriptor, zeros[: n_bytes - begin], begin)
+
+
+def read_exactly(descriptor: int, buffer: memoryview, offset: int) -> bool:
+    """Fill ``buffer``; false where the file ends before (one read may return a part)."""
+    done = 0
+    while done < len(buffer):
+        count = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if count == 0:
+            return False
+        done += count
+    return True
+
+
+def checksum(descriptor: int, offset: int, n_bytes: int) -> int | None:
+    """CRC-32 of a part of a file, in constant memory; None where the file ends before."""
+    buffer, value = memoryview(bytearray(min(PIECE, n_bytes))), 0
+    for begin in range(0, n_bytes, PIECE):
+        piece = buffer[: min(PIECE, n_bytes - begin)]
+        if not read_exactly(descriptor, piece, offset + begin):
+            return None
+        value = zlib.crc32(piece, value)
+    return value
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names created, renamed or removed in ``directory`` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace ``path`` at once: a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(path.name + ".new")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with one spelling for one value, for hashing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()

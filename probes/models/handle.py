@@ -1,0 +1,161 @@
+"""A model that is known but not loaded, and loading its body: pretrained weights or fresh ones,
+never a mixture of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from probes.config import ModelConfig
+from probes.core.errors import UserError
+from probes.models.hf_config import Kind, field_of, text_config
+from probes.models.hf_messages import explained, quiet
+from probes.models.tokens import Encoding, encode
+from probes.models.words import require_known
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A model that is known but not loaded: a run whose activations are cached needs no more."""
+
+    settings: ModelConfig
+    name: str
+    """As the user gave it: Hub id, directory or ``minilm``."""
+    source: str
+    """What transformers loads from: Hub id or directory."""
+    commit: str | None
+    """Of a Hub model: what its revision stood for when it was opened; all files are of it."""
+    config: Any
+    tokenizer: Any
+    kind: Kind
+    context: int
+    """Longest input in tokens, special tokens included."""
+    fingerprint: str
+    """Hash of config and weights; for fresh weights of config, seed, device and torch version."""
+    tokenizer_fingerprint: str
+    dtype: str
+    attention: str
+    """Attention kernel."""
+    device: str
+    pad_id: int
+
+    def load(self) -> nn.Module:
+        """The body without its language-model head, in eval mode, without gradients.
+
+        Raises ``UserError`` where files are damaged, weights are missing from the checkpoint
+        (they would be random numbers), or a kernel or device is not available.
+        """
+        return load_body(self)
+
+    def require_offsets(self) -> None:
+        """Raise ``UserError`` unless the tokenizer can say which characters a token covers."""
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise UserError(
+                f"model.name={self.name}: {type(self.tokenizer).__name__} is a slow tokenizer, "
+                "which does not say which characters a token covers",
+                allowed="models with a fast tokenizer (tokenizer.json)",
+                fix="converting it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+            )
+
+    def require_words(self, texts: Sequence[str]) -> None:
+        """Raise ``UserError`` for words that a simplified model has never seen.
+
+        To it they would be one and the same word.
+        """
+        if self.settings.simplified is not None:
+            require_known(self.tokenizer, texts, f"model.name={self.name}")
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Token ids, character offsets and added tokens of each text, under ``model.bos``.
+
+        Raises ``UserError`` for a slow tokenizer, and for one that gives ids beyond the model's.
+        """
+        self.require_offsets()
+        encodings = encode(self.tokenizer, texts, self.settings.bos)
+        highest = max((max(e.ids) for e in encodings if e.ids), default=0)
+        size = field_of(self.config, "vocab_size")
+        if highest >= size:
+            raise UserError(
+                f"model.name={self.name}: its tokenizer gives token {highest}, and the model knows "
+                f"{size}: they do not belong together"
+            )
+        return encodings
+
+
+def load_body(handle: Handle) -> nn.Module:
+    """The body without its language-model head, in eval mode, without gradients, on its device.
+
+    Raises ``UserError`` where files are damaged or do not fit the config, where weights are
+    missing from the checkpoint, and where a kernel is not available.
+    """
+    with quiet(), explained(handle.name, "weights"):
+        body = _fresh(handle) if handle.settings.random_init else _pretrained(handle)
+    if text_config(handle.config) is not handle.config:
+        # Of a multimodal model only the part that reads text is of use here.
+        parts = [getattr(body, name, None) for name in ("language_model", "text_model")]
+        body = next((part for part in parts if part is not None), body)
+        body = body.model if hasattr(body, "lm_head") else body
+    return body.eval().requires_grad_(False)
+
+
+def _options(handle: Handle) -> dict[str, Any]:
+    options: dict[str, Any] = {"trust_remote_code": handle.settings.trust_remote_code}
+    options["dtype"] = getattr(torch, handle.dtype)
+    if handle.settings.attention is not None:
+        options["attn_implementation"] = handle.settings.attention
+    if handle.dtype == "float64":
+        # The grouped products of mixtures of experts know no float64.
+        options["experts_implementation"] = "eager"
+    return options
+
+
+def _auto_class(config: Any) -> Any:
+    """AutoModel; for configs that it does not know, the one with the language-model head."""
+    remote = getattr(config, "auto_map", None) or {}
+    if type(config) in transformers.MODEL_MAPPING or "AutoModel" in remote:
+        return transformers.AutoModel
+    return transformers.AutoModelForCausalLM
+
+
+def _pretrained(handle: Handle) -> Any:
+    settings = handle.settings
+    options = _options(handle) | {"use_safetensors": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are refused below, with their names
+    if settings.device_map is not None:
+        options["device_map"] = settings.device_map
+    body, info = _auto_class(handle.config).from_pretrained(
+        handle.source, config=handle.config, revision=handle.commit, **options
+    )
+    body = getattr(body, "base_model", body)
+    # A pooler is behind everything that is read here.
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise UserError(
+            f"model.name={handle.name}: the checkpoint lacks {len(missing)} weights of "
+            f"{type(body).__name__}, which would be random: {', '.join(missing[:3])}",
+            fix="another checkpoint, or model.random_init=true if random weights are wanted",
+        )
+    if info["mismatched_keys"]:
+        key, saved, expected = sorted(info["mismatched_keys"])[0]
+        raise UserError(
+            f"model.name={handle.name}: {key} is {list(saved)} in the checkpoint, and "
+            f"{list(expected)} by its config"
+        )
+    # Models spread over devices, and quantised ones, are where they belong already.
+    placed = settings.device_map is not None or getattr(body, "hf_quantizer", None) is not None
+    return body if placed else body.to(handle.device)
+
+
+def _fresh(handle: Handle) -> Any:
+    """Fresh weights as the architecture draws them, without touching the global generators."""
+    device = torch.device(handle.device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), device:
+        torch.manual_seed(handle.settings.random_seed)
+        body = _auto_class(handle.config).from_config(handle.config, **_options(handle))
+    return getattr(body, "base_model", body)

@@ -1,0 +1,231 @@
+"""Where each labelled unit of a corpus lies in the tokens that a model reads.
+
+Every text is tokenised once, as a whole; units are matched by the overlap of character offsets,
+never by tokenising words alone (a word's pieces depend on what precedes it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from probes.config import PositionConfig
+from probes.config.checks import check_position
+from probes.core.errors import UserError
+from probes.core.heap import give_back_heap
+from probes.corpora.corpus import Corpus
+from probes.models.handle import Handle
+from probes.passes.aligned_texts import Slab, make_slab
+from probes.passes.disk_columns import Spool
+
+SLAB = 2000  # texts tokenised at a time: the tokenizer's own objects are large
+
+IntArray = npt.NDArray[np.int32]
+LongArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Sequences of token ids, and for each row of a cache the tokens that it is read from.
+
+    What has a number for each row or token lies on disk, behind read-only arrays.
+    """
+
+    ids: IntArray
+    """(T,) all sequences one after another, each with the model's special tokens."""
+    offsets: LongArray
+    """(S+1,) where each sequence begins in ``ids``."""
+    example: IntArray
+    """(S,) the text that each sequence comes from; long texts have several sequences."""
+    sequence: IntArray
+    """(N,) the sequence that each row is read in."""
+    first: IntArray
+    """(N,) first token read, counted in its sequence with special tokens."""
+    last: IntArray
+    """(N,) last token read, inclusive; the row is the mean of ``first..last``."""
+    unit: IntArray
+    """(N,) unit of the corpus, ascending; repeated where each of its tokens is a row."""
+    grouped: IntArray
+    """(N,) the rows in the order of their sequences."""
+    bounds: LongArray
+    """(S+1,) where the rows of each sequence begin in ``grouped``."""
+    counts: dict[str, int]
+    """``units`` and ``dropped_units`` (no token overlaps them, or they cross a window),
+    ``split_texts`` (cut into windows), ``truncated_texts`` (read at their end only),
+    ``unread_texts`` (too long or empty: their sentence or answer labels have no row)."""
+    release: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Give back the memory of what was read of the arrays on disk; it is read again if needed."""
+
+    @property
+    def lengths(self) -> LongArray:
+        """(S,) tokens of each sequence."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+
+def align(
+    corpus: Corpus,
+    handle: Handle,
+    position: PositionConfig | None = None,
+    *,
+    truncate: bool = False,
+    whole_texts: bool = True,
+    directory: Path | None = None,
+) -> Alignment:
+    """Match the units of ``corpus`` with the tokens that the model of ``handle`` reads.
+
+    A word or span is read at its last sub-token by default: in a causal model the first one has
+    not seen the whole word; with ``every_subword`` each of its tokens is a row. A sentence or an
+    answer is read at its last token that is not special. Units that no token overlaps (the
+    tokenizer drops control characters, for example) are left out and counted.
+
+    Texts longer than the context are cut into windows at word boundaries for words and spans; a
+    unit that no window can hold is dropped and counted. For sentences and answers such texts are
+    refused, or, with ``truncate``, only their end is read, so that the last token stays. Where
+    nobody asks for labels of ``whole_texts``, those of such texts are left out and counted.
+
+    directory: where the index of tokens and rows may lie, about 24 bytes a row; it has no name
+    there and ends with the process. None: the system's own place for such files.
+
+    Raises ``UserError`` for long texts as said, for texts of zero tokens that carry a sentence or
+    answer label, for invalid Unicode, for a slow tokenizer, for a context that special tokens
+    fill, and when no unit is left.
+    """
+    position = position or PositionConfig()
+    check_position(position)
+    handle.require_words(corpus.texts)
+    probe = handle.encode(["a"])[0]
+    inside = probe.special.index(False)
+    prefix = tuple(probe.ids[:inside])
+    suffix = tuple(probe.ids[len(probe.ids) - probe.special[::-1].index(False) :])
+    special = len(prefix) + len(suffix)
+    capacity = handle.context - special
+    if capacity < 1:
+        raise UserError(
+            f"model.max_length={handle.context} leaves no room for text: each sequence carries "
+            f"{special} special tokens",
+            fix="model.max_length=null",
+        )
+    _forget_texts(handle)
+    pieces = _Pieces(directory)
+    with contextlib.closing(pieces.spool):
+        for begin in range(0, len(corpus.texts), SLAB):
+            pieces.add(
+                make_slab(
+                    corpus,
+                    begin,
+                    min(begin + SLAB, len(corpus.texts)),
+                    handle,
+                    position,
+                    capacity=capacity,
+                    frame=(prefix, suffix),
+                    truncate=truncate,
+                )
+            )
+            give_back_heap()
+        if whole_texts:
+            _check_texts(pieces, corpus, handle, special, truncate)
+        if not pieces.rows:
+            raise UserError(
+                f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
+                f"{len(corpus.units)} units"
+            )
+        return pieces.joined(len(corpus.units), truncate)
+
+
+def _check_texts(
+    pieces: _Pieces, corpus: Corpus, handle: Handle, special: int, truncate: bool
+) -> None:
+    """Refuse texts whose sentence or answer labels cannot be read."""
+    too_long, empty = pieces.too_long, pieces.empty
+    if too_long and not truncate:
+        raise UserError(
+            f"{len(too_long)} of {len(corpus.texts)} texts exceed the model's context of "
+            f"{handle.context} (the longest has {pieces.longest} tokens and {special} special "
+            f"ones; the first is text {too_long[0]}, counted from 0), and their sentence or answer "
+            "labels belong to the whole text",
+            fix="truncate=true to read only their end, or shorter texts where the corpus can make "
+            "them (needle: corpus.options.lengths=[60])",
+        )
+    if empty:
+        raise UserError(
+            f"{len(empty)} of {len(corpus.texts)} texts are empty to the tokenizer (the first is "
+            f"text {empty[0]}, counted from 0), so there is nothing to read their labels at",
+            fix="leaving these texts out of the corpus",
+        )
+
+
+def _forget_texts(handle: Handle) -> None:
+    """Switch off a tokenizer's cache of words where a "word" is a whole text (Llama's): no text
+    is met again, and the cache grows to hundreds of megabytes."""
+    backend = handle.tokenizer.backend_tokenizer
+    if backend.pre_tokenizer is None and hasattr(backend.model, "_resize_cache"):
+        backend.model._resize_cache(0)
+
+
+class _Pieces:
+    """What the slabs say, one behind the other: by row and token on disk, by text in memory."""
+
+    def __init__(self, directory: Path | None) -> None:
+        names = ("ids", "unit", "sequence", "first", "last", "grouped")
+        self.spool = Spool(directory, names)
+        # In place: a list of arrays would leave holes in memory.
+        self.example, self.length, self.read = array("i"), array("i"), array("i")
+        self.too_long, self.empty = array("i"), array("i")
+        self.rows = self.units = self.longest = self.split_texts = 0
+
+    def add(self, slab: Slab) -> None:
+        unit, sequence, first, last = slab.rows
+        count = len(slab.example)
+        order = np.argsort(sequence, kind="stable")
+        for name, values in (
+            ("ids", slab.ids),
+            ("unit", unit),
+            ("sequence", sequence + len(self.example)),
+            ("first", first),
+            ("last", last),
+            ("grouped", order + self.rows),
+        ):
+            self.spool.append(name, values)
+        for column, values in (
+            (self.example, slab.example),
+            (self.length, np.diff(slab.offsets)),
+            (self.read, np.bincount(sequence, minlength=count)),
+            (self.too_long, slab.too_long),
+            (self.empty, slab.empty),
+        ):
+            column.frombytes(values.astype(np.int32).tobytes())
+        self.rows += len(unit)
+        self.units += len(np.unique(unit))  # a unit's text is in one slab
+        self.longest = max(self.longest, slab.longest)
+        self.split_texts += slab.split_texts
+
+    def joined(self, n_units: int, truncate: bool) -> Alignment:
+        cut = len(self.too_long)
+        return Alignment(
+            **self.spool.finish(),
+            offsets=_ends(self.length),
+            example=np.frombuffer(self.example, dtype=np.int32),
+            bounds=_ends(self.read),
+            counts={
+                "units": n_units,
+                "dropped_units": n_units - self.units,
+                "split_texts": self.split_texts,
+                "truncated_texts": cut if truncate else 0,
+                "unread_texts": len(self.empty) + (0 if truncate else cut),
+            },
+            release=self.spool.release,
+        )
+
+
+def _ends(counts: array[int]) -> LongArray:
+    """0 and the sums of the first one, two, ... of the counts."""
+    return np.concatenate([[0], np.cumsum(np.frombuffer(counts, dtype=np.int32), dtype=np.int64)])

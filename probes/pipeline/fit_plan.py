@@ -1,0 +1,83 @@
+"""From a configuration to what is read of the model and what is fitted on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from probes.activations.cache import Cache
+from probes.config import EvaluationConfig, RunConfig, SignificanceConfig
+from probes.corpora.tasks import Task
+from probes.evaluation.plan import evidence_problems
+from probes.interventions.erasure import erase_task
+from probes.models.handle import Handle
+from probes.models.loading import open_model
+from probes.training.problems import Job, Source
+
+TRAINED, RANDOM = "trained", "random_init"
+"""The model as it is, and the same architecture with fresh weights."""
+
+ERASED = "erased"
+"""Probe of the heads after a feature was erased from them."""
+
+
+def wanted_sites(config: RunConfig, handle: Handle) -> list[tuple[str, Handle, list[str]]]:
+    """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``."""
+    sites = [config.site]
+    if config.baseline.residual and config.site == "heads":
+        sites.append("residual")
+    wanted = [(TRAINED, handle, sites)]
+    if config.baseline.random_init and not config.model.random_init:
+        random = open_model(replace(config.model, random_init=True))
+        wanted.append((RANDOM, random, [config.site]))
+    return wanted
+
+
+def make_sources(
+    config: RunConfig,
+    caches: dict[str, dict[str, Cache]],
+    tasks: Sequence[Task],
+    erased: Task | None = None,
+) -> list[Source]:
+    """Everything that is fitted: the site asked for with all its evidence, baselines without.
+
+    caches: by model (``trained``, ``random_init``) and kind of site. erased: the feature that the
+    same heads are probed without (amnesic check).
+
+    Raises ``UserError`` for evidence that these labels and groups cannot give.
+    """
+    evidence = tuple(
+        Job(
+            task,
+            evidence_problems(
+                task,
+                config.evaluation,
+                config.significance,
+                config.split,
+                seeds=config.seeds,
+                seed=config.seed,
+            ),
+        )
+        for task in tasks
+    )
+    # Baselines are compared with, not tested: they need the labels alone.
+    without = EvaluationConfig(bootstrap=config.evaluation.bootstrap, control=False)
+    plain = tuple(
+        Job(
+            task,
+            evidence_problems(task, without, SignificanceConfig(), config.split, seed=config.seed),
+        )
+        for task in tasks
+    )
+    trained = caches[TRAINED]
+    together = plain if config.baseline.all_heads and config.site == "heads" else ()
+    sources = [Source(config.site, trained[config.site], evidence, together)]
+    sources += [
+        Source(site, cache, plain) for site, cache in trained.items() if site != config.site
+    ]
+    if RANDOM in caches:
+        sources.append(Source(config.site, caches[RANDOM][config.site], plain, probe=RANDOM))
+    if erased is not None:
+        edit = erase_task(erased)
+        sources.append(Source(config.site, trained[config.site], plain, probe=ERASED, edit=edit))
+    return sources

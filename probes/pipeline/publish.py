@@ -1,0 +1,63 @@
+"""Everything a finished run leaves: tables, probes, maps, the report, and ``run.json`` last."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from probes.evaluation.evaluate import Evaluation
+from probes.pipeline.recorder import Ledger
+from probes.reporting.html import write_report
+from probes.reporting.maps import save_map
+from probes.reporting.terminal import print_map
+from probes.results.banks import save_banks
+from probes.results.evidence import save_evidence
+from probes.results.record import RunRecord, write_record
+from probes.results.table import results_table, write_results
+from probes.training.bank import ProbeBank
+
+log = logging.getLogger(__name__)
+
+
+def publish(
+    run_dir: Path,
+    evaluation: Evaluation,
+    banks: Sequence[ProbeBank],
+    record: RunRecord,
+    ledger: Ledger,
+    *,
+    level: float,
+) -> tuple[pd.DataFrame, RunRecord]:
+    """Write the run directory and print the maps; ``run.json`` is what makes it a finished run.
+
+    Returns the results table and the record as written, for loggers.
+    """
+    with ledger.stage("report"):
+        table = results_table(evaluation.rows)
+        write_results(table, run_dir / "results.csv")
+        save_evidence(evaluation.maps, run_dir / "evidence.safetensors")
+        base_model = {"name": record.model.name, "fingerprint": record.model.fingerprint}
+        save_banks(run_dir, banks, base_model)
+        for feature in record.tasks:
+            save_map(table, feature, run_dir / "maps", record=record, level=level)
+        write_report(table, record, run_dir / "report.html", level=level)
+    record = dataclasses.replace(record, timings={**record.timings, **ledger.timings})
+    write_record(record, run_dir / "run.json")
+
+    console = Console()
+    for feature in record.tasks:
+        print_map(table, feature, console, record=record, level=level)
+    for caveat in record.caveats:
+        log.warning("caveat: %s", caveat)
+    spent = ", ".join(
+        f"{name.removesuffix('_seconds')} {seconds:.1f} s"
+        for name, seconds in record.timings.items()
+    )
+    log.info("%s; peak memory %.0f MB", spent, (record.peak_memory_bytes or 0) / 1e6)
+    log.info("report: %s", run_dir / "report.html")
+    return table, record

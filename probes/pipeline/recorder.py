@@ -1,0 +1,157 @@
+"""What a run notes about itself while it goes on: how long, on what, and how much was used."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probes.activations.cache import Cache
+from probes.config import RunConfig, SplitConfig
+from probes.core.resources import environment, peak_memory_bytes
+from probes.core.version import __version__
+from probes.corpora.corpus import SPLITS, TEST, TRAIN, VALIDATION, Corpus
+from probes.corpora.tasks import Task
+from probes.evaluation.evaluate import Evaluation
+from probes.models.handle import Handle
+from probes.results.record import (
+    CorpusRecord,
+    ModelRecord,
+    RunRecord,
+    StreamRecord,
+    TaskRecord,
+)
+from probes.training.fit import FitSummary
+
+PARTS = (TRAIN, VALIDATION, TEST)
+
+
+class Ledger:
+    """Times the stages of one run and writes down what it was."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.created = datetime.now(UTC).isoformat(timespec="seconds")
+        self.timings: dict[str, float] = {}
+        """``<stage>_seconds`` of each finished stage."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside as ``<name>_seconds``."""
+        start = time.perf_counter()
+        yield
+        self.timings[f"{name}_seconds"] = round(time.perf_counter() - start, 3)
+
+    def plain_config(self) -> dict[str, Any]:
+        """The configuration as plain data, with ``~`` for the user's home directory."""
+        return without_home(dataclasses.asdict(self.config))
+
+    def record(
+        self,
+        corpus: Corpus,
+        handle: Handle,
+        caches: dict[str, Cache],
+        tasks: Sequence[Task],
+        evaluation: Evaluation,
+        fit: FitSummary,
+        run_dir: Path,
+    ) -> RunRecord:
+        """All of ``run.json`` as far as it is known before the report is written."""
+        main = caches[self.config.site]
+        seconds = self.timings["extract_seconds"]
+        return RunRecord(
+            version=__version__,
+            created=self.created,
+            model=ModelRecord(
+                without_home(handle.name), handle.fingerprint, handle.kind, _streams(main)
+            ),
+            corpus=_corpus_record(corpus, self.config.split),
+            tasks={task.feature: _task_record(task) for task in tasks},
+            config=self.plain_config(),
+            environment=environment(handle.device),
+            timings=dict(self.timings, solve_seconds=round(fit.seconds, 3)),
+            rows=main.n_rows,
+            rows_per_second=round(main.n_rows / seconds, 1) if main.fresh else None,
+            tokens_per_second=round(main.manifest["tokens"] / seconds, 1) if main.fresh else None,
+            peak_memory_bytes=peak_memory_bytes(),
+            caches={
+                site: os.path.relpath(cache.directory, run_dir) for site, cache in caches.items()
+            },
+            best=evaluation.best,
+            tests=evaluation.tests,
+            caveats=[*evaluation.caveats, *fit.notes],
+        )
+
+
+def _streams(cache: Cache) -> list[StreamRecord]:
+    names = list(dict.fromkeys(layer.stream for layer in cache.layers))
+    return [
+        StreamRecord(
+            name,
+            [layer.layer for layer in cache.layers if layer.stream == name],
+            [layer.units for layer in cache.layers if layer.stream == name],
+        )
+        for name in names
+    ]
+
+
+def _corpus_record(corpus: Corpus, split: SplitConfig) -> CorpusRecord:
+    groups = np.array(corpus.groups, dtype=object)
+    return CorpusRecord(
+        name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        group_name=corpus.group_name,
+        examples={SPLITS[part]: int((corpus.splits == part).sum()) for part in PARTS},
+        groups={SPLITS[part]: len(set(groups[corpus.splits == part])) for part in PARTS},
+        split=_split_sentence(corpus, split),
+        notes=list(corpus.notes),
+    )
+
+
+def _split_sentence(corpus: Corpus, split: SplitConfig) -> str:
+    if split.folds:
+        return (
+            f"Nested cross-validation with {split.folds} folds by {corpus.group_name}: each fold "
+            "is reported once, by probes that were trained and chosen on the others."
+        )
+    if split.source == "group":
+        return (
+            f"Drawn by {corpus.group_name} (seed {split.seed}): {split.validation:.0%} of the "
+            f"groups for validation, {split.test:.0%} for test."
+        )
+    return (
+        f"As the corpus ships it; parts that it does not ship are drawn from train by "
+        f"{corpus.group_name} (seed {split.seed})."
+    )
+
+
+def _task_record(task: Task) -> TaskRecord:
+    best, accuracy = task.majority
+    return TaskRecord(
+        level=task.level,
+        classes=list(task.classes),
+        counts={SPLITS[part]: task.counts(part).tolist() for part in PARTS},
+        groups={SPLITS[p]: len(np.unique(task.groups[task.split == p])) for p in PARTS},
+        majority=task.classes[best],
+        majority_accuracy=accuracy,
+        dropped=dict(task.dropped),
+    )
+
+
+def without_home(value: Any) -> Any:
+    """Plain data with ``~`` for the user's home directory."""
+    home = os.path.expanduser("~").rstrip("/")
+    if isinstance(value, dict):
+        return {key: without_home(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_home(item) for item in value]
+    if isinstance(value, str) and len(home) > 1:
+        return "~" + value[len(home) :] if value == home or value.startswith(home + "/") else value
+    return value

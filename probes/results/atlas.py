@@ -1,0 +1,70 @@
+"""Reading a finished atlas back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from probes.core.errors import UserError
+from probes.results.record import read_json
+from probes.results.table import read_results
+
+SCHEMA = 1
+RECORD, TABLE = "atlas.json", "atlas.csv"
+NEEDED = ("job", "corpus", "stages", "depth", "majority", "control", "score", "significant")
+
+
+@dataclass(frozen=True)
+class SavedAtlas:
+    """``atlas.json`` and ``atlas.csv``."""
+
+    directory: Path
+    record: dict[str, Any]
+    table: pd.DataFrame
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return str(self.record["model"]["name"])
+
+    @property
+    def features(self) -> list[tuple[str, str]]:
+        """(job, feature) of all that was probed, in the order of the atlas."""
+        pairs = self.table[["job", "feature"]].drop_duplicates()
+        return [(str(job), str(feature)) for job, feature in pairs.itertuples(index=False)]
+
+
+def is_atlas(directory: str | os.PathLike[str]) -> bool:
+    """Whether a finished atlas lies there (``atlas.json`` is written last)."""
+    return (Path(directory) / RECORD).is_file()
+
+
+def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
+    """Open a finished atlas.
+
+    Raises:
+        UserError: no finished atlas there, damaged files, or another schema.
+    """
+    directory = Path(directory)
+    if not is_atlas(directory):
+        raise UserError(
+            f"{directory} holds no finished atlas (no {RECORD})",
+            fix="the directory that experiment=atlas printed at its end",
+        )
+    record = read_json(directory / RECORD)
+    if record.get("schema") != SCHEMA:
+        raise UserError(
+            f"{directory / RECORD}: schema {record.get('schema')!r}", allowed=str(SCHEMA)
+        )
+    if not isinstance(record.get("model"), dict) or "name" not in record["model"]:
+        raise UserError(f"{directory / RECORD}: no record of an atlas, without its model")
+    table = read_results(directory / TABLE)
+    missing = [column for column in NEEDED if column not in table]
+    if missing:
+        raise UserError(f"{directory / TABLE}: no table of an atlas, without {', '.join(missing)}")
+    table["significant"] = table["significant"].astype(str).str.lower() == "true"
+    return SavedAtlas(directory, record, table)

@@ -1,0 +1,193 @@
+"""Two maps side by side: linear against MLP, two checkpoints, trained against random weights.
+
+Both maps must report the same groups of the same corpus; the same draws of groups then serve both,
+so that what makes a document hard for both cancels out of the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+from scipy.stats import t as student
+
+from probes.core.errors import UserError
+from probes.statistics.bootstrap import Interval, draw_groups, quantile_interval
+from probes.statistics.groups import Array
+from probes.statistics.maps import MapEvidence, Unit
+from probes.statistics.metrics import GroupSums
+
+HALVES = 50
+"""Random divisions of the groups, for the reliability of an order of heads."""
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Whether two maps order their heads alike."""
+
+    value: float
+    """Spearman's, over the units in both maps. Noise in either map lowers it."""
+    low: float
+    """Interval of what other groups, as many as these, would give."""
+    high: float
+    ceiling: float
+    """What ``value`` would be if the true orders were the same, given the noise of both maps."""
+
+    @property
+    def corrected(self) -> float:
+        """Freed from the noise of both maps (Spearman 1904): an estimate, without interval."""
+        return float(np.clip(self.value / self.ceiling, -1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class DepthProfile:
+    """Mean test accuracy of a layer's units against relative depth, first minus second map."""
+
+    depth: Array
+    """(P,) 0 is the first layer, 1 the last."""
+    first: Array
+    """(P,)"""
+    second: Array
+    difference: Array
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First map minus second map, on the groups that both report."""
+
+    units: list[Unit]
+    """(U,) stream, layer and head that both maps have; empty where the models differ in shape."""
+    difference: Array
+    """(U,) of test accuracy."""
+    interval: Interval
+    rank: RankCorrelation | None
+    """None with fewer than three units in common."""
+    profiles: dict[str, DepthProfile]
+    """For each stream in both maps, or for the only stream of each; layers at equal relative depth
+    are compared."""
+    groups: int
+
+
+def compare_maps(
+    first: MapEvidence,
+    second: MapEvidence,
+    *,
+    draws: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Differences of two maps with paired cluster-bootstrap intervals.
+
+    Units are paired by stream, layer and head if the maps have the same layers and heads; else
+    only depth profiles are compared, interpolated between layers. Raises ``UserError`` if the maps
+    have fewer than two groups in common: they were made on different corpora or splits.
+    """
+    groups = np.intersect1d(first.groups, second.groups)
+    if len(groups) < 2:
+        raise UserError(
+            f"the two maps of '{first.feature}' and '{second.feature}' report on {len(groups)} "
+            "common groups, so there is nothing to pair",
+            allowed="runs on the same corpus and split (corpus.*, split.*)",
+        )
+    drawn = draw_groups(len(groups), draws, seed=seed, confidence=confidence)
+    a, b = first.sums(groups), second.sums(groups)
+    values = a.value(), b.value()  # (H,), (H',)
+    replicates = a.resampled(drawn.multiplicity), b.resampled(drawn.multiplicity)  # (B, H), ...
+    same = set(first.keys) == set(second.keys)
+    units = first.keys if same else []
+    order = np.array([second.keys.index(unit) for unit in units], dtype=np.int64)
+    paired = replace(b, by_head=b.by_head[order])
+    own = a if same else replace(a, by_head=a.by_head[:0])
+    return Comparison(
+        units=units,
+        difference=own.value() - paired.value(),
+        interval=drawn.interval(own, minus=paired) if same else Interval(*np.zeros((2, 0))),
+        rank=_rank_correlation(own, paired, confidence, seed) if len(units) > 2 else None,
+        profiles={
+            name: _profile(
+                [_by_layer(one, stream) for one, stream in zip((first, second), pair, strict=True)],
+                values,
+                replicates,
+                confidence,
+                len(groups),
+            )
+            for name, pair in _stream_pairs(first, second).items()
+        },
+        groups=len(groups),
+    )
+
+
+def spearman(x: Array, y: Array) -> Array:
+    """Rank correlation of the rows of (B, H) and (B, H): (B,); NaN where a row is constant."""
+    x, y = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+
+
+def _rank_correlation(a: GroupSums, b: GroupSums, confidence: float, seed: int) -> RankCorrelation:
+    """With a jackknife interval on Fisher's scale.
+
+    Not quantiles of bootstrap draws: these are noisier than the data by as much again as the data
+    are noisier than the truth, so their correlations lie too low and may not hold the value.
+    """
+    groups = a.groups
+    value = float(spearman(a.value()[None], b.value()[None])[0])
+    without = _fisher(spearman(a.without_each(), b.without_each()))  # (G,)
+    error = np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum())
+    reach = -student.ppf((1 - confidence) / 2, groups - 1) * error
+    low, high = np.tanh(_fisher(np.array(value)) + np.array([-reach, reach]))
+    random = np.random.default_rng(seed)
+    halves = np.stack([random.permutation(groups) < groups // 2 for _ in range(HALVES)])
+    reliability = 1.0
+    for sums in (a, b):
+        alike = spearman(sums.resampled(halves * 1.0), sums.resampled(~halves * 1.0)).mean()
+        # Spearman-Brown: from half of the groups to all of them.
+        reliability *= max(2 * alike / (1 + alike), 0.0)
+    ceiling = float(np.sqrt(reliability))
+    return RankCorrelation(value, float(low), float(high), ceiling or float("nan"))
+
+
+def _fisher(correlation: Array) -> Array:
+    return np.arctanh(np.clip(correlation, -0.999999, 0.999999))
+
+
+def _stream_pairs(first: MapEvidence, second: MapEvidence) -> dict[str, tuple[str, str]]:
+    """Streams to compare by depth: of the same name, or the only one of each model."""
+    streams = [list(dict.fromkeys(one.streams)) for one in (first, second)]
+    common = {name: (name, name) for name in streams[0] if name in streams[1]}
+    if not common and len(streams[0]) == len(streams[1]) == 1:
+        a, b = streams[0][0], streams[1][0]
+        return {f"{a} against {b}": (a, b)}
+    return common
+
+
+def _by_layer(evidence: MapEvidence, stream: str) -> npt.NDArray[np.float64]:
+    """(L, H) weights that average the units of each layer of a stream, in order of depth."""
+    inside = np.array([name == stream for name in evidence.streams])
+    layer = evidence.units[:, 0]
+    rows = [(inside & (layer == one)).astype(float) for one in np.unique(layer[inside])]
+    return np.stack([row / row.sum() for row in rows])
+
+
+def _profile(
+    averages: list[npt.NDArray[np.float64]],
+    values: tuple[Array, Array],
+    replicates: tuple[Array, Array],
+    confidence: float,
+    groups: int,
+) -> DepthProfile:
+    depth = np.linspace(0, 1, max(len(average) for average in averages))
+    at_depth = [_interpolation(len(average), depth) @ average for average in averages]  # (P, H)
+    first, second = (w @ value for w, value in zip(at_depth, values, strict=True))
+    drawn = [r @ w.T for w, r in zip(at_depth, replicates, strict=True)]  # (B, P)
+    interval = quantile_interval(drawn[0] - drawn[1], confidence, groups=groups)
+    return DepthProfile(depth, first, second, first - second, interval)
+
+
+def _interpolation(layers: int, depth: Array) -> npt.NDArray[np.float64]:
+    """(P, L) weights of linear interpolation between layers at relative depths (P,)."""
+    places = np.linspace(0, 1, layers)
+    return np.stack([np.interp(depth, places, unit) for unit in np.eye(layers)], axis=1)

@@ -1,0 +1,66 @@
+"""Kind and context, told from configs alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import transformers
+
+from probes.core.errors import UserError
+from probes.models.hf_config import decoder_start, field_of, model_kind, position_limit
+from tests import tiny_models
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (transformers.BertConfig(), "encoder"),
+        (transformers.BertConfig(is_decoder=True), "decoder"),
+        (transformers.ElectraConfig(), "encoder"),
+        (transformers.GPT2Config(), "decoder"),
+        (transformers.Gemma3Config(), "decoder"),
+        (transformers.Gemma3TextConfig(use_bidirectional_attention=True), "encoder"),
+        (transformers.MllamaConfig(), "decoder"),
+        (transformers.MllamaConfig().get_text_config(), "decoder"),
+        (transformers.MT5Config(), "encoder-decoder"),
+        (transformers.MarianConfig(), "encoder-decoder"),
+        (transformers.PreTrainedConfig(architectures=["MineForCausalLM"]), "decoder"),
+        (transformers.PreTrainedConfig(architectures=["MineForMaskedLM"]), "encoder"),
+        (transformers.PreTrainedConfig(), "encoder"),
+    ],
+)
+def test_kind(config: Any, kind: str) -> None:
+    assert model_kind(config) == kind
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (transformers.GPT2Config(n_positions=1024), 1024),
+        (transformers.RobertaConfig(max_position_embeddings=514), 512),
+        (transformers.XLMRobertaConfig(max_position_embeddings=514), 512),
+        (transformers.CamembertConfig(max_position_embeddings=514), 512),
+        (transformers.MPNetConfig(max_position_embeddings=514), 512),
+        (transformers.OPTConfig(max_position_embeddings=2048), 2048),
+        (transformers.BartConfig(max_position_embeddings=1024), 1023),
+        (transformers.MptConfig(max_seq_len=2048), None),
+        (transformers.BloomConfig(), None),
+        (transformers.T5Config(), None),
+        (transformers.Gemma3Config(), transformers.Gemma3TextConfig().max_position_embeddings),
+    ],
+)
+def test_position_limit(config: Any, limit: int | None) -> None:
+    assert position_limit(config) == limit
+
+
+def test_decoder_start() -> None:
+    assert decoder_start(tiny_models.config_of("t5")) == 0
+    assert decoder_start(transformers.BartConfig()) == 2
+    assert decoder_start(transformers.T5GemmaConfig()) == 2
+    assert decoder_start(transformers.PreTrainedConfig()) == 0
+
+
+def test_missing_field_is_named() -> None:
+    with pytest.raises(UserError, match="says none of hidden_size"):
+        field_of(transformers.PreTrainedConfig(), "hidden_size")

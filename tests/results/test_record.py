@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probes.core.errors import UserError
+from probes.results.record import model_title, read_record, write_record
+from tests.reporting.synthetic import make_record
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_record(make_record({"encoder": [4, 4]}), tmp_path / "run.json")
+    return tmp_path / "run.json"
+
+
+def change(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_round_trip(path: Path) -> None:
+    assert read_record(path) == make_record({"encoder": [4, 4]})
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    record = dataclasses.replace(
+        make_record({"d": [1]}), rows_per_second=float("nan"), best=[{"ci_low": float("inf")}]
+    )
+    write_record(record, tmp_path / "run.json")
+    again = read_record(tmp_path / "run.json")
+    assert again.rows_per_second is None and again.best == [{"ci_low": None}]
+
+
+def test_unknown_keys_are_ignored_with_a_warning(path: Path) -> None:
+    change(path, colour="blue")
+    with pytest.warns(UserWarning, match="ignoring unknown keys colour"):
+        assert read_record(path) == make_record({"encoder": [4, 4]})
+
+
+def test_code_to_run_is_refused(path: Path) -> None:
+    change(path, _target_="os.system")
+    with pytest.raises(UserError, match="_target_"):
+        read_record(path)
+
+
+def test_code_to_run_inside_is_refused(path: Path) -> None:
+    model = json.loads(path.read_text())["model"]
+    change(path, model=model | {"_target_": "os.system"})
+    with pytest.raises(UserError, match=r"run\.json: model: names code"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema": 99}, "schema 99; allowed: 1"),
+        ({"schema": None}, "schema None"),
+        ({"model": "gpt2"}, "model: expected an object"),
+        ({"rows": "many"}, "rows: expected int, found 'many'"),
+        ({"caveats": "none"}, "caveats: expected"),
+        ({"caveats": [1]}, "caveats: expected str"),
+        ({"tasks": {"upos": {"level": "word"}}}, r"tasks.upos: without classes"),
+        ({"timings": {"fit_seconds": [1]}}, "fit_seconds: expected float"),
+    ],
+)
+def test_tampered_records_are_refused(path: Path, changes: dict[str, Any], says: str) -> None:
+    change(path, **changes)
+    with pytest.raises(UserError, match=says):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "\ud800".encode("utf-8", "surrogatepass")]
+)
+def test_broken_files_are_refused(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=r"run\.json"):
+        read_record(path)
+
+
+def test_headings_name_a_directory_by_its_last_part() -> None:
+    for name, title in (
+        ("/home/me/models/stories260K", "stories260K"),
+        ("~/models/stories260K/", "stories260K"),
+        ("./tiny", "tiny"),
+        ("EleutherAI/pythia-160m", "EleutherAI/pythia-160m"),
+        ("minilm", "minilm"),
+        ("/", "/"),
+    ):
+        assert model_title(name) == title

@@ -1,0 +1,55 @@
+"""Many rows: they are converted and standardised in blocks, and never copied to float64 whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from probes.solver.solver import fit_logistic
+from probes.training import products, standardise
+from tests.solver.solver_oracle import true_gap
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_float64_arithmetic_on_rows_stored_in_float32(monkeypatch, classes):
+    monkeypatch.setattr(standardise, "FLOAT64_BYTES", 0)
+    monkeypatch.setattr(standardise, "BLOCK_NUMBERS", 20_000)
+    monkeypatch.setattr(products, "BLOCK_BYTES", 100_000)
+    seen: list[torch.dtype] = []
+    real = products.row_blocks
+
+    def watched(x: Tensor, dtype: torch.dtype):
+        seen.append(dtype)
+        return real(x, dtype)
+
+    monkeypatch.setattr(products, "row_blocks", watched)
+    random = np.random.default_rng(1)
+    x = torch.from_numpy(random.normal(size=(1, 900, 20))).float()
+    scores = x[0, :, :classes]
+    y = scores.argmax(-1)  # separable: the objective is small, so float32 does not settle it
+    weights = torch.ones(1, 900)
+    weights[0, ::7] = 0
+    fit = fit_logistic(x, y[None], weights, [1e-5], classes=classes)
+    assert torch.float64 in seen
+    # The objective is a ten-thousandth a row: that the rows are rounded is visible in it.
+    assert fit.converged.all()
+    assert true_gap(x[0], y, weights[0], fit, (0, 0, 0), 1e-5) < 1e-3
+
+
+def test_rows_taken_in_blocks_are_standardised_as_at_once(monkeypatch):
+    random = np.random.default_rng(0)
+    z = torch.from_numpy(5 + random.normal(size=(1, 1000, 30)) * np.logspace(0, -3, 30)).float()
+    rows = torch.arange(0, 1000, 3)
+    weights = torch.rand(2, len(rows), dtype=torch.float64)
+    space = standardise.Workspace()
+    args = (weights, torch.float64, space)
+    monkeypatch.setattr(standardise, "BLOCK_NUMBERS", 30 * 37)
+    found = standardise.standardise(z, rows, *args)
+    kept = z[0, rows].double()
+    torch.testing.assert_close(found.x[0] * found.scale[0] + found.mean[0], kept)
+    mean = (weights @ kept) / weights.sum(1, keepdim=True)
+    torch.testing.assert_close(found.centre[0] * found.scale[0] + found.mean[0], mean)
+    variance = (weights[:, :, None] * (kept - mean[:, None]) ** 2).sum(1) / weights.sum(1)[:, None]
+    torch.testing.assert_close(found.spread[0] * found.scale[0], variance.sqrt())

@@ -1,0 +1,154 @@
+"""Two maps: paired differences, the order of heads, and models of different depth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from probes.core.errors import UserError
+from probes.results.evidence import load_evidence, save_evidence
+from probes.statistics.compare import compare_maps, spearman
+from probes.statistics.maps import MapEvidence
+
+GROUPS, ROWS = 60, 10
+
+
+def evidence(truth, *, seed=0, layers=None, hard=None, name="linear"):
+    """A map of heads with these true accuracies (H,) on groups of shared difficulty."""
+    random = np.random.default_rng(seed)
+    H, layers = len(truth), layers or 4
+    hard = np.zeros(GROUPS) if hard is None else hard
+    rate = np.clip(np.asarray(truth)[:, None] + hard, 0, 1)
+    return MapEvidence(
+        feature="upos",
+        site="heads",
+        probe=name,
+        units=np.array([divmod(h, H // layers) for h in range(H)], dtype=np.int32),
+        streams=("encoder",) * H,
+        groups=np.arange(100, 100 + GROUPS),
+        rows=np.full(GROUPS, ROWS),
+        correct=random.binomial(ROWS, rate),
+        validation=np.asarray(truth, dtype=float),
+    )
+
+
+def test_differences_are_those_of_the_accuracies():
+    a, b = evidence(np.full(8, 0.7), seed=0), evidence(np.full(8, 0.6), seed=1, name="mlp")
+    found = compare_maps(a, b)
+    np.testing.assert_allclose(found.difference, a.sums().value() - b.sums().value())
+    assert (found.interval.low < found.difference).all()
+    assert (found.difference < found.interval.high).all()
+
+
+def test_units_are_paired_by_name_not_by_place():
+    a = evidence(np.linspace(0.4, 0.9, 8), seed=0)
+    order = np.random.default_rng(0).permutation(8)
+    b = replace(a, units=a.units[order], correct=a.correct[order], validation=a.validation[order])
+    found = compare_maps(a, b)
+    np.testing.assert_array_equal(found.difference, np.zeros(8))
+    assert found.rank.value == pytest.approx(1.0)
+    assert found.rank.low > 0.99
+
+
+def test_intervals_of_differences_cover_and_are_paired():
+    covered, widths, single = [], [], []
+    for seed in range(60):
+        hard = np.random.default_rng(1000 + seed).normal(0, 0.15, GROUPS)
+        a = evidence(np.full(8, 0.65), seed=seed, hard=hard)
+        b = evidence(np.full(8, 0.6), seed=500 + seed, hard=hard)
+        found = compare_maps(a, b, draws=400, seed=seed)
+        covered.append((found.interval.low <= 0.05) & (found.interval.high >= 0.05))
+        widths.append((found.interval.high - found.interval.low).mean())
+        independent = compare_maps(a, evidence(np.full(8, 0.6), seed=900 + seed, hard=-hard))
+        single.append((independent.interval.high - independent.interval.low).mean())
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert np.mean(widths) < 0.8 * np.mean(single)
+
+
+def test_only_common_groups_count():
+    a, b = evidence(np.full(4, 0.7), seed=0), evidence(np.full(4, 0.7), seed=1)
+    b = replace(b, groups=b.groups + 30)
+    found = compare_maps(a, b)
+    assert found.groups == 30
+    want = a.correct[:, 30:].sum(1) / 300 - b.correct[:, :30].sum(1) / 300
+    np.testing.assert_allclose(found.difference, want)
+
+
+def test_maps_without_common_groups_are_refused():
+    a = evidence(np.full(4, 0.7))
+    with pytest.raises(UserError, match="0 common groups"):
+        compare_maps(a, replace(a, groups=a.groups + 1000))
+
+
+def test_spearman_equals_scipy_with_ties():
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 5, (3, 12)).astype(float), random.normal(size=(3, 12))
+    want = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(spearman(x, y), want)
+
+
+@pytest.mark.parametrize(("spread", "noise"), [(0.5, 0.15), (0.1, 0.03)])
+def test_rank_correlation_is_covered_and_its_noise_removed(spread, noise):
+    truth = np.linspace(0.5 - spread / 2, 0.5 + spread / 2, 60)
+    other = truth + np.random.default_rng(7).normal(0, noise, 60)  # one fixed second model
+    target = stats.spearmanr(truth, other).statistic
+    ranks = [
+        compare_maps(evidence(truth, seed=s), evidence(other, seed=100 + s), draws=10).rank
+        for s in range(60)
+    ]
+    expected = np.mean([rank.value for rank in ranks])
+    assert np.mean([rank.low <= expected <= rank.high for rank in ranks]) >= 0.93
+    assert expected < target  # noise lowers it
+    assert np.mean([rank.corrected for rank in ranks]) == pytest.approx(target, abs=0.05)
+
+
+def test_unrelated_orders():
+    random = np.random.default_rng(3)
+    rank = compare_maps(
+        evidence(random.random(60), seed=0, layers=6), evidence(random.random(60), layers=6)
+    ).rank
+    assert rank.low < 0.3 and rank.high > -0.3
+
+
+def test_models_of_different_depth_are_compared_by_relative_depth():
+    deep = evidence(np.repeat(np.linspace(0.4, 0.8, 12), 3), layers=12, seed=0)
+    shallow = evidence(np.repeat(np.linspace(0.4, 0.8, 3), 5), layers=3, seed=1)
+    found = compare_maps(deep, shallow)
+    assert found.units == [] and found.rank is None
+    profile = found.profiles["encoder"]
+    assert len(profile.depth) == 12
+    accuracy = shallow.sums().value().reshape(3, 5).mean(axis=1)
+    want = np.interp(profile.depth, [0, 0.5, 1], accuracy)
+    np.testing.assert_allclose(profile.second, want)
+    assert np.abs(profile.difference).max() < 0.06
+    inside = (profile.interval.low <= 0) & (profile.interval.high >= 0)
+    assert inside.mean() > 0.8
+
+
+def test_streams_are_kept_apart():
+    a = evidence(np.full(8, 0.7))
+    a = replace(a, streams=("encoder",) * 4 + ("decoder",) * 4)
+    found = compare_maps(a, a)
+    assert set(found.profiles) == {"encoder", "decoder"}
+    assert [len(p.depth) for p in found.profiles.values()] == [2, 2]
+
+
+class TestFile:
+    def test_round_trip(self, tmp_path):
+        maps = [evidence(np.full(4, 0.7)), evidence(np.full(8, 0.6), name="mlp")]
+        save_evidence(maps, tmp_path / "evidence.safetensors")
+        back = load_evidence(tmp_path / "evidence.safetensors")
+        for want, got in zip(maps, back, strict=True):
+            for field in MapEvidence.__dataclass_fields__:
+                np.testing.assert_array_equal(getattr(got, field), getattr(want, field))
+        assert list(tmp_path.iterdir()) == [tmp_path / "evidence.safetensors"]
+
+    def test_missing_and_damaged(self, tmp_path):
+        path = tmp_path / "evidence.safetensors"
+        with pytest.raises(UserError, match="no readable evidence"):
+            load_evidence(path)
+        save_evidence([evidence(np.full(4, 0.7))], path)
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(UserError, match="no readable evidence"):
+            load_evidence(path)
