@@ -27,7 +27,7 @@ class Variant:
     name: str
     """``real``, ``control``, ``permutation-3``, ``seed-1``."""
     problems: tuple[int, ...]
-    """Positions in the job's problems."""
+    """Positions in the problems of the set."""
 
 
 def evidence_problems(

@@ -12,7 +12,7 @@ from probes.evaluation.plan import evidence_problems
 from probes.interventions.erasure import erase_task
 from probes.models.handle import Handle
 from probes.models.loading import open_model
-from probes.training.problems import Job, Source
+from probes.training.problems import ActivationSource, ProblemSet
 
 TRAINED, RANDOM = "trained", "random_init"
 """The model as it is, and the same architecture with fresh weights."""
@@ -38,7 +38,7 @@ def make_sources(
     caches: dict[str, dict[str, Cache]],
     tasks: Sequence[Task],
     erased: Task | None = None,
-) -> list[Source]:
+) -> list[ActivationSource]:
     """Everything that is fitted: the site asked for with all its evidence, baselines without.
 
     caches: by model (``trained``, ``random_init``) and kind of site. erased: the feature that the
@@ -47,7 +47,7 @@ def make_sources(
     Raises ``UserError`` for evidence that these labels and groups cannot give.
     """
     evidence = tuple(
-        Job(
+        ProblemSet(
             task,
             evidence_problems(
                 task,
@@ -63,7 +63,7 @@ def make_sources(
     # Baselines are compared with, not tested: they need the labels alone.
     without = EvaluationConfig(bootstrap=config.evaluation.bootstrap, control=False)
     plain = tuple(
-        Job(
+        ProblemSet(
             task,
             evidence_problems(task, without, SignificanceConfig(), config.split, seed=config.seed),
         )
@@ -71,13 +71,19 @@ def make_sources(
     )
     trained = caches[TRAINED]
     together = plain if config.baseline.all_heads and config.site == "heads" else ()
-    sources = [Source(config.site, trained[config.site], evidence, together)]
+    sources = [ActivationSource(config.site, trained[config.site], evidence, together)]
     sources += [
-        Source(site, cache, plain) for site, cache in trained.items() if site != config.site
+        ActivationSource(site, cache, plain)
+        for site, cache in trained.items()
+        if site != config.site
     ]
     if RANDOM in caches:
-        sources.append(Source(config.site, caches[RANDOM][config.site], plain, probe=RANDOM))
+        sources.append(
+            ActivationSource(config.site, caches[RANDOM][config.site], plain, probe=RANDOM)
+        )
     if erased is not None:
         edit = erase_task(erased)
-        sources.append(Source(config.site, trained[config.site], plain, probe=ERASED, edit=edit))
+        sources.append(
+            ActivationSource(config.site, trained[config.site], plain, probe=ERASED, edit=edit)
+        )
     return sources

@@ -32,7 +32,7 @@ class ChunkFit:
     """Index in the layer of each head; ``(0,)`` for whole-layer sites."""
     task: Task
     fits: tuple[Fitted, ...]
-    """In the order of the job's problems."""
+    """In the order of the problem set's problems."""
     kind: str
     """``linear`` or ``mlp``."""
     z: Tensor

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from probes.core.errors import UserError
-from probes.training.problems import Source
+from probes.training.problems import ActivationSource
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Some heads of one layer, all rows of the cache."""
 
-    source: Source
+    source: ActivationSource
     stream: str
     layer: int
     heads: range
@@ -64,7 +64,9 @@ class Plan:
     stop: int
 
 
-def plan_chunks(sources: tuple[Source, ...], memory_budget: int) -> tuple[list[Plan], list[str]]:
+def plan_chunks(
+    sources: tuple[ActivationSource, ...], memory_budget: int
+) -> tuple[list[Plan], list[str]]:
     """Cut every layer into chunks that fit the budget; also what had to be left out, in words.
 
     A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the
@@ -105,7 +107,7 @@ def _megabytes(size: int) -> str:
 class ChunkDataset(Dataset[Chunk]):
     """One item is one chunk, read when it is asked for, into the memory of the one before."""
 
-    def __init__(self, sources: tuple[Source, ...], plans: list[Plan]) -> None:
+    def __init__(self, sources: tuple[ActivationSource, ...], plans: list[Plan]) -> None:
         self.sources, self.plans = sources, plans
         self.buffer = torch.empty(0)
 
@@ -132,7 +134,7 @@ class ChunkDataModule(lightning.LightningDataModule):
     and used for seconds, and handing it between processes would copy it.
     """
 
-    def __init__(self, sources: tuple[Source, ...], *, memory_budget: int) -> None:
+    def __init__(self, sources: tuple[ActivationSource, ...], *, memory_budget: int) -> None:
         super().__init__()
         plans, self.notes = plan_chunks(sources, memory_budget)
         self.dataset = ChunkDataset(sources, plans)

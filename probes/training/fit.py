@@ -14,7 +14,7 @@ from probes.config import ProbeConfig, TrainerConfig
 from probes.core.threads import one_pool
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
-from probes.training.problems import Source
+from probes.training.problems import ActivationSource
 from probes.training.trainer import accelerator_of, undisturbed
 
 
@@ -31,7 +31,7 @@ class FitSummary:
 
 
 def fit_banks(
-    sources: Sequence[Source],
+    sources: Sequence[ActivationSource],
     probe: ProbeConfig,
     trainer: TrainerConfig,
     *,
@@ -42,7 +42,8 @@ def fit_banks(
     """Fit all problems of all sources with one kind of probe and hand each fit to ``on_fit``.
 
     Each chunk of heads is read once; ``on_fit`` is called for it once per feature, and again with
-    ``site="all_heads"`` for the source's ``together`` jobs, in the order of sources and layers.
+    ``site="all_heads"`` for the source's ``together`` problem sets, in the order of sources and
+    layers.
     What is in memory at a time is one chunk: ``memory_budget`` bytes bound it. The state of the
     process (random generators, signal handlers, warning filters) is left as it was.
 

@@ -20,7 +20,7 @@ from probes.training.fitted import Fitted
 from probes.training.linear import fit_linear
 from probes.training.mlp import fit_mlp
 from probes.training.optimizer import ExactSolver
-from probes.training.problems import Job
+from probes.training.problems import ProblemSet
 
 OnFit = Callable[[ChunkFit], None]
 LARGE = 32 << 20
@@ -93,17 +93,19 @@ class BankModule(lightning.LightningModule):
         site = chunk.source.site
         if chunk.source.edit is not None:
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))
-        for job in chunk.source.jobs:
-            z = chunk.rows(torch.from_numpy(job.task.rows))  # (H, n, D)
-            self._fit(chunk, job, z, site, tuple(chunk.heads))
+        for problem_set in chunk.source.problem_sets:
+            z = chunk.rows(torch.from_numpy(problem_set.task.rows))  # (H, n, D)
+            self._fit(chunk, problem_set, z, site, tuple(chunk.heads))
             del z  # or it would lie beside the next one while that is made
         if chunk.whole:
-            for job in chunk.source.together:
-                z = chunk.rows_together(torch.from_numpy(job.task.rows))  # (1, n, H*D)
-                self._fit(chunk, job, z, "all_heads", (0,))
+            for problem_set in chunk.source.together:
+                z = chunk.rows_together(torch.from_numpy(problem_set.task.rows))  # (1, n, H*D)
+                self._fit(chunk, problem_set, z, "all_heads", (0,))
                 del z
 
-    def _fit(self, chunk: Chunk, job: Job, z: Tensor, site: str, heads: tuple[int, ...]) -> None:
+    def _fit(
+        self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, site: str, heads: tuple[int, ...]
+    ) -> None:
         if not torch.isfinite(z).all():
             raise UserError(
                 f"activations of layer {chunk.layer} ({chunk.stream}, {site}) are not finite",
@@ -112,13 +114,13 @@ class BankModule(lightning.LightningModule):
         start = time.perf_counter()
         solver = self.optimizers()
         assert not isinstance(solver, list)
-        fits = solver.step(lambda: self._fit_problems(chunk, job, z, site, heads))
+        fits = solver.step(lambda: self._fit_problems(chunk, problem_set, z, site, heads))
         if z.is_cuda:
             torch.cuda.synchronize(z.device)
         seconds = time.perf_counter() - start
         self.probes += len(heads) * len(fits)
         self.fit_seconds += seconds
-        found = self.convergence.setdefault(f"{job.task.feature}, {site}", Convergence())
+        found = self.convergence.setdefault(f"{problem_set.task.feature}, {site}", Convergence())
         for fit in fits:
             found.add(fit)
         probe = chunk.source.probe or self.config.name
@@ -129,7 +131,7 @@ class BankModule(lightning.LightningModule):
                 stream=chunk.stream,
                 layer=chunk.layer,
                 heads=heads,
-                task=job.task,
+                task=problem_set.task,
                 fits=tuple(fits),
                 kind=self.config.name,
                 z=z,
@@ -146,11 +148,11 @@ class BankModule(lightning.LightningModule):
         )
 
     def _fit_problems(
-        self, chunk: Chunk, job: Job, z: Tensor, site: str, heads: tuple[int, ...]
+        self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, site: str, heads: tuple[int, ...]
     ) -> list[Fitted]:
-        classes = len(job.task.classes)
+        classes = len(problem_set.task.classes)
         if isinstance(self.config, LinearConfig):
-            return fit_linear(z, job.problems, self.config, classes=classes)
+            return fit_linear(z, problem_set.problems, self.config, classes=classes)
         assert isinstance(self.config, MLPConfig)
         names = [f"{site}/{chunk.stream}/{chunk.layer}/{head}" for head in heads]
-        return fit_mlp(z, job.problems, self.config, classes=classes, names=names)
+        return fit_mlp(z, problem_set.problems, self.config, classes=classes, names=names)

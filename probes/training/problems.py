@@ -33,7 +33,7 @@ class Problem:
     """(n,) rows that weights and scaler are fitted on."""
     select: BoolArray
     """(n,) rows that L2 and epochs are chosen on. Without any, the problem takes what the first
-    problem of its job chose for the same head."""
+    problem of its set chose for the same head."""
     score: BoolArray
     """(n,) rows that are reported on."""
     seed: int = 0
@@ -46,7 +46,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Job:
+class ProblemSet:
     """One feature's problems on the rows of a cache."""
 
     task: Task
@@ -59,14 +59,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Source:
+class ActivationSource:
     """The activations of one site kind of one model, and all that is to be fitted on them."""
 
     site: str
     """``heads``, ``residual``, ``attention_output`` or ``mlp_output``."""
     cache: Cache
-    jobs: tuple[Job, ...]
-    together: tuple[Job, ...] = ()
+    problem_sets: tuple[ProblemSet, ...]
+    together: tuple[ProblemSet, ...] = ()
     """Fitted on all units of a layer side by side as one vector (site ``all_heads``)."""
     probe: str = ""
     """Name of the probe in the results (``random_init``, ...); empty: the kind of probe."""

@@ -7,7 +7,7 @@ import torch
 
 from probes.core.errors import UserError
 from probes.training.data import Chunk, ChunkDataModule
-from probes.training.problems import Job, Source, real_problem
+from probes.training.problems import ActivationSource, ProblemSet, real_problem
 from tests.training.synthetic import MemoryCache, make_labels, make_layer, make_task
 
 N, D = 50, 6
@@ -15,11 +15,11 @@ NEED = N * D * (4 + 8)  # bytes of one head: stored, a task's rows, the fit's co
 
 
 @pytest.fixture
-def source() -> Source:
+def source() -> ActivationSource:
     labels = make_labels(N, 2)
     layers = [make_layer(labels, [1.0] * heads, D, seed) for seed, heads in enumerate((5, 2))]
-    job = Job(make_task(labels), (real_problem(make_task(labels)),))
-    return Source("heads", MemoryCache(layers), (job,), (job,))
+    problem_set = ProblemSet(make_task(labels), (real_problem(make_task(labels)),))
+    return ActivationSource("heads", MemoryCache(layers), (problem_set,), (problem_set,))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
 from probes.training.fitted import Fitted
 from probes.training.module import Convergence
-from probes.training.problems import Job, Source, real_problem
+from probes.training.problems import ActivationSource, ProblemSet, real_problem
 from tests.training.synthetic import MemoryCache, make_labels, make_layer, make_task
 
 N = 240
@@ -30,18 +30,22 @@ MLP = MLPConfig(hidden=8, epochs=20, patience=2)
 CONFIGS = [LINEAR, MLP]
 
 
-def make_source(signals=(0.2, 0.6, 1.2, 2.0), **changes) -> Source:
+def make_source(signals=(0.2, 0.6, 1.2, 2.0), **changes) -> ActivationSource:
     """Two layers of 4 and 3 heads, signal rising with the head; two features."""
     labels = make_labels(N, 3)
     layers = [make_layer(labels, list(signals)[:H], 6, seed) for seed, H in ((0, 4), (1, 3))]
     upos = make_task(labels)
     some = np.flatnonzero(labels != 2)  # a feature with values on a part of the rows
     number = make_task(labels, some, "number")
-    jobs = tuple(Job(task, (real_problem(task),)) for task in (upos, number))
-    return replace(Source("heads", MemoryCache(layers), jobs, jobs[:1]), **changes)
+    problem_sets = tuple(ProblemSet(task, (real_problem(task),)) for task in (upos, number))
+    return replace(
+        ActivationSource("heads", MemoryCache(layers), problem_sets, problem_sets[:1]), **changes
+    )
 
 
-def run(source: Source, config: ProbeConfig, budget: int = 10**8, **keywords) -> list[ChunkFit]:
+def run(
+    source: ActivationSource, config: ProbeConfig, budget: int = 10**8, **keywords
+) -> list[ChunkFit]:
     fits: list[ChunkFit] = []
     fit_banks([source], config, QUIET, memory_budget=budget, on_fit=fits.append, **keywords)
     return fits
@@ -95,7 +99,7 @@ def test_small_chunks_give_the_same_probes(config):
 def test_together_is_a_probe_on_the_joined_heads():
     source = make_source()
     joined = [z.transpose(0, 1).reshape(1, N, -1) for z in source.cache.tensors]
-    other = Source("joined", MemoryCache(joined), source.jobs[:1])
+    other = ActivationSource("joined", MemoryCache(joined), source.problem_sets[:1])
     together = [f for f in run(source, LINEAR) if f.site == "all_heads"]
     for a, b in zip(together, run(other, LINEAR), strict=True):
         torch.testing.assert_close(a.bank().tensors["weight"], b.bank().tensors["weight"])

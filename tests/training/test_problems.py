@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
-from probes.training.problems import Job, Problem, fold_problems, real_problem, seed_problems
+from probes.training.problems import Problem, ProblemSet, fold_problems, real_problem, seed_problems
 from tests.training.synthetic import make_labels, make_task
 
 
@@ -42,4 +42,4 @@ def test_what_only_a_bug_can_break():
     with pytest.raises(AssertionError, match="no rows"):
         Problem("real", task.labels, nothing, nothing, nothing)
     with pytest.raises(AssertionError):
-        Job(make_task(make_labels(50, 3), np.arange(20)), (real_problem(task),))
+        ProblemSet(make_task(make_labels(50, 3), np.arange(20)), (real_problem(task),))
