@@ -54,6 +54,8 @@ def load_corpus(config: CorpusConfig) -> Corpus:
             return import_module(f"probes.corpora.{READERS[kind]}").load(config)
     raise UserError(
         f"corpus={config.name}: no such kind of corpus",
-        allowed=", ".join(READERS.values()),
+        allowed=", ".join(
+            module.rpartition("readers.")[2].removesuffix(".load") for module in READERS.values()
+        ),
         fix="corpus=grammar",
     )

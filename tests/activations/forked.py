@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from probes.activations import extraction, passes
+from probes.activations import extraction
 from probes.config import ExtractionConfig, ModelConfig
 from probes.models.loading import open_model
+from probes.passes import loop as passes
 from tests.activations.corpora import mixed_corpus, random_texts
 
 

@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from probes.activations import cache as module
-from probes.activations import disk
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.activations.layout import header, seal
 from probes.config import ModelConfig
+from probes.core import files as disk
 from probes.core.errors import UserError
 from probes.models.handle import Handle
 from probes.models.loading import open_model

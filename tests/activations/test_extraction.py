@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from probes.activations import extraction as module
-from probes.activations import passes as passes_module
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig, ModelConfig, PositionConfig
@@ -23,6 +22,7 @@ from probes.models.forward import token_offset
 from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
+from probes.passes import loop as passes_module
 from tests.activations.corpora import corpus_of_texts, corpus_of_words, mixed_corpus, random_texts
 from tests.tiny_models import FAMILIES, write_checkpoint
 

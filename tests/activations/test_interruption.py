@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probes.activations import disk, writer
-from probes.activations import passes as passes_module
+from probes.activations import writer
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig
+from probes.core import files as disk
 from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
+from probes.passes import loop as passes_module
 from probes.passes.disk_columns import Spool
 from tests.activations.corpora import corpus_of_words, mixed_corpus, random_texts
 from tests.activations.test_extraction import limit_tokens, refuse

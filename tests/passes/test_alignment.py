@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probes.activations import alignment as module
 from probes.config import ModelConfig, PositionConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.models.loading import open_model
+from probes.passes import alignment as module
 from probes.passes.alignment import Alignment, align
 from tests.activations.corpora import (
     corpus_of_texts,

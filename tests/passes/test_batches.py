@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from probes.activations import batches as module
+from probes.passes import batches as module
 from probes.passes.alignment import Alignment
 from probes.passes.batches import Batch, BatchPlan, Gather, is_out_of_memory
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from probes.solver import rows as products
 from probes.solver.rows import Rows, blocks_of
-from probes.training import products
 
 
 @pytest.mark.parametrize("rows", [5, 16, 64, 101, 257])

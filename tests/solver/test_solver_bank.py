@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from probes.solver import rows as products
+from probes.solver import solver
 from probes.solver.solver import fit_logistic
-from probes.training import products, solver
 from probes.training.optimizer import ExactSolver
 from tests.solver.solver_oracle import assert_optimal, objective
 from tests.solver.test_solver import N, labels_of, rows

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from probes.solver import rows as products
+from probes.solver import standardise
 from probes.solver.solver import fit_logistic
-from probes.training import products, standardise
 from tests.solver.solver_oracle import true_gap
 
 
