@@ -19,7 +19,7 @@ import torch
 from benchmarks.lines import report
 from probes.config import MLPConfig
 from probes.training.mlp import fit_mlp
-from probes.training.problems import Problem
+from probes.training.problems import Problem, Role
 
 SETTINGS = {
     # name: heads, replicas, rows, d_head, hidden, classes
@@ -40,7 +40,8 @@ def contestants(sizes: tuple[int, ...]) -> dict[str, Callable[[], float]]:
     rng = np.random.default_rng(0)
     every, nothing = np.ones(N, dtype=bool), np.zeros(N, dtype=bool)
     problems = [
-        Problem(f"replica-{r}", rng.integers(0, C, N), every, nothing, nothing) for r in range(R)
+        Problem(Role.PERMUTATION, rng.integers(0, C, N), every, nothing, nothing, index=r)
+        for r in range(R)
     ]
     names = [f"head {h}" for h in range(H)]
 

@@ -17,7 +17,7 @@ from probes.activations.writer import CacheWriter, Progress
 from probes.config import LinearConfig, TrainerConfig
 from probes.corpora.tasks import Task
 from probes.training.fit import fit_banks
-from probes.training.problems import ActivationSource, ProblemSet, real_problem
+from probes.training.problems import ActivationSource, ProblemSet, Role, real_problem
 
 WIDTH = 32
 ROWS_A_GROUP = 10
@@ -92,7 +92,9 @@ def _fit(shape: Shape, directory: Path) -> None:
         np.where(rng.random(len(real.labels)) < 0.5, real.labels, rng.permutation(real.labels))
         for _ in range(shape.replicas // PENALTIES - 1)
     )
-    problems = [replace(real, name=f"replica-{i}", labels=y) for i, y in enumerate(others)]
+    problems = [
+        replace(real, role=Role.PERMUTATION, index=i, labels=y) for i, y in enumerate(others)
+    ]
     source = ActivationSource(
         "heads", Cache.open(directory), (ProblemSet(task, (real, *problems)),)
     )

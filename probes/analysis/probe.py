@@ -26,7 +26,7 @@ from probes.config.checks import check_probe
 from probes.solver.solver import fit_logistic
 from probes.training.bank import ProbeBank
 from probes.training.mlp import fit_mlp
-from probes.training.problems import Problem
+from probes.training.problems import Problem, Role
 
 Floats = npt.NDArray[np.float64]
 
@@ -186,7 +186,7 @@ class MLPProbe(Probe):
         config = MLPConfig(**{name: getattr(self, name) for name in names})
         check_probe(config)
         select = self._held_out(codes)
-        problem = Problem("real", codes, ~select, select, select & False, seed=self.seed)
+        problem = Problem(Role.REAL, codes, ~select, select, select & False, seed=self.seed)
         z = torch.tensor(X, dtype=torch.float32)[None]  # (1, N, D)
         with torch.no_grad():
             fitted = fit_mlp(z, [problem], config, classes=len(self.classes_), names=["probe"])[0]

@@ -198,7 +198,7 @@ class Run:
         self, feature: str, layer: int, stream: str | None, site: str, probe: str
     ) -> ProbeBank:
         """The probes of one layer; those of the real labels come before any other."""
-        every = sorted(self._banks.banks, key=lambda bank: bank.problem != "real")
+        every = sorted(self._banks.banks, key=lambda bank: not bank.is_real)
         found = [b for b in every if (b.feature, b.site, b.probe) == (feature, site, probe)]
         if not found:
             there = dict.fromkeys(f"{b.feature} ({b.site}, {b.probe})" for b in every)

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from probes.corpora.tasks import Task
 from probes.evaluation.codelength import block_bits, codelength
+from probes.evaluation.evidence_problems import Positions, positions_by_role
 from probes.evaluation.permuted_gains import permuted_gains
-from probes.evaluation.plan import variants
 from probes.statistics.bootstrap import Draws
 from probes.statistics.groups import Array, Groups
 from probes.statistics.metrics import GroupSums, accuracy_sums, metric_sums, recalls
 from probes.training.chunk_fit import ChunkFit
-from probes.training.problems import Problem
+from probes.training.problems import Problem, Role
 
 BINARY = ("accuracy", "macro_f1", "balanced_accuracy", "auroc")
 SEVERAL = ("accuracy", "macro_f1")
@@ -125,9 +125,10 @@ def sum_rows(
 
 def evaluate_chunk(chunk: ChunkFit, reported: Reported) -> ChunkResult:
     """Everything that the chunk's own fits can say."""
-    found = variants([fit.problem for fit in chunk.fits])
+    by_role = positions_by_role([fit.problem for fit in chunk.fits])
+    (own,) = by_role[Role.REAL]
     places, labels, groups = _places(chunk), reported.labels, reported.groups
-    predicted, scores = _predict(chunk, found["real"].problems, "score", reported.rows)
+    predicted, scores = _predict(chunk, own, "score", reported.rows)
     rows = reported_rows(places, predicted, reported, scores)
     accuracy_rows = rows[: len(places)]
     real = accuracy_sums(predicted, labels, groups)
@@ -137,28 +138,27 @@ def evaluate_chunk(chunk: ChunkFit, reported: Reported) -> ChunkResult:
     for c, recall in enumerate(recalls(predicted, labels, len(chunk.task.classes)).T):
         name, n = f"recall:{chunk.task.classes[c]}", int((labels == c).sum())
         rows += [row(p, "test", name, r, n=n) for p, r in zip(places, recall, strict=True)]
-    chosen_on = _validation_rows(chunk, found["real"].problems, places)
+    chosen_on = _validation_rows(chunk, own, places)
     rows += chosen_on
     control = None
-    if "control" in found:
-        control = _control_sums(chunk, found["control"].problems, reported)
+    for problems in by_role[Role.CONTROL]:
+        control = _control_sums(chunk, problems, reported)
         rows += sum_rows(places, "control_accuracy", control, reported)
         rows += sum_rows(places, "selectivity", real, reported, minus=control)
-    permuted = [v.problems for name, v in found.items() if name.startswith("permutation-")]
-    replicas = [v.problems for name, v in found.items() if name.startswith("seed-")]
-    rows += _seed_rows(chunk, replicas, places, reported)
-    rows += _codelength_rows(chunk, places)
+    rows += _seed_rows(chunk, by_role[Role.SEED], places, reported)
+    rows += _codelength_rows(chunk, [block for (block,) in by_role[Role.CODELENGTH]], places)
     if chunk.kind == "linear" and not reported.folds:
         for one, l2 in zip(accuracy_rows, chunk.fits[0].choice.tolist(), strict=True):
             one["l2"] = l2
     nowhere = [np.nan] * len(places)
+    permutations = by_role[Role.PERMUTATION]
     return ChunkResult(
         rows=rows,
         accuracy_rows=accuracy_rows,
         units=[(chunk.stream, chunk.layer, head) for head in chunk.heads],
         correct=real.by_head[..., 0].astype(np.float64),
         control_correct=None if control is None else control.by_head[..., 0].astype(np.float64),
-        permuted_gain=permuted_gains(chunk, permuted) if permuted else None,
+        permuted_gain=permuted_gains(chunk, permutations) if permutations else None,
         validation=np.array([r["value"] for r in chosen_on[: len(places)]] or nowhere),
     )
 
@@ -222,7 +222,7 @@ def _control_sums(chunk: ChunkFit, problems: Sequence[int], reported: Reported) 
 
 def _seed_rows(
     chunk: ChunkFit,
-    replicas: list[tuple[int, ...]],
+    replicas: Sequence[Positions],
     places: list[dict[str, Any]],
     reported: Reported,
 ) -> list[dict[str, Any]]:
@@ -240,14 +240,14 @@ def _seed_rows(
     ]
 
 
-def _codelength_rows(chunk: ChunkFit, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _codelength_rows(
+    chunk: ChunkFit, problems: Sequence[int], places: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Bits that the training labels cost, and their compression against the uniform code."""
     bits: list[Array] = []
     blocks = np.full(len(chunk.task.labels), -1, dtype=np.int64)
-    for index, fit in enumerate(chunk.fits):
-        problem = fit.problem
-        if not problem.name.startswith("codelength-"):
-            continue
+    for index in problems:
+        problem = chunk.fits[index].problem
         blocks[problem.train & (blocks < 0)] = len(bits)  # the first block is never scored
         blocks[problem.score] = len(bits) + 1
         labels, sent = problem.labels[problem.score], int(problem.train.sum())

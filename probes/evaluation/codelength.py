@@ -16,7 +16,7 @@ from probes.corpora.corpus import TRAIN, VALIDATION
 from probes.corpora.tasks import Task
 from probes.statistics.groups import Array, Codes, Groups
 from probes.statistics.metrics import log_loss_bits
-from probes.training.problems import Problem
+from probes.training.problems import Problem, Role
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 """Ends of the blocks as shares of the training rows, as in the paper."""
@@ -74,8 +74,15 @@ def codelength_problems(task: Task, blocks: npt.NDArray[np.int64]) -> tuple[Prob
     validation = task.split == VALIDATION
     labels = np.asarray(task.labels, dtype=np.int64)
     return tuple(
-        Problem(f"codelength-{b}", labels, (blocks >= 0) & (blocks < b), validation, blocks == b)
-        for b in range(1, int(blocks.max()) + 1)
+        Problem(
+            Role.CODELENGTH,
+            labels,
+            train=(blocks >= 0) & (blocks < block),
+            select=validation,
+            score=blocks == block,
+            index=block,
+        )
+        for block in range(1, int(blocks.max()) + 1)
     )
 
 

@@ -21,14 +21,14 @@ from probes.evaluation.chunk_rows import (
     reported_rows,
     row,
 )
+from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.paired_gains import SAME_UNIT, paired_gains
-from probes.evaluation.plan import variants
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.maps import MapEvidence
 from probes.statistics.selection import BestHead, best_on_validation, best_out_of_bag
 from probes.statistics.significance import MapTest, permutation_test, sign_flip_test
 from probes.training.chunk_fit import ChunkFit
-from probes.training.problems import Problem
+from probes.training.problems import Problem, Role
 
 MapKey = tuple[str, str, str]
 """Feature, site and probe: the heads (or layers) that are tested together."""
@@ -121,8 +121,8 @@ class Evaluator:
 
     def _start(self, task: Task, problems: list[Problem]) -> None:
         """What all maps of a feature share: reported rows, draws, baselines of the corpus."""
-        found = variants(problems)
-        real = [problems[p] for p in found["real"].problems]
+        (positions,) = positions_by_role(problems)[Role.REAL]
+        real = [problems[position] for position in positions]
         predicted = {"majority": _joined(real, lambda p: baselines.majority(task, p))}
         if self.lexical and task.level in ("word", "span"):
             predicted["lexical"] = _joined(real, lambda p: baselines.lexical(task, p))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from probes.activations.cache import Cache
 from probes.config import EvaluationConfig, RunConfig, SignificanceConfig
 from probes.corpora.tasks import Task
-from probes.evaluation.plan import evidence_problems
+from probes.evaluation.evidence_problems import evidence_problems
 from probes.interventions.erasure import erase_task
 from probes.models.handle import Handle
 from probes.models.loading import open_model

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from probes.training.problems import Role
+
 SHAPES = {
     "linear": {"weight": "HKD", "bias": "HK"},
     "mlp": {"w1": "HDM", "b1": "HM", "w2": "HMC", "b2": "HC"},
@@ -34,7 +36,8 @@ class ProbeBank:
     heads: tuple[int, ...]
     """Index in the layer of each probe; ``(0,)`` for whole-layer sites."""
     tensors: dict[str, Tensor]
-    problem: str = "real"
+    problem: str = Role.REAL.value
+    """``Problem.name`` of what it was trained on."""
     probe: str = ""
     """Name of the probe in the results."""
     choice: tuple[float, ...] = field(default=())
@@ -58,6 +61,11 @@ class ProbeBank:
                 raise ValueError(f"{name} has shape {tuple(shape)}, not {axes}={tuple(wanted)}")
             if not self.tensors[name].is_floating_point():
                 raise ValueError(f"{name} is {self.tensors[name].dtype}, not floating point")
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it was trained on the task's own labels, under the task's own split."""
+        return self.problem == Role.REAL
 
     @property
     def width(self) -> int:

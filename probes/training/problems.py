@@ -1,13 +1,14 @@
-"""What is fitted on a chunk of activations: label vectors with the rows they are trained on.
+"""What is fitted on a chunk of heads: label vectors with the rows that they are trained on.
 
 Real labels, control labels, folds, permutations and codelength blocks of one feature are all the
-same thing here, a ``Problem``; they share the activations and ride in the same matrix products.
+same thing here, a ``Problem``; they share the activations and the matrix products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,26 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
+class Role(StrEnum):
+    """What a problem is evidence for."""
+
+    REAL = "real"
+    """The task's own labels."""
+    CONTROL = "control"
+    """Random labels of the same shape (Hewitt and Liang 2019)."""
+    PERMUTATION = "permutation"
+    """The task's labels, permuted under the null hypothesis."""
+    CODELENGTH = "codelength"
+    """The task's labels in one block of the online code (Voita and Titov 2020)."""
+    SEED = "seed"
+    """The task's labels from another initialisation."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One label vector over the rows of a task, and which rows are used for what."""
+    """One label vector over the n rows of a task, and which rows are used for what."""
 
-    name: str
-    """``real``, ``control``, ``fold-0``, ``permutation-17``, ``seed-2``, ..."""
+    role: Role
     labels: IntArray
     """(n,) index into the task's classes."""
     train: BoolArray
@@ -36,6 +51,11 @@ class Problem:
     problem of its set chose for the same head."""
     score: BoolArray
     """(n,) rows that are reported on."""
+    index: int | None = None
+    """Number of the permutation, of the codelength block, or the seed; ``None`` for a role that
+    occurs once."""
+    fold: int | None = None
+    """Number of the fold that is scored; ``None`` without cross-validation."""
     seed: int = 0
     """MLP: which initialisation. The order of the rows is the same for all problems."""
 
@@ -43,6 +63,18 @@ class Problem:
         n = len(self.labels)
         assert len(self.train) == len(self.select) == len(self.score) == n
         assert self.train.any(), f"problem {self.name} has no rows to train on"
+
+    @property
+    def name(self) -> str:
+        """Key of the problem in files and messages.
+
+        ``real``, ``control``, ``permutation-17``, ``seed-2``, ...; with folds ``fold-0`` for the
+        real labels, and ``control/fold-0``, ... for the others.
+        """
+        variant = self.role.value if self.index is None else f"{self.role}-{self.index}"
+        if self.fold is None:
+            return variant
+        return f"fold-{self.fold}" if self.role is Role.REAL else f"{variant}/fold-{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -66,8 +98,9 @@ class ActivationSource:
     """``heads``, ``residual``, ``attention_output`` or ``mlp_output``."""
     cache: Cache
     problem_sets: tuple[ProblemSet, ...]
+    """Fitted on each unit of its own; one set for each feature."""
     together: tuple[ProblemSet, ...] = ()
-    """Fitted on all units of a layer side by side as one vector (site ``all_heads``)."""
+    """Fitted on the concatenated units of a layer as one vector (site ``all_heads``)."""
     probe: str = ""
     """Name of the probe in the results (``random_init``, ...); empty: the kind of probe."""
     edit: Callable[[Tensor], Tensor] | None = None
@@ -77,7 +110,7 @@ class ActivationSource:
 def real_problem(task: Task) -> Problem:
     """The task's own labels under its own split."""
     masks = (task.split == TRAIN, task.split == VALIDATION, task.split == TEST)
-    return Problem("real", np.asarray(task.labels, dtype=np.int64), *masks)
+    return Problem(Role.REAL, np.asarray(task.labels, dtype=np.int64), *masks)
 
 
 def fold_problems(task: Task, folds: npt.NDArray[np.integer]) -> tuple[Problem, ...]:
@@ -91,10 +124,11 @@ def fold_problems(task: Task, folds: npt.NDArray[np.integer]) -> tuple[Problem, 
     problems = []
     for fold in range(count):
         score, select = folds == fold, folds == (fold + 1) % count
-        problems.append(Problem(f"fold-{fold}", labels, ~(score | select), select, score))
+        train = ~(score | select)
+        problems.append(Problem(Role.REAL, labels, train, select, score, fold=fold))
     return tuple(problems)
 
 
 def seed_problems(problem: Problem, seeds: Sequence[int]) -> tuple[Problem, ...]:
-    """The same problem from other initialisations, named ``seed-<seed>``."""
-    return tuple(replace(problem, name=f"seed-{seed}", seed=seed) for seed in seeds)
+    """The same problem from other initialisations, one for each seed, with the seed as index."""
+    return tuple(replace(problem, role=Role.SEED, index=seed, seed=seed) for seed in seeds)

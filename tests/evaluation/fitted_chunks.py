@@ -13,7 +13,7 @@ from probes.config import (
     SplitConfig,
 )
 from probes.evaluation.evaluate import Evaluation, Evaluator
-from probes.evaluation.plan import evidence_problems
+from probes.evaluation.evidence_problems import evidence_problems
 from probes.training.chunk_fit import ChunkFit
 from probes.training.linear import fit_linear
 from probes.training.mlp import fit_mlp

@@ -10,8 +10,9 @@ from probes.config import EvaluationConfig, MLPConfig, SignificanceConfig, Split
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.evaluation.control import control_labels
 from probes.evaluation.evaluate import Evaluator
+from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.permuted_gains import permuted_gains
-from probes.evaluation.plan import variants
+from probes.training.problems import Role
 from tests.evaluation.fitted_chunks import evaluated, fitted_chunks
 
 EFFECT = [0, 0, 3, 0, 0, 1.5, 0, 0]
@@ -160,8 +161,7 @@ def test_gains_under_permuted_labels_equal_a_loop(monkeypatch, classes, folds):
     planted = planted_activations(planted_task(60, 6, classes=classes), [0, 0, 2])
     settings = EvaluationConfig(), SignificanceConfig(permutations=19), SplitConfig(folds=folds)
     (chunk,) = fitted_chunks(planted, *settings)
-    found = [v.problems for name, v in variants([f.problem for f in chunk.fits]).items()
-             if name.startswith("permutation-")]  # fmt: skip
+    found = positions_by_role([fit.problem for fit in chunk.fits])[Role.PERMUTATION]
     got = permuted_gains(chunk, found)
     assert got.shape == (3, 19)
     for number, indices in enumerate(found):

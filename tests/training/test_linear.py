@@ -16,7 +16,7 @@ from probes.core.errors import UserError
 from probes.training import linear
 from probes.training.bank import ProbeBank
 from probes.training.linear import fit_linear
-from probes.training.problems import fold_problems, real_problem
+from probes.training.problems import Role, fold_problems, real_problem
 from tests.training.synthetic import make_labels, make_layer, make_task
 
 L2 = [1.0, 30.0, 1000.0]
@@ -76,7 +76,7 @@ def test_problems_without_rows_to_choose_on_follow_the_first():
     problem = real_problem(task)
     shuffled = np.random.default_rng(0).permutation(problem.labels)
     nothing = np.zeros(len(shuffled), dtype=bool)
-    permutation = replace(problem, name="permutation-0", labels=shuffled, select=nothing)
+    permutation = replace(problem, role=Role.PERMUTATION, index=0, labels=shuffled, select=nothing)
     config = LinearConfig(l2=L2, tolerance=1e-6)
     real, refit = fit_linear(z, [problem, permutation], config, classes=3)
     assert torch.equal(refit.choice, real.choice)
@@ -100,7 +100,7 @@ def test_folds_equal_fits_on_their_own_rows():
 def test_a_probe_of_a_bank_is_the_probe_trained_alone():
     z, task = chunk(3)
     problem = real_problem(task)
-    control = replace(problem, name="control", labels=problem.labels[::-1].copy())
+    control = replace(problem, role=Role.CONTROL, labels=problem.labels[::-1].copy())
     config = LinearConfig(l2=L2, tolerance=1e-7)
     together = fit_linear(z, [problem, control], config, classes=3)
     for h in range(len(z)):
@@ -113,9 +113,9 @@ def test_a_probe_of_a_bank_is_the_probe_trained_alone():
 def test_blocks_of_rows_and_problems_change_nothing(monkeypatch):
     z, task = chunk(3)
     problem = real_problem(task)
-    problems = [replace(problem, name=f"seed-{k}") for k in range(3)]
+    problems = [replace(problem, role=Role.SEED, index=k) for k in range(3)]
     nothing = np.zeros(len(problem.labels), dtype=bool)
-    problems += [replace(problem, name=f"permutation-{k}", select=nothing) for k in range(2)]
+    problems += [replace(problem, role=Role.PERMUTATION, index=k, select=nothing) for k in range(2)]
     whole = fit_linear(z, problems, LinearConfig(l2=L2, tolerance=1e-7), classes=3)
     monkeypatch.setattr(linear, "BLOCK", 200)
     parts = fit_linear(z, problems, LinearConfig(l2=L2, tolerance=1e-7), classes=3)

@@ -13,7 +13,7 @@ from probes.training import mlp
 from probes.training.bank import ProbeBank
 from probes.training.mlp import fit_mlp
 from probes.training.mlp_network import Network, Optimiser
-from probes.training.problems import fold_problems, real_problem, seed_problems
+from probes.training.problems import Role, fold_problems, real_problem, seed_problems
 from tests.training.synthetic import make_labels, make_layer, make_task
 
 CONFIG = MLPConfig(hidden=8, epochs=12, patience=2, batch_size=32)
@@ -90,7 +90,7 @@ def test_training_is_that_of_torchs_own_modules():
 def test_a_probe_of_a_bank_is_the_probe_trained_alone():
     z, task = chunk()
     problem = real_problem(task)
-    control = replace(problem, name="control", labels=problem.labels[::-1].copy())
+    control = replace(problem, role=Role.CONTROL, labels=problem.labels[::-1].copy())
     problems = [problem, control, *seed_problems(problem, [5])]
     bank = fit_mlp(z, problems, CONFIG, classes=3, names=NAMES)
     for h in range(4):
@@ -143,7 +143,7 @@ def test_problems_without_rows_to_choose_on_train_as_long_as_the_first():
     z, task = chunk()
     problem = real_problem(task)
     nothing = np.zeros(len(task.rows), dtype=bool)
-    twin = replace(problem, name="twin", select=nothing)
+    twin = replace(problem, role=Role.PERMUTATION, index=0, select=nothing)
     real, refit = fit_mlp(z, [problem, twin], CONFIG, classes=3, names=NAMES)
     assert_same(real, refit)
     assert refit.select_accuracy.isnan().all()

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
-from probes.training.problems import Problem, ProblemSet, fold_problems, real_problem, seed_problems
+from probes.training.problems import (
+    Problem,
+    ProblemSet,
+    Role,
+    fold_problems,
+    real_problem,
+    seed_problems,
+)
 from tests.training.synthetic import make_labels, make_task
 
 
@@ -40,6 +47,6 @@ def test_what_only_a_bug_can_break():
     task = make_task(make_labels(50, 3))
     nothing = np.zeros(50, dtype=bool)
     with pytest.raises(AssertionError, match="no rows"):
-        Problem("real", task.labels, nothing, nothing, nothing)
+        Problem(Role.REAL, task.labels, nothing, nothing, nothing)
     with pytest.raises(AssertionError):
         ProblemSet(make_task(make_labels(50, 3), np.arange(20)), (real_problem(task),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,11 @@ from probes.corpora.tasks import Task
 from probes.evaluation.codelength import codelength_blocks, codelength_problems
 from probes.evaluation.control import control_labels
 from probes.statistics.permutation import check_permutations, permuted_labels
-from probes.training.problems import Problem, fold_problems, real_problem, seed_problems
+from probes.training.problems import Problem, Role, fold_problems, real_problem, seed_problems
 
-
-@dataclass(frozen=True)
-class Variant:
-    """The problems that together score every reported row once: one, or one for each fold."""
-
-    name: str
-    """``real``, ``control``, ``permutation-3``, ``seed-1``."""
-    problems: tuple[int, ...]
-    """Positions in the problems of the set."""
+Positions = tuple[int, ...]
+"""Positions, among the problems of a feature, of those that score every reported row once
+together: one, or one for each fold."""
 
 
 def evidence_problems(
@@ -41,10 +35,10 @@ def evidence_problems(
 ) -> tuple[Problem, ...]:
     """All problems of a feature, the real one first.
 
-    Names: ``real``; ``control``; ``permutation-<i>``; ``codelength-<block>``; ``seed-<s>``. With
-    ``split.folds`` there is one for each fold instead: ``fold-<k>``, ``control/fold-<k>``, ... The
-    control and the permutations take the penalty that the real labels chose for the same head (with
-    folds: for the first fold), so that they are fitted by probes of the same capacity.
+    With ``split.folds`` there is one for each fold instead of one (codelength aside, which codes
+    the training rows of the task's own split). The control and the permutations take the penalty
+    that the real labels chose for the same head (with folds: for the first fold), so that they are
+    fitted by probes of the same capacity.
 
     Raises ``UserError`` before anything is fitted: one group only, fewer groups than folds, a
     permutation test that cannot reach its level.
@@ -57,28 +51,30 @@ def evidence_problems(
     nothing = np.zeros(len(task.labels), dtype=bool)
     frozen = tuple(replace(problem, select=nothing) for problem in base)
     if evaluation.control:
-        problems += _relabelled(frozen, "control", control_labels(task, seed=seed))
+        problems += _relabelled(frozen, Role.CONTROL, control_labels(task, seed=seed))
     if significance.permutations:
         check_permutations(task, significance.permutations, significance.level)
         drawn = permuted_labels(task, significance.permutations, seed=seed)
         for number, labels in enumerate(drawn):
-            problems += _relabelled(frozen, f"permutation-{number}", labels)
+            problems += _relabelled(frozen, Role.PERMUTATION, labels, index=number)
     if evaluation.codelength:
         problems += codelength_problems(task, codelength_blocks(task, seed=seed))
     for problem in base:
-        for replica in seed_problems(problem, seeds):
-            problems.append(replace(replica, name=_name(replica.name, problem)))
+        problems += seed_problems(problem, seeds)
     return tuple(problems)
 
 
-def variants(problems: Sequence[Problem]) -> dict[str, Variant]:
-    """The problems by what they stand for, folds together; codelength blocks are left out."""
-    found: dict[str, list[int]] = {}
+def positions_by_role(problems: Sequence[Problem]) -> dict[Role, list[Positions]]:
+    """For each role the positions of its problems, those of all folds of one index together.
+
+    The indices of a role keep their order; a role without problems has an empty list.
+    """
+    positions: dict[Role, dict[int | None, list[int]]] = {role: {} for role in Role}
     for position, problem in enumerate(problems):
-        name = problem.name.split("/")[0]
-        if not name.startswith("codelength-"):
-            found.setdefault("real" if name.startswith("fold-") else name, []).append(position)
-    return {name: Variant(name, tuple(positions)) for name, positions in found.items()}
+        positions[problem.role].setdefault(problem.index, []).append(position)
+    return {
+        role: [tuple(folds) for folds in by_index.values()] for role, by_index in positions.items()
+    }
 
 
 def _fold_problems(task: Task, split: SplitConfig) -> tuple[Problem, ...]:
@@ -96,20 +92,19 @@ def _shares_text(task: Task, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool
     return np.isin(task.texts, task.texts[rows])
 
 
-def _relabelled(base: Sequence[Problem], name: str, labels: npt.NDArray[np.int64]) -> list[Problem]:
-    return [replace(p, name=_name(name, p), labels=labels) for p in base]
-
-
-def _name(name: str, problem: Problem) -> str:
-    return name if problem.name == "real" else f"{name}/{problem.name}"
+def _relabelled(
+    base: Sequence[Problem], role: Role, labels: npt.NDArray[np.int64], index: int | None = None
+) -> list[Problem]:
+    return [replace(problem, role=role, labels=labels, index=index) for problem in base]
 
 
 def _check_groups(task: Task, base: Sequence[Problem], evaluation: EvaluationConfig) -> None:
     scored = np.any([problem.score for problem in base], axis=0)
     groups = len(np.unique(task.groups[scored]))
     if evaluation.bootstrap and groups < 2:
-        where = "test" if base[0].name == "real" else "all folds together"
-        rows = int((task.split == TEST).sum()) if base[0].name == "real" else int(scored.sum())
+        folds = base[0].fold is not None
+        where = "all folds together" if folds else "test"
+        rows = int(scored.sum()) if folds else int((task.split == TEST).sum())
         raise UserError(
             f"features=[{task.feature}]: the {rows} rows in {where} belong to one group, so "
             "nothing can be said about other groups",

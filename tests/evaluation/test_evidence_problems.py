@@ -9,7 +9,8 @@ from benchmarks.planted import planted_task
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import TEST
-from probes.evaluation.plan import evidence_problems, variants
+from probes.evaluation.evidence_problems import evidence_problems, positions_by_role
+from probes.training.problems import Role
 
 
 def problems(task, *, folds=0, permutations=0, seeds=(), **evaluation):
@@ -36,15 +37,31 @@ def test_permutations_take_the_penalty_of_the_real_labels():
     assert len({p.labels.tobytes() for p in found}) == 21
 
 
-def test_variants_join_folds():
-    found = problems(planted_task(), folds=4, permutations=19, seeds=[0, 1], codelength=True)
-    by_name = variants(found)
-    assert set(by_name) == {"real", "control", "seed-0", "seed-1"} | {
-        f"permutation-{i}" for i in range(19)
+def test_the_folds_of_a_role_score_every_row_once_together():
+    made = problems(planted_task(), folds=4, permutations=19, seeds=[0, 1], codelength=True)
+    by_role = positions_by_role(made)
+    blocks = by_role.pop(Role.CODELENGTH)
+    assert {role: len(indices) for role, indices in by_role.items()} == {
+        Role.REAL: 1,
+        Role.CONTROL: 1,
+        Role.PERMUTATION: 19,
+        Role.SEED: 2,
     }
-    for variant in by_name.values():
-        scored = np.sum([found[p].score for p in variant.problems], axis=0)
-        assert len(variant.problems) == 4 and (scored == 1).all()
+    for positions in [one for indices in by_role.values() for one in indices]:
+        scored = np.sum([made[p].score for p in positions], axis=0)
+        assert len(positions) == 4 and (scored == 1).all()
+    assert [made[p].index for (p,) in blocks] == list(range(1, len(blocks) + 1))
+
+
+def test_names_are_the_keys_of_saved_probes():
+    made = problems(planted_task(), permutations=19, seeds=[7], codelength=True)
+    names = [p.name for p in made]
+    assert names[:3] == ["real", "control", "permutation-0"]
+    assert {"permutation-18", "codelength-1", "seed-7"} < set(names)
+    folds = problems(planted_task(), folds=3, permutations=19, seeds=[7])
+    names = [p.name for p in folds]
+    assert names[:4] == ["fold-0", "fold-1", "fold-2", "control/fold-0"]
+    assert {"permutation-18/fold-2", "seed-7/fold-0"} < set(names)
 
 
 def test_folds_keep_groups_and_texts_apart():
