@@ -23,7 +23,7 @@ EXPONENT = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
 MANTISSA = {"float16": 0x03FF, "bfloat16": 0x007F, "float32": 0x007FFFFF}
 
 
-class Stage:
+class BackgroundWriter:
     """A thread that takes gathered rows and scatters them into the caches.
 
     The hooks only gather, round and hand over; the rows that wait are bounded in bytes, so a
@@ -47,7 +47,7 @@ class Stage:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="cache-writer", daemon=True)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> BackgroundWriter:
         self._thread.start()
         return self
 

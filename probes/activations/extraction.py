@@ -19,7 +19,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from probes.activations.background_writer import Stage
+from probes.activations.background_writer import BackgroundWriter
 from probes.activations.cache import Cache
 from probes.activations.key import CacheKey, cache_key
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
@@ -36,7 +36,7 @@ from probes.models.verification import verify_sites
 from probes.passes.alignment import Alignment, align
 from probes.passes.batches import BatchPlan
 from probes.passes.loop import Passes
-from probes.passes.progress import Meter
+from probes.passes.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def extract(
             found |= _find(missing, cache_dir)
             missing = {kind: key for kind, key in missing.items() if kind not in found}
             if missing:
-                job = _Job(handle, corpus, missing, layers, position, extraction, cache_dir)
+                job = _Extraction(handle, corpus, missing, layers, position, extraction, cache_dir)
                 with disk_errors(cache_dir, INDEX_BYTES * len(corpus.units)):
                     alignment = align(
                         corpus,
@@ -152,7 +152,7 @@ def _locked(keys: dict[str, CacheKey], cache_dir: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Job:
+class _Extraction:
     """One run of the model over a corpus, for the caches that are missing."""
 
     handle: Handle
@@ -184,8 +184,8 @@ class _Job:
                 self.cache_dir,
                 f" (resumed at sequence {state.sequences})" if state.sequences else "",
             )
-            stage = Stage(list(writers.values()), min(STAGED_BYTES, memory_budget // 4))
-            with stage, Meter(plan, state.sequences, shown=progress) as meter:
+            stage = BackgroundWriter(list(writers.values()), min(STAGED_BYTES, memory_budget // 4))
+            with stage, ProgressBar(plan, state.sequences, shown=progress) as meter:
                 passes = Passes(self.handle, body, sites, plan, stage, meter)
                 state = passes.run(state, checkpoint_seconds)
             return {kind: writer.finish(state) for kind, writer in writers.items()}

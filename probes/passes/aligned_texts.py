@@ -21,7 +21,7 @@ LongArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Slab:
+class AlignedTexts:
     """The sequences of some texts, and what is read in them; numbers count within the slab."""
 
     ids: IntArray
@@ -42,7 +42,7 @@ class Slab:
     """Texts cut into windows."""
 
 
-def make_slab(
+def align_texts(
     corpus: Corpus,
     begin: int,
     end: int,
@@ -52,7 +52,7 @@ def make_slab(
     capacity: int,
     frame: tuple[tuple[int, ...], tuple[int, ...]],
     truncate: bool,
-) -> Slab:
+) -> AlignedTexts:
     """Align texts ``begin`` to ``end`` of the corpus.
 
     ``capacity``: tokens of a sequence without special ones. ``frame``: the special tokens before
@@ -90,7 +90,7 @@ def make_slab(
     rows = (np.arange(low, high)[keep], sequence, first[keep] + into, last[keep] + into)
     if position.word == "every_subword":
         rows = _each_token(rows, of_text[keep])
-    return Slab(
+    return AlignedTexts(
         ids=ids,
         offsets=offsets,
         example=seq_text[used] + begin,

@@ -1,7 +1,7 @@
 """Where each labelled unit of a corpus lies in the tokens that a model reads.
 
 Every text is tokenised once, as a whole; units are matched by the overlap of character offsets,
-never by tokenising words alone (a word's pieces depend on what precedes it).
+never by tokenising words alone (a word's joined depend on what precedes it).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from probes.core.errors import UserError
 from probes.core.heap import give_back_heap
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
-from probes.passes.aligned_texts import Slab, make_slab
-from probes.passes.disk_columns import Spool
+from probes.passes.aligned_texts import AlignedTexts, align_texts
+from probes.passes.disk_columns import DiskColumns
 
-SLAB = 2000  # texts tokenised at a time: the tokenizer's own objects are large
+TEXTS_AT_ONCE = 2000  # texts tokenised at a time: the tokenizer's own objects are large
 
 IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
@@ -114,15 +114,15 @@ def align(
             f"{special} special tokens",
             fix="model.max_length=null",
         )
-    _forget_texts(handle)
-    pieces = _Pieces(directory)
-    with contextlib.closing(pieces.spool):
-        for begin in range(0, len(corpus.texts), SLAB):
-            pieces.add(
-                make_slab(
+    _disable_word_cache(handle)
+    joined = _Joined(directory)
+    with contextlib.closing(joined.columns):
+        for begin in range(0, len(corpus.texts), TEXTS_AT_ONCE):
+            joined.add(
+                align_texts(
                     corpus,
                     begin,
-                    min(begin + SLAB, len(corpus.texts)),
+                    min(begin + TEXTS_AT_ONCE, len(corpus.texts)),
                     handle,
                     position,
                     capacity=capacity,
@@ -132,24 +132,24 @@ def align(
             )
             give_back_heap()
         if whole_texts:
-            _check_texts(pieces, corpus, handle, special, truncate)
-        if not pieces.rows:
+            _check_texts(joined, corpus, handle, special, truncate)
+        if not joined.rows:
             raise UserError(
                 f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
                 f"{len(corpus.units)} units"
             )
-        return pieces.joined(len(corpus.units), truncate)
+        return joined.finish(len(corpus.units), truncate)
 
 
 def _check_texts(
-    pieces: _Pieces, corpus: Corpus, handle: Handle, special: int, truncate: bool
+    joined: _Joined, corpus: Corpus, handle: Handle, special: int, truncate: bool
 ) -> None:
     """Refuse texts whose sentence or answer labels cannot be read."""
-    too_long, empty = pieces.too_long, pieces.empty
+    too_long, empty = joined.too_long, joined.empty
     if too_long and not truncate:
         raise UserError(
             f"{len(too_long)} of {len(corpus.texts)} texts exceed the model's context of "
-            f"{handle.context} (the longest has {pieces.longest} tokens and {special} special "
+            f"{handle.context} (the longest has {joined.longest} tokens and {special} special "
             f"ones; the first is text {too_long[0]}, counted from 0), and their sentence or answer "
             "labels belong to the whole text",
             fix="truncate=true to read only their end, or shorter texts where the corpus can make "
@@ -163,7 +163,7 @@ def _check_texts(
         )
 
 
-def _forget_texts(handle: Handle) -> None:
+def _disable_word_cache(handle: Handle) -> None:
     """Switch off a tokenizer's cache of words where a "word" is a whole text (Llama's): no text
     is met again, and the cache grows to hundreds of megabytes."""
     backend = handle.tokenizer.backend_tokenizer
@@ -171,47 +171,47 @@ def _forget_texts(handle: Handle) -> None:
         backend.model._resize_cache(0)
 
 
-class _Pieces:
+class _Joined:
     """What the slabs say, one behind the other: by row and token on disk, by text in memory."""
 
     def __init__(self, directory: Path | None) -> None:
         names = ("ids", "unit", "sequence", "first", "last", "grouped")
-        self.spool = Spool(directory, names)
+        self.columns = DiskColumns(directory, names)
         # In place: a list of arrays would leave holes in memory.
         self.example, self.length, self.read = array("i"), array("i"), array("i")
         self.too_long, self.empty = array("i"), array("i")
         self.rows = self.units = self.longest = self.split_texts = 0
 
-    def add(self, slab: Slab) -> None:
-        unit, sequence, first, last = slab.rows
-        count = len(slab.example)
+    def add(self, texts: AlignedTexts) -> None:
+        unit, sequence, first, last = texts.rows
+        count = len(texts.example)
         order = np.argsort(sequence, kind="stable")
         for name, values in (
-            ("ids", slab.ids),
+            ("ids", texts.ids),
             ("unit", unit),
             ("sequence", sequence + len(self.example)),
             ("first", first),
             ("last", last),
             ("grouped", order + self.rows),
         ):
-            self.spool.append(name, values)
+            self.columns.append(name, values)
         for column, values in (
-            (self.example, slab.example),
-            (self.length, np.diff(slab.offsets)),
+            (self.example, texts.example),
+            (self.length, np.diff(texts.offsets)),
             (self.read, np.bincount(sequence, minlength=count)),
-            (self.too_long, slab.too_long),
-            (self.empty, slab.empty),
+            (self.too_long, texts.too_long),
+            (self.empty, texts.empty),
         ):
             column.frombytes(values.astype(np.int32).tobytes())
         self.rows += len(unit)
         self.units += len(np.unique(unit))  # a unit's text is in one slab
-        self.longest = max(self.longest, slab.longest)
-        self.split_texts += slab.split_texts
+        self.longest = max(self.longest, texts.longest)
+        self.split_texts += texts.split_texts
 
-    def joined(self, n_units: int, truncate: bool) -> Alignment:
+    def finish(self, n_units: int, truncate: bool) -> Alignment:
         cut = len(self.too_long)
         return Alignment(
-            **self.spool.finish(),
+            **self.columns.finish(),
             offsets=_ends(self.length),
             example=np.frombuffer(self.example, dtype=np.int32),
             bounds=_ends(self.read),
@@ -222,7 +222,7 @@ class _Pieces:
                 "truncated_texts": cut if truncate else 0,
                 "unread_texts": len(self.empty) + (0 if truncate else cut),
             },
-            release=self.spool.release,
+            release=self.columns.release,
         )
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int32]
 
 
-class Spool:
+class DiskColumns:
     """Columns of int32, each in a file without a name that goes with the last reference to it."""
 
     def __init__(self, directory: Path | None, names: Sequence[str]) -> None:

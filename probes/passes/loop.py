@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from probes.activations.background_writer import Stage
+from probes.activations.background_writer import BackgroundWriter
 from probes.activations.writer import Progress
 from probes.core.errors import UserError
 from probes.models.forward import forward, token_offset
@@ -17,7 +17,7 @@ from probes.models.handle import Handle
 from probes.models.hooks import hooked
 from probes.models.sites import Site
 from probes.passes.batches import Batch, BatchPlan, Gather, is_out_of_memory
-from probes.passes.progress import Meter
+from probes.passes.progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ class Passes:
         body: nn.Module,
         sites: dict[str, list[Site]],
         plan: BatchPlan,
-        stage: Stage,
-        meter: Meter,
+        stage: BackgroundWriter,
+        meter: ProgressBar,
     ) -> None:
         self.handle, self.body, self.plan = handle, body, plan
         self.stage, self.meter = stage, meter

@@ -9,7 +9,7 @@ from types import TracebackType
 from probes.passes.batches import Batch, BatchPlan
 
 
-class Meter:
+class ProgressBar:
     """A progress bar over tokens, shown only where standard error is a terminal."""
 
     def __init__(self, plan: BatchPlan, position: int, *, shown: bool) -> None:
@@ -32,7 +32,7 @@ class Meter:
             )
             self._task = self._bar.add_task("", total=self._total, rate="")
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> ProgressBar:
         if self._bar:
             self._bar.start()
         return self

@@ -22,14 +22,14 @@ import torch
 from probes.activations import extraction
 from probes.config import ExtractionConfig, ModelConfig
 from probes.models.loading import open_model
-from probes.passes import loop as passes
-from tests.activations.corpora import mixed_corpus, random_texts
+from probes.passes import loop
+from tests.small_corpora import mixed_corpus, random_texts
 
 
 def run(model: str, cache_dir: str, pause: float, hold: int) -> None:
     """One extraction; says ``pass`` before each forward pass, then ``fresh`` or ``reused``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    real = passes.forward
+    real = loop.forward
     count = itertools.count(1)
 
     def slow(*args: Any) -> Any:
@@ -37,7 +37,7 @@ def run(model: str, cache_dir: str, pause: float, hold: int) -> None:
         time.sleep(3600 if next(count) == hold else pause)
         return real(*args)
 
-    passes.forward = slow
+    loop.forward = slow
     caches = extraction.extract(
         open_model(ModelConfig(name=model)),
         mixed_corpus(random_texts(30, seed=9)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from probes.activations.background_writer import Stage
+from probes.activations.background_writer import BackgroundWriter
 from probes.activations.layout import LayerInfo
 from probes.activations.writer import Progress
 from probes.core.errors import UserError
@@ -40,8 +40,8 @@ class Recorder:
         self.saved.append((progress, len(self.written)))
 
 
-def stage(writer: Any, capacity: int = 1 << 20) -> Stage:
-    return Stage([writer], capacity)
+def stage(writer: Any, capacity: int = 1 << 20) -> BackgroundWriter:
+    return BackgroundWriter([writer], capacity)
 
 
 def rows(count: int) -> tuple[np.ndarray, torch.Tensor]:
@@ -65,7 +65,7 @@ def test_what_waits_is_bounded() -> None:
     writer.gate.clear()
     put = []
 
-    def fill(staged: Stage) -> None:
+    def fill(staged: BackgroundWriter) -> None:
         for _ in range(20):
             staged.put(0, 0, *rows(10))  # 120 bytes each
             put.append(1)
@@ -144,7 +144,7 @@ def test_a_tensor_that_what_is_held_leaves_no_room_for_still_passes() -> None:
     writer = Recorder()
     put = threading.Event()
 
-    def fill(staged: Stage) -> None:
+    def fill(staged: BackgroundWriter) -> None:
         staged.put(0, 0, *rows(2))  # held, for it is less than half
         staged.put(0, 0, *rows(15))
         put.set()
@@ -161,7 +161,7 @@ def test_after_an_error_nobody_waits_for_room() -> None:
     values[0, 0, 0] = float("nan")
     done = threading.Event()
 
-    def fill(staged: Stage) -> None:
+    def fill(staged: BackgroundWriter) -> None:
         with pytest.raises(UserError, match="not finite"):
             for _ in range(50):
                 staged.put(0, 0, where, values)

@@ -23,8 +23,8 @@ from probes.core import files as disk
 from probes.core.errors import UserError
 from probes.models.handle import Handle
 from probes.models.loading import open_model
-from tests.activations.corpora import corpus_of_words, random_texts
-from tests.tiny_models import write_checkpoint
+from tests.small_corpora import corpus_of_words, random_texts
+from tests.tiny_checkpoints import write_checkpoint
 
 
 @pytest.fixture(scope="module")

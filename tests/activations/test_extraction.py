@@ -23,8 +23,9 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from probes.passes import loop as passes_module
-from tests.activations.corpora import corpus_of_texts, corpus_of_words, mixed_corpus, random_texts
-from tests.tiny_models import FAMILIES, write_checkpoint
+from tests.small_corpora import corpus_of_texts, corpus_of_words, mixed_corpus, random_texts
+from tests.tiny_checkpoints import write_checkpoint
+from tests.tiny_families import FAMILIES
 
 FLOAT32 = ExtractionConfig(dtype="float32", tokens_per_batch=100)
 
@@ -396,7 +397,7 @@ def refuse(*args: Any, **options: Any) -> Any:
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Appends the number of forward passes of each ``extract``."""
     counts: list[int] = []
-    real, real_extract = passes_module.forward, module._Job.run
+    real, real_extract = passes_module.forward, module._Extraction.run
 
     def counting(*args: Any) -> Any:
         counts[-1] += 1
@@ -407,7 +408,7 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return real_extract(self, *args)
 
     monkeypatch.setattr(passes_module, "forward", counting)
-    monkeypatch.setattr(module._Job, "run", run)
+    monkeypatch.setattr(module._Extraction, "run", run)
     return counts
 
 

@@ -27,9 +27,9 @@ from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.passes import loop as passes_module
-from probes.passes.disk_columns import Spool
-from tests.activations.corpora import corpus_of_words, mixed_corpus, random_texts
+from probes.passes.disk_columns import DiskColumns
 from tests.activations.test_extraction import limit_tokens, refuse
+from tests.small_corpora import corpus_of_words, mixed_corpus, random_texts
 
 SMALL = ExtractionConfig(tokens_per_batch=64)
 
@@ -255,10 +255,10 @@ class TestDisk:
     def test_no_room_for_the_index(
         self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(spool: Spool, name: str, values: object) -> None:
+        def full(spool: DiskColumns, name: str, values: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(Spool, "append", full)
+        monkeypatch.setattr(DiskColumns, "append", full)
         with pytest.raises(UserError, match=r"need .* and the disk has .* free"):
             extract(llama, corpus_of_words(random_texts(10)), cache_dir=tmp_path)
         assert not [path for path in tmp_path.iterdir() if path.is_dir()]

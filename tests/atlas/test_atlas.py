@@ -25,7 +25,7 @@ from probes.results.atlas import RECORD, TABLE, load_atlas
 from probes.results.table import COLUMNS
 from probes.sweeps.hydra_callback import SweepReport
 from tests.reporting.chromium import opened
-from tests.tiny_models import write_checkpoint
+from tests.tiny_checkpoints import write_checkpoint
 
 CORPORA = ["iteration", "acronyms"]
 

@@ -11,7 +11,7 @@ from probes.config import AtlasConfig, ModelConfig, RunConfig
 from probes.core.errors import UserError
 from probes.models.handle import Handle
 from probes.models.loading import open_model
-from tests.tiny_models import make_tokenizer, write_checkpoint
+from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
 
 LONG = {"max_position_embeddings": 512}
 

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from probes import load_run
 from probes.cli import main as cli
 from tests.conftest import PROJECT
-from tests.tiny_models import write_checkpoint
+from tests.tiny_checkpoints import write_checkpoint
 
 SMALL = (
     "corpus.sentences=150",

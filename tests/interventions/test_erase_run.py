@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from probes import load_run
 from probes.cli import main as cli
-from tests.tiny_models import write_checkpoint
+from tests.tiny_checkpoints import write_checkpoint
 
 
 def test_an_erased_feature_falls_to_the_majority_and_another_stays(

@@ -17,7 +17,7 @@ from probes.models.sites import Site, find_sites
 from probes.models.structure import linear_shape
 from probes.models.verification import verify_sites
 from tests import tiny_models
-from tests.tiny_models import FAMILIES
+from tests.tiny_families import FAMILIES
 
 families = pytest.mark.parametrize("family", FAMILIES)
 

@@ -10,6 +10,7 @@ from probes.models.forward import forward
 from probes.models.hooks import hooked
 from probes.models.sites import find_sites
 from tests import tiny_models
+from tests.tiny_families import FAMILIES
 
 IDS, MASK = tiny_models.pad(tiny_models.sequences((7, 5)))
 
@@ -42,7 +43,7 @@ def test_flattened_tokens_get_their_batch_back() -> None:
 @pytest.mark.parametrize("kind", SITE_KINDS)
 def test_edit_replaces_what_the_model_goes_on_with(family: str, kind: str) -> None:
     """Editing with the same numbers changes nothing; with others, everything behind the site."""
-    body, model = tiny_models.build(family), tiny_models.FAMILIES[family].kind
+    body, model = tiny_models.build(family), FAMILIES[family].kind
     sites = find_sites(body, kind)
     plain = forward(body, model, IDS, MASK).last_hidden_state
     with hooked(body, sites, lambda site, z: z.clone()):
@@ -63,7 +64,7 @@ def test_edit_replaces_what_the_model_goes_on_with(family: str, kind: str) -> No
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "bart", "qwen3_next"])
 def test_stop_after_last_reads_the_same_and_runs_no_further(family: str) -> None:
-    body, model = tiny_models.build(family), tiny_models.FAMILIES[family].kind
+    body, model = tiny_models.build(family), FAMILIES[family].kind
     sites = find_sites(body, "heads", layers=[0]) + find_sites(body, "residual", layers=[0])
     ran: list[str] = []
     for name, module in body.named_modules():

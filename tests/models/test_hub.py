@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import tiny_models
+from tests import tiny_checkpoints
 
 CODE = """
 import json, sys
@@ -34,7 +34,7 @@ def cached(home: Path, repository: str, commits: dict[str, int], *, pickled: boo
     base = home / "hub" / f"models--{repository.replace('/', '--')}"
     (base / "refs").mkdir(parents=True)
     for commit, seed in commits.items():
-        snapshot = tiny_models.write_checkpoint(base / "snapshots" / commit, seed=seed)
+        snapshot = tiny_checkpoints.write_checkpoint(base / "snapshots" / commit, seed=seed)
         if pickled:
             (snapshot / "model.safetensors").rename(snapshot / "pytorch_model.bin")
         (base / "refs" / "main").write_text(commit)

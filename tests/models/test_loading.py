@@ -17,12 +17,12 @@ from probes.models.hf_config import UNLIMITED
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from probes.models.verification import verify_sites
-from tests import tiny_models
+from tests import tiny_checkpoints, tiny_models
 
 
 @pytest.fixture
 def llama(tmp_path: Path) -> Path:
-    return tiny_models.write_checkpoint(tmp_path / "llama")
+    return tiny_checkpoints.write_checkpoint(tmp_path / "llama")
 
 
 def opened(directory: Path, **settings):
@@ -58,7 +58,7 @@ def test_language_model_head_is_left_out(tmp_path: Path) -> None:
     config = tiny_models.config_of("gpt2", vocab_size=320)
     whole = tiny_models.randomise(transformers.AutoModelForCausalLM.from_config(config))
     whole.save_pretrained(tmp_path)
-    tiny_models.make_tokenizer().save_pretrained(tmp_path)
+    tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
     body = loaded(tmp_path)
     assert type(body).__name__ == "GPT2Model"
     ids, mask = tiny_models.pad(tiny_models.sequences())
@@ -72,7 +72,7 @@ def test_masked_model_without_a_pooler(tmp_path: Path) -> None:
     """BERT's pooler is missing from masked-language checkpoints, and is not read here."""
     config = tiny_models.config_of("bert", vocab_size=320)
     transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
-    tiny_models.make_tokenizer().save_pretrained(tmp_path)
+    tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
     assert opened(tmp_path).kind == "encoder"
     assert type(loaded(tmp_path)).__name__ == "BertModel"
 
@@ -86,7 +86,7 @@ def test_text_part_of_a_multimodal_model(tmp_path: Path) -> None:
         image_token_id=3,
     )
     tiny_models.randomise(transformers.AutoModel.from_config(config)).save_pretrained(tmp_path)
-    tiny_models.make_tokenizer().save_pretrained(tmp_path)
+    tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
     handle = opened(tmp_path)
     body = handle.load()
     assert (handle.kind, handle.context) == ("decoder", 64)
@@ -104,7 +104,7 @@ def test_dtype(llama: Path, dtype: str) -> None:
 
 
 def test_checkpoint_keeps_its_dtype(tmp_path: Path) -> None:
-    tiny_models.write_checkpoint(tmp_path, dtype=torch.bfloat16)
+    tiny_checkpoints.write_checkpoint(tmp_path, dtype=torch.bfloat16)
     handle = opened(tmp_path)
     assert handle.dtype == "bfloat16"
     assert next(handle.load().parameters()).dtype == torch.bfloat16
@@ -112,7 +112,7 @@ def test_checkpoint_keeps_its_dtype(tmp_path: Path) -> None:
 
 def test_mixture_of_experts_in_float64(tmp_path: Path) -> None:
     """The grouped product of experts knows no float64: another implementation is chosen."""
-    body = loaded(tiny_models.write_checkpoint(tmp_path, "mixtral"), dtype="float64")
+    body = loaded(tiny_checkpoints.write_checkpoint(tmp_path, "mixtral"), dtype="float64")
     verify_sites(body, find_sites(body))
 
 
@@ -136,7 +136,7 @@ def test_context_holds_and_one_token_more_does_not(
     tmp_path: Path, family: str, context: int
 ) -> None:
     """RoBERTa's first positions are padding, and BART's decoder reads a start token as well."""
-    handle = opened(tiny_models.write_checkpoint(tmp_path, family))
+    handle = opened(tiny_checkpoints.write_checkpoint(tmp_path, family))
     assert handle.context == context
     body = handle.load()
     ids = torch.full((1, min(context, 200)), 5)
@@ -148,8 +148,8 @@ def test_context_holds_and_one_token_more_does_not(
 
 
 def test_context_of_the_tokenizer_where_it_is_shorter(tmp_path: Path) -> None:
-    tokenizer = tiny_models.make_tokenizer(model_max_length=32)
-    tiny_models.write_checkpoint(tmp_path, tokenizer=tokenizer)
+    tokenizer = tiny_checkpoints.make_tokenizer(model_max_length=32)
+    tiny_checkpoints.write_checkpoint(tmp_path, tokenizer=tokenizer)
     assert opened(tmp_path).context == 32
     assert opened(tmp_path, max_length=64).context == 64
 
@@ -159,8 +159,8 @@ def test_context_of_the_tokenizer_where_it_is_shorter(tmp_path: Path) -> None:
 
 def test_fingerprint_is_of_the_weights_and_not_of_the_place(llama: Path, tmp_path: Path) -> None:
     first = opened(llama).fingerprint
-    same = tiny_models.write_checkpoint(tmp_path / "elsewhere")
-    other = tiny_models.write_checkpoint(tmp_path / "other", seed=1)
+    same = tiny_checkpoints.write_checkpoint(tmp_path / "elsewhere")
+    other = tiny_checkpoints.write_checkpoint(tmp_path / "other", seed=1)
     assert opened(same).fingerprint == first
     assert opened(other).fingerprint != first
     assert opened(llama, dtype="bfloat16").fingerprint == first
@@ -258,7 +258,7 @@ def test_unknown_architecture(llama: Path) -> None:
 @pytest.mark.parametrize("family", ["llama_gqa", "bert", "gpt2", "t5", "roberta", "bloom"])
 def test_missing_tokenizer(tmp_path: Path, family: str) -> None:
     """For some families transformers makes up a tokenizer with an empty vocabulary."""
-    tiny_models.write_checkpoint(tmp_path, family)
+    tiny_checkpoints.write_checkpoint(tmp_path, family)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).unlink()
     refused("no tokenizer files|its tokenizer cannot be read", ModelConfig(name=str(tmp_path)))
@@ -298,7 +298,7 @@ def test_missing_weights_are_not_made_up(tmp_path: Path) -> None:
     state = body.state_dict()
     state.pop("layers.1.self_attn.o_proj.weight")
     body.save_pretrained(tmp_path, state_dict=state)
-    tiny_models.make_tokenizer().save_pretrained(tmp_path)
+    tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
     refused(
         r"lacks 1 weights of LlamaModel.*layers\.1\.self_attn\.o_proj\.weight",
         ModelConfig(name=str(tmp_path), device="cpu"),

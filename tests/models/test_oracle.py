@@ -15,6 +15,7 @@ from torch import Tensor
 from probes.models.hooks import hooked
 from probes.models.sites import Site, find_sites
 from tests import tiny_models
+from tests.tiny_families import FAMILIES
 
 Layout = Callable[[Tensor, int, int], Tensor]
 """(tokens, features), heads, width -> values of (heads, tokens, width)."""
@@ -96,7 +97,7 @@ def test_head_is_its_attention_times_its_values(family: str) -> None:
     sites = find_sites(body)
     (ids,) = tiny_models.sequences((9,))
     inputs = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
-    if tiny_models.FAMILIES[family].kind == "encoder-decoder":
+    if FAMILIES[family].kind == "encoder-decoder":
         inputs["decoder_input_ids"] = tiny_models.sequences((9,), seed=1)[0][None]
     z: dict[Site, Tensor] = {}
     values: dict[Site, Tensor] = {}

@@ -12,6 +12,7 @@ from probes.models.sites import find_sites
 from probes.models.structure import candidates, linear_shape
 from probes.models.verification import verify_sites
 from tests import tiny_models
+from tests.tiny_families import BERT, FAMILIES, VOCABULARY
 
 
 def rename(body: nn.Module, old: str, new: str) -> None:
@@ -102,9 +103,7 @@ def test_bypassed_projection_is_refused() -> None:
 
 def test_shared_layers_are_refused() -> None:
     """ALBERT runs one layer many times: its heads have no layer of their own."""
-    config = transformers.AlbertConfig(
-        **tiny_models.BERT, vocab_size=tiny_models.VOCABULARY, embedding_size=16
-    )
+    config = transformers.AlbertConfig(**BERT, vocab_size=VOCABULARY, embedding_size=16)
     body = tiny_models.randomise(transformers.AutoModel.from_config(config))
     sites = find_sites(body)
     assert len(sites) == 1
@@ -132,7 +131,7 @@ def test_layers_may_have_other_head_counts() -> None:
 
 
 def test_stacks_of_different_width() -> None:
-    encoder = {**tiny_models.FAMILIES["t5gemma"].options["encoder"], "hidden_size": 40}
+    encoder = {**FAMILIES["t5gemma"].options["encoder"], "hidden_size": 40}
     body = tiny_models.build("t5gemma", encoder=encoder)
     residual = find_sites(body, "residual")
     assert [(s.stream, s.width) for s in residual] == [("encoder", 40)] * 2 + [("decoder", 32)] * 3

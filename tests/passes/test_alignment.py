@@ -13,7 +13,7 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.passes import alignment as module
 from probes.passes.alignment import Alignment, align
-from tests.activations.corpora import (
+from tests.small_corpora import (
     corpus_of_texts,
     corpus_of_words,
     make_corpus,
@@ -90,11 +90,13 @@ def test_the_last_token_of_a_text_is_not_special(any_tokenizer: Handle) -> None:
         assert got.last[row] == got.first[row] == last
 
 
-def test_slabs_join_without_a_seam(llama: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_corpus_join_without_a_seam(
+    llama: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = mixed_corpus(random_texts(30, seed=1, longest=40))
     short = dataclasses.replace(llama, context=20)
     whole = align(corpus, short, truncate=True)
-    monkeypatch.setattr(module, "SLAB", 7)
+    monkeypatch.setattr(module, "TEXTS_AT_ONCE", 7)
     pieces = align(corpus, short, truncate=True)
     for field in dataclasses.fields(Alignment):
         got, expected = getattr(pieces, field.name), getattr(whole, field.name)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.passes.disk_columns import Spool
+from probes.passes.disk_columns import DiskColumns
 
 
 def test_columns_come_back_and_leave_no_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pieces = [rng.integers(-5, 2**31 - 1, size=n) for n in (3000, 0, 1, 40_000)]
-    spool = Spool(tmp_path, ["one", "other", "none"])
+    spool = DiskColumns(tmp_path, ["one", "other", "none"])
     for piece in pieces:
         spool.append("one", piece)
         spool.append("other", piece[::-2])  # not contiguous
@@ -37,7 +37,7 @@ def resident_kb() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, ["column"])
+    spool = DiskColumns(tmp_path, ["column"])
     spool.append("column", np.arange(8 << 20))  # 32 MB
     column = spool.finish()["column"]
     before = resident_kb()

@@ -1,0 +1,23 @@
+"""Fixtures of opened tiny models, imported by the conftest files that want them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from probes.config import ModelConfig
+from probes.models.handle import Handle
+from probes.models.loading import open_model
+from tests.tiny_checkpoints import write_checkpoint
+
+
+@pytest.fixture(scope="session")
+def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with a byte-level tokenizer and a BOS token, context 64."""
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session")
+def llama(llama_directory: Path) -> Handle:
+    return open_model(ModelConfig(name=str(llama_directory)))
