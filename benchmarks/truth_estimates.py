@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.statistics.bootstrap import draw_groups
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Groups
-from probes.statistics.metrics import GroupSums, accuracy_sums, macro_f1_sums
+from probes.statistics.metrics import accuracy_sums, macro_f1_sums
 from probes.statistics.selection import best_on_validation, best_out_of_bag
 
 ROWS = 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from probes.atlas.execute import Outcome
 from probes.atlas.names import feature_label
 from probes.catalogue import Entry
 from probes.reporting.summary import Estimate, optional
+from probes.results.findings import BestUnit
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,17 @@ def feature_lines(table: pd.DataFrame, outcomes: Sequence[Outcome]) -> list[Feat
     return lines
 
 
-def _chosen(best: list[dict[str, Any]], feature: str, site: str) -> dict[str, Any]:
-    found = [one for one in best if (one.get("feature"), one.get("site")) == (feature, site)]
-    return next((one for one in found if one.get("probe") != "random_init"), {})
+def _chosen(best: Sequence[BestUnit], feature: str, site: str) -> BestUnit | None:
+    units = (unit for unit in best if (unit.feature, unit.site) == (feature, site))
+    return next((unit for unit in units if unit.probe != "random_init"), None)
 
 
-def _estimate(best: dict[str, Any]) -> Estimate:
-    return Estimate(best.get("value"), best.get("ci_low"), best.get("ci_high"))
+def _estimate(best: BestUnit | None) -> Estimate:
+    return Estimate(None) if best is None else Estimate(best.value, best.ci_low, best.ci_high)
 
 
-def _where(best: dict[str, Any], several: bool) -> str:
-    if best.get("head") is None:
+def _where(best: BestUnit | None, several: bool) -> str:
+    if best is None or best.head is None:
         return "–"
-    place = f"layer {best['layer']}, head {best['head']}"
-    return f"{best['stream']}, {place}" if several else place
+    place = f"layer {best.layer}, head {best.head}"
+    return f"{best.stream}, {place}" if several else place

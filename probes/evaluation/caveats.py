@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from probes.corpora.corpus import TRAIN
 from probes.corpora.tasks import Task
 from probes.evaluation.chunk_rows import ChunkResult, Reported
+from probes.results.findings import MapTestSummary
 from probes.statistics.bootstrap import few_groups
 
 RARE = 10
@@ -55,16 +54,16 @@ def map_caveats(
     key: tuple[str, str, str],
     chunks: list[ChunkResult],
     reported: Reported,
-    test: dict[str, Any],
+    test: MapTestSummary,
 ) -> list[str]:
     """About one map of heads: nothing found, a control that is almost as good."""
     feature, _, probe = key
     found = []
-    if not test["significant_familywise"]:
+    if not test.significant_familywise:
         found.append(
             f"{feature} ({probe}): no head is significant at the family-wise level of "
-            f"{test['level']:g}; the bright cells of this map are what chance gives among "
-            f"{test['units']} heads."
+            f"{test.level:g}; the bright cells of this map are what chance gives among "
+            f"{test.units} heads."
         )
     if chunks[0].control_correct is not None:
         n = len(reported.labels)

@@ -14,13 +14,12 @@ from probes.evaluation.codelength import block_bits, codelength
 from probes.evaluation.evidence_problems import Positions, positions_by_role
 from probes.evaluation.permuted_gains import permuted_gains
 from probes.statistics.bootstrap import Draws
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array, Groups
-from probes.statistics.metrics import GroupSums, accuracy_sums, metric_sums, recalls
+from probes.statistics.metrics import METRICS, accuracy_sums, recalls
 from probes.training.chunk_fit import ChunkFit
 from probes.training.problems import Problem, Role
 
-BINARY = ("accuracy", "macro_f1", "balanced_accuracy", "auroc")
-SEVERAL = ("accuracy", "macro_f1")
 WHOLE_LAYER = ("residual", "attention_output", "mlp_output", "all_heads")
 Predictions = npt.NDArray[np.int64]
 
@@ -93,11 +92,11 @@ def reported_rows(
 ) -> list[dict[str, Any]]:
     """All metrics on the reported rows: predictions (H, m), scores (H, m) of binary probes."""
     classes = len(reported.task.classes)
-    metrics = SEVERAL if classes > 2 else BINARY if scores is not None else BINARY[:-1]
     rows = []
-    for metric in metrics:
-        sums = metric_sums(metric, predicted, reported.labels, reported.groups, classes, scores)
-        rows += sum_rows(places, metric, sums, reported)
+    for name, metric in METRICS.items():
+        if metric.suits(classes, scores):
+            sums = metric(predicted, reported.labels, reported.groups, classes, scores)
+            rows += sum_rows(places, name, sums, reported)
     return rows
 
 
@@ -156,8 +155,8 @@ def evaluate_chunk(chunk: ChunkFit, reported: Reported) -> ChunkResult:
         rows=rows,
         accuracy_rows=accuracy_rows,
         units=[(chunk.stream, chunk.layer, head) for head in chunk.heads],
-        correct=real.by_head[..., 0].astype(np.float64),
-        control_correct=None if control is None else control.by_head[..., 0].astype(np.float64),
+        correct=real.by_unit[..., 0].astype(np.float64),
+        control_correct=None if control is None else control.by_unit[..., 0].astype(np.float64),
         permuted_gain=permuted_gains(chunk, permutations) if permutations else None,
         validation=np.array([r["value"] for r in chosen_on[: len(places)]] or nowhere),
     )
@@ -204,12 +203,13 @@ def _validation_rows(
     labels, classes = chunk.task.labels[rows], len(chunk.task.classes)
     everything = Groups.of(np.zeros(len(rows), dtype=np.int64))
     found = []
-    for metric in BINARY if classes == 2 else SEVERAL:
-        values = metric_sums(metric, predicted, labels, everything, classes, scores).value()
-        found += [
-            row(place, "validation", metric, value, n=len(rows))
-            for place, value in zip(places, values, strict=True)
-        ]
+    for name, metric in METRICS.items():
+        if metric.suits(classes, scores):
+            values = metric(predicted, labels, everything, classes, scores).value()
+            found += [
+                row(place, "validation", name, value, n=len(rows))
+                for place, value in zip(places, values, strict=True)
+            ]
     return found
 
 

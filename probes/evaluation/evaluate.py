@@ -23,6 +23,7 @@ from probes.evaluation.chunk_rows import (
 )
 from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.paired_gains import SAME_UNIT, paired_gains
+from probes.results.findings import BestUnit, MapTestSummary
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.maps import MapEvidence
 from probes.statistics.selection import BestHead, best_on_validation, best_out_of_bag
@@ -41,10 +42,10 @@ class Evaluation:
     rows: list[dict[str, Any]]
     """Rows of ``results.csv``, baselines of the corpus first."""
     maps: list[MapEvidence]
-    best: list[dict[str, Any]]
-    """For each map its best unit: naive, and freed from the selection."""
-    tests: list[dict[str, Any]]
-    """For each map what its p-values refute, and how many units are significant."""
+    best: list[BestUnit]
+    """The best unit of each map."""
+    tests: list[MapTestSummary]
+    """What the tests of each map refute."""
     caveats: list[str]
     """What a reader of the maps has to know, in words."""
 
@@ -100,20 +101,20 @@ class Evaluator:
                 others = {(m.site, m.probe): m for m in maps if m.feature == key[0]}
                 rows += paired_gains(evidence, others, _places(key, evidence), reported)
             found = self._best(evidence, reported)
-            best.append({**_names(key), **_unit(evidence, found)} if found else _names(key))
+            best.append(_best_unit(evidence, found))
             tests.append(
-                {
-                    **_names(key),
-                    "null": against_majority.null,
-                    "smallest_p": against_majority.smallest,
-                    "units": len(evidence.units),
-                    "groups": len(evidence.groups),
-                    "level": self.significance.level,
-                    "significant_familywise": int(
+                MapTestSummary(
+                    *key,
+                    null=against_majority.null,
+                    smallest_p=against_majority.smallest,
+                    units=len(evidence.units),
+                    groups=len(evidence.groups),
+                    level=self.significance.level,
+                    significant_familywise=int(
                         (against_majority.p_familywise <= self.significance.level).sum()
                     ),
-                    "significant_q": int((against_majority.q <= self.significance.level).sum()),
-                }
+                    significant_q=int((against_majority.q <= self.significance.level).sum()),
+                )
             )
             if key[1] == "heads":
                 caveats += map_caveats(key, chunks, reported, tests[-1])
@@ -223,29 +224,38 @@ def _write_tests(chunks: list[ChunkResult], majority: MapTest, control: MapTest 
             one["q_control"] = float(control.q[unit])
 
 
-def _names(key: MapKey) -> dict[str, Any]:
-    return {"feature": key[0], "site": key[1], "probe": key[2]}
-
-
-def _unit(evidence: MapEvidence, best: BestHead) -> dict[str, Any]:
+def _best_unit(evidence: MapEvidence, best: BestHead | None) -> BestUnit:
+    if best is None:
+        return BestUnit(evidence.feature, evidence.site, evidence.probe)
     stream, layer, head = evidence.keys[best.head]
-    return {
-        "stream": stream,
-        "layer": layer,
-        "head": head,
-        "value": best.value,
-        "ci_low": best.low,
-        "ci_high": best.high,
-        "naive": best.naive,
-        "naive_layer": evidence.keys[best.naive_head][1],
-        "naive_head": evidence.keys[best.naive_head][2],
-        "method": best.method,
-    }
+    _, naive_layer, naive_head = evidence.keys[best.naive_head]
+    return BestUnit(
+        evidence.feature,
+        evidence.site,
+        evidence.probe,
+        stream=stream,
+        layer=layer,
+        head=head,
+        value=best.value,
+        ci_low=None if np.isnan(best.low) else best.low,
+        ci_high=None if np.isnan(best.high) else best.high,
+        naive=best.naive,
+        naive_layer=naive_layer,
+        naive_head=naive_head,
+        method=best.method,
+    )
 
 
 def _places(key: MapKey, evidence: MapEvidence) -> list[dict[str, Any]]:
     return [
-        {**_names(key), "stream": stream, "layer": layer, "head": head}
+        {
+            "feature": key[0],
+            "site": key[1],
+            "probe": key[2],
+            "stream": stream,
+            "layer": layer,
+            "head": head,
+        }
         for stream, layer, head in evidence.keys
     ]
 

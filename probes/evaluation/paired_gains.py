@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from probes.evaluation.chunk_rows import Reported, sum_rows
 from probes.statistics.maps import MapEvidence
@@ -42,8 +43,8 @@ def paired_gains(
         rows += sum_rows(
             [dict(places[unit]) for unit in kept],
             f"gain_{site if whole else probe}",
-            replace(sums, by_head=sums.by_head[kept]),
+            sums.of_units(np.array(kept)),
             reported,
-            minus=replace(theirs, by_head=theirs.by_head[[index[partners[u]] for u in kept]]),
+            minus=theirs.of_units(np.array([index[partners[unit]] for unit in kept])),
         )
     return rows

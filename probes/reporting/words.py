@@ -76,20 +76,20 @@ def task_line(task: TaskRecord, group_name: str) -> str:
 def selection_line(record: RunRecord, feature: str, site: str, probe: str) -> str:
     """The best unit as it looks beside how good it is once the choosing is taken off."""
     for best in record.best:
-        if (best.get("feature"), best.get("site"), best.get("probe")) != (feature, site, probe):
+        if (best.feature, best.site, best.probe) != (feature, site, probe):
             continue
-        if not isinstance(best.get("naive"), float) or not isinstance(best.get("value"), float):
+        if best.naive is None or best.value is None:
             continue
-        head, where = "layer", f"layer {best.get('naive_layer')}"
+        head, where = "layer", f"layer {best.naive_layer}"
         if site == "heads":
-            head, where = "head", f"{where}, head {best.get('naive_head')}"
-        low, high = best.get("ci_low"), best.get("ci_high")
-        known = isinstance(low, float) and isinstance(high, float)
-        interval = f" [{low:.3f}, {high:.3f}]" if known else ""
+            head, where = "head", f"{where}, head {best.naive_head}"
+        interval = ""
+        if best.ci_low is not None and best.ci_high is not None:
+            interval = f" [{best.ci_low:.3f}, {best.ci_high:.3f}]"
         return (
-            f"The highest test value of all is {best['naive']:.3f} ({where}), too high on average "
+            f"The highest test value of all is {best.naive:.3f} ({where}), too high on average "
             f"because it was picked for being high. Freed from the choice the best {head} reaches "
-            f"{best['value']:.3f}{interval} ({best.get('method')})."
+            f"{best.value:.3f}{interval} ({best.method})."
         )
     return ""
 
@@ -159,12 +159,12 @@ def _tests(record: RunRecord, site: str, probe: str) -> list[str]:
     """What the p-values refute, and what is left of the best head once it is known as chosen."""
     sentences = []
     for test in record.tests:
-        if (test.get("site"), test.get("probe")) != (site, probe):
+        if (test.site, test.probe) != (site, probe) or test.smallest_p is None:
             continue
         sentences.append(
-            f"{test.get('feature')}: p-values refute that {test.get('null')}. With "
-            f"{test.get('groups'):,} {plural(record.corpus.group_name)} the smallest possible is "
-            f"{test.get('smallest_p'):.2g}."
+            f"{test.feature}: p-values refute that {test.null}. With "
+            f"{test.groups:,} {plural(record.corpus.group_name)} the smallest possible is "
+            f"{test.smallest_p:.2g}."
         )
     sentences.append(
         "q-values bound the share of false discoveries (Benjamini and Hochberg 1995), family-wise "

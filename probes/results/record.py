@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.core.errors import UserError
+from probes.results.findings import BestUnit, MapTestSummary
 
 SCHEMA = 1
 
@@ -129,12 +130,10 @@ class RunRecord:
     """Site -> directory of its activations; relative ones start at the run directory."""
     caveats: list[str] = field(default_factory=list)
     """What a reader of these numbers must know, one sentence each."""
-    best: list[dict[str, Any]] = field(default_factory=list)
-    """For each map (feature, site, probe) its best unit: ``naive``, the highest of all test values,
-    and ``value`` with ``ci_low`` and ``ci_high``, freed from the selection."""
-    tests: list[dict[str, Any]] = field(default_factory=list)
-    """For each map what its p-values refute (``null``), the ``smallest_p`` there can be, and how
-    many ``units`` were tested."""
+    best: list[BestUnit] = field(default_factory=list)
+    """The best unit of each map."""
+    tests: list[MapTestSummary] = field(default_factory=list)
+    """What the tests of each map refute."""
     schema: int = SCHEMA
 
 
@@ -142,7 +141,13 @@ def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
     """Write ``run.json`` under a temporary name, then rename."""
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    content = _without_nan(dataclasses.asdict(record))
+    content = _without_nan(
+        {
+            **dataclasses.asdict(record),
+            "best": [unit.to_json() for unit in record.best],
+            "tests": [summary.to_json() for summary in record.tests],
+        }
+    )
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str, allow_nan=False)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -16,8 +16,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
 from probes.core.errors import UserError
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
-from probes.statistics.metrics import GroupSums
 
 Method = Literal["percentile", "bca"]
 FEW_GROUPS = 20
@@ -57,11 +57,11 @@ class Draws:
         groups as Hesterberg (2015) does: plain quantiles cover too little below some 50 groups. A
         metric that is the same in every group (all rows right) has an interval of length zero.
         """
-        heads, cells = sums.by_head.shape[0], sums.by_head.shape[2]
+        heads, cells = sums.by_unit.shape[0], sums.by_unit.shape[2]
         step = max(1, CELLS // (max(len(self.multiplicity), self.groups) * cells))
         parts = []
         for first in range(0, heads, step):
-            part = [_heads(s, first, first + step) for s in (sums, minus) if s is not None]
+            part = [s.of_units(slice(first, first + step)) for s in (sums, minus) if s is not None]
             parts.append(self._interval(*part))
         return Interval(
             np.concatenate([part.low for part in parts]),
@@ -166,8 +166,3 @@ def _quantile(ordered: Array, valid: Array, level: Array) -> Array:
     heads = np.arange(ordered.shape[1])
     a, b = ordered[lower, heads], ordered[upper, heads]
     return a + (b - a) * (position - lower)
-
-
-def _heads(sums: GroupSums, first: int, last: int) -> GroupSums:
-    """The sums of some of the heads."""
-    return GroupSums(sums.metric, sums.by_head[first:last], sums.shared, sums.finish)

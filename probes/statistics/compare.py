@@ -6,7 +6,7 @@ so that what makes a document hard for both cancels out of the difference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from scipy.stats import t as student
 
 from probes.core.errors import UserError
 from probes.statistics.bootstrap import Interval, draw_groups, quantile_interval
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence, Unit
-from probes.statistics.metrics import GroupSums
 
 HALVES = 50
 """Random divisions of the groups, for the reliability of an order of heads."""
@@ -99,8 +99,8 @@ def compare_maps(
     same = set(first.keys) == set(second.keys)
     units = first.keys if same else []
     order = np.array([second.keys.index(unit) for unit in units], dtype=np.int64)
-    paired = replace(b, by_head=b.by_head[order])
-    own = a if same else replace(a, by_head=a.by_head[:0])
+    paired = b.of_units(order)
+    own = a if same else a.of_units(slice(0))
     return Comparison(
         units=units,
         difference=own.value() - paired.value(),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from probes.statistics.group_sums import GroupSums, share_sums
 from probes.statistics.groups import Array
-from probes.statistics.metrics import GroupSums
 
 Unit = tuple[str, int, int]
 """Stream, layer and head (0 for whole-layer sites)."""
@@ -47,6 +47,4 @@ class MapEvidence:
         kept = np.arange(len(self.groups))
         if groups is not None:
             kept = np.searchsorted(self.groups, groups)
-        correct = self.correct[:, kept, None].astype(np.float64)
-        rows = self.rows[kept, None].astype(np.float64)
-        return GroupSums("accuracy", correct, rows, lambda total, n: total[..., 0] / n[..., 0])
+        return share_sums("accuracy", self.correct[:, kept], self.rows[kept])

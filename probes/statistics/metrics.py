@@ -1,68 +1,70 @@
-"""Metrics of many heads at once, each as a function of sums over groups.
+"""Metrics of classification, of many heads at once and as sums over groups (``group_sums.py``).
 
-A metric that is a function of sums can be resampled by whole groups with one matrix product: the
-sums of a bootstrap draw are the draw's multiplicities times the sums of the groups. Everywhere,
-``predicted`` (H, n) and ``labels`` (n,) hold class numbers, ``scores`` (H, n) rise with class 1.
+``METRICS`` is the table of all that a run measures; a row there is all that a metric needs.
+Everywhere, ``predicted`` (H, n) and ``labels`` (n,) hold class numbers, ``scores`` (H, n) rise
+with class 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
+from probes.statistics.group_sums import GroupSums, mean_sums
 from probes.statistics.groups import Array, Codes, Groups
 
-Finish = Callable[[Array, Array], Array]
+Scores = npt.NDArray[np.floating] | None
+SumsFunction = Callable[[Codes, Codes, Groups, int, Scores], GroupSums]
 
 
 @dataclass(frozen=True)
-class GroupSums:
-    """One metric of H heads, as sums over G groups and the function that finishes them."""
+class Metric:
+    """A metric of classification: how it is computed, and how its values are read."""
 
-    metric: str
-    by_head: npt.NDArray[np.floating]
-    """(H, G, K) sums that differ between heads (correct rows, true positives by class, ...)."""
-    shared: npt.NDArray[np.floating]
-    """(G, M) sums that depend on the labels alone (rows, rows by class)."""
-    finish: Finish
-    """(..., H, K) and (..., 1, M) totals -> (..., H) values; NaN where the metric is undefined."""
+    name: str
+    """As in the column ``metric`` of the results."""
+    label: str
+    """On maps and in headers."""
+    description: str
+    """One sentence, shown with its map."""
+    sums: SumsFunction
+    """``(predicted (H, m), labels (m,), groups, classes, scores (H, m) or None) -> GroupSums``."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which values are good."""
+    anchor: float | None = None
+    """Where a head knows nothing; ``None``: what always answering the majority class reaches."""
+    anchor_label: str = "majority"
+    """What reaches the anchor."""
+    uniform: bool = False
+    """Whether the anchor is one over the number of classes where the majority was not measured."""
+    binary_only: bool = False
+    """Whether it is left out where there are more than two classes."""
+    needs_scores: bool = False
+    """Whether it is left out where there are only predicted classes. There are ``scores`` of tasks
+    with two classes; they rise with class 1."""
 
-    @property
-    def groups(self) -> int:
-        return len(self.shared)
+    def __call__(
+        self, predicted: Codes, labels: Codes, groups: Groups, classes: int, scores: Scores = None
+    ) -> GroupSums:
+        """The metric of many heads at once, as sums over groups."""
+        return self.sums(predicted, labels, groups, classes, scores)
 
-    def value(self) -> Array:
-        """The metric itself: (H,)."""
-        total = self.by_head.sum(axis=1, dtype=np.float64)  # (H, K)
-        return self._finish(total, self.shared.sum(axis=0, dtype=np.float64))
-
-    def resampled(self, multiplicity: npt.NDArray[np.floating]) -> Array:
-        """The metric where group g counts ``multiplicity[b, g]`` times: (B, G) -> (B, H)."""
-        total = np.tensordot(multiplicity, self.by_head, axes=(1, 1))  # (B, H, K)
-        # Counts are exact in float32, their ratios are not: equal draws must stay equal.
-        return self._finish(total.astype(np.float64), multiplicity @ self.shared)
-
-    def without_each(self) -> Array:
-        """The metric without group g, for each g (the jackknife): (G, H)."""
-        total = self.by_head.sum(axis=1, dtype=np.float64, keepdims=True) - self.by_head
-        shared = self.shared.sum(axis=0, dtype=np.float64) - self.shared
-        return self._finish(total.swapaxes(0, 1), shared)  # (G, H, K), (G, M)
-
-    def _finish(self, by_head: Array, shared: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self.finish(by_head, shared[..., None, :])
+    def suits(self, classes: int, scores: Scores) -> bool:
+        """Whether it can be measured on such a task."""
+        if self.needs_scores and scores is None:
+            return False
+        return classes == 2 or not self.binary_only
 
 
 def accuracy_sums(predicted: Codes, labels: Codes, groups: Groups) -> GroupSums:
     """Share of rows predicted right."""
-    correct = groups.sum(predicted == labels)[..., None]  # (H, G, 1)
-    rows = groups.sizes[:, None].astype(np.float64)
-    return GroupSums("accuracy", correct, rows, lambda total, n: total[..., 0] / n[..., 0])
+    return mean_sums("accuracy", predicted == labels, groups)
 
 
 def balanced_accuracy_sums(
@@ -98,7 +100,7 @@ def macro_f1_sums(predicted: Codes, labels: Codes, groups: Groups, classes: int)
     return GroupSums("macro_f1", both, _support(labels, groups, classes), finish)
 
 
-def auroc_sums(scores: npt.NDArray[np.floating], labels: Codes, groups: Groups) -> GroupSums:
+def auroc_sums(scores: Scores, labels: Codes, groups: Groups) -> GroupSums:
     """Area under the ROC curve of a binary task, ties counted half.
 
     The value is exact. Resampled, it is linear in the placements of each row among the rows of the
@@ -106,6 +108,7 @@ def auroc_sums(scores: npt.NDArray[np.floating], labels: Codes, groups: Groups) 
     product instead of a sort for each draw and head, with an error that falls as one over the
     number of groups.
     """
+    assert scores is not None, "a metric of the order of rows needs scores"
     positive = labels == 1
     ranks = rankdata(scores, axis=1)  # (H, n)
     placement = np.empty_like(ranks)
@@ -141,25 +144,6 @@ def log_loss_bits(logits: npt.NDArray[np.floating], labels: Codes) -> Array:
     return (logsumexp(logits, axis=2) - chosen) / np.log(2)
 
 
-def metric_sums(
-    metric: str,
-    predicted: Codes,
-    labels: Codes,
-    groups: Groups,
-    classes: int,
-    scores: npt.NDArray[np.floating] | None = None,
-) -> GroupSums:
-    """The sums of the metric of that name; ``auroc`` needs ``scores``."""
-    if metric == "accuracy":
-        return accuracy_sums(predicted, labels, groups)
-    if metric == "balanced_accuracy":
-        return balanced_accuracy_sums(predicted, labels, groups, classes)
-    if metric == "macro_f1":
-        return macro_f1_sums(predicted, labels, groups, classes)
-    assert metric == "auroc" and scores is not None, metric
-    return auroc_sums(scores, labels, groups)
-
-
 def _by_class(codes: Codes, groups: Groups, classes: int) -> npt.NDArray[np.float32]:
     """Rows of each group with each code, -1 counted nowhere: (H, n) -> (H, G, C)."""
     heads, size = len(codes), len(groups) * classes
@@ -173,3 +157,47 @@ def _by_class(codes: Codes, groups: Groups, classes: int) -> npt.NDArray[np.floa
 
 def _support(labels: Codes, groups: Groups, classes: int) -> npt.NDArray[np.float32]:
     return _by_class(labels[None], groups, classes)[0]
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "accuracy",
+            label="accuracy",
+            description="Share of test rows that the head's probe labels correctly.",
+            sums=lambda predicted, labels, groups, *_: accuracy_sums(predicted, labels, groups),
+        ),
+        Metric(
+            "macro_f1",
+            label="macro F1",
+            description="Mean over classes of the F1 score: rare classes count as much as frequent "
+            "ones.",
+            sums=lambda predicted, labels, groups, classes, _: macro_f1_sums(
+                predicted, labels, groups, classes
+            ),
+        ),
+        Metric(
+            "balanced_accuracy",
+            label="balanced accuracy",
+            description="Mean over classes of the recall.",
+            sums=lambda predicted, labels, groups, classes, _: balanced_accuracy_sums(
+                predicted, labels, groups, classes
+            ),
+            uniform=True,
+            binary_only=True,
+        ),
+        Metric(
+            "auroc",
+            label="AUROC",
+            description="Area under the ROC curve; .5 is chance.",
+            sums=lambda _, labels, groups, classes, scores: auroc_sums(scores, labels, groups),
+            anchor=0.5,
+            anchor_label="chance",
+            binary_only=True,
+            needs_scores=True,
+        ),
+    )
+}
+"""All that is measured of a probe's predictions, in the order of the results: where a task has
+what the metric needs. The accuracy is first: heads are chosen and tested by it."""

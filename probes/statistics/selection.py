@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from probes.statistics.bootstrap import CELLS, Draws
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
-from probes.statistics.metrics import GroupSums
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def best_on_validation(reported: GroupSums, draws: Draws | None, chosen_on: Arra
     values, head = reported.value(), int(np.argmax(chosen_on))
     low = high = float("nan")
     if draws is not None:
-        interval = draws.interval(_one(reported, head))
+        interval = draws.interval(reported.of_units(slice(head, head + 1)))
         low, high = float(interval.low[0]), float(interval.high[0])
     naive = int(np.argmax(values))
     return BestHead(
@@ -61,7 +61,7 @@ def best_out_of_bag(reported: GroupSums, draws: Draws) -> BestHead:
     """
     values = reported.value()
     naive = int(np.argmax(values))
-    step = max(1, CELLS // reported.by_head[:, 0].size)
+    step = max(1, CELLS // reported.by_unit[:, 0].size)
     measured, unselected = [], []
     for first in range(0, len(draws.multiplicity), step):
         drawn = draws.multiplicity[first : first + step]  # (b, G)
@@ -83,7 +83,3 @@ def best_out_of_bag(reported: GroupSums, draws: Draws) -> BestHead:
         float(values[naive]),
         "chosen and measured on different groups, averaged over bootstrap draws",
     )
-
-
-def _one(sums: GroupSums, head: int) -> GroupSums:
-    return GroupSums(sums.metric, sums.by_head[head : head + 1], sums.shared, sums.finish)

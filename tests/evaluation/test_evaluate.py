@@ -122,9 +122,9 @@ class TestRows:
 def test_best_head_is_chosen_on_validation(results, table):
     best = results.best[0]
     chosen = int(values(table, "accuracy", "validation").argmax())
-    assert (best["layer"], best["head"]) == divmod(chosen, 4) == (0, 2)
-    assert best["value"] == pytest.approx(values(table, "accuracy")[chosen])
-    assert best["ci_low"] < best["value"] < best["ci_high"]
+    assert (best.layer, best.head) == divmod(chosen, 4) == (0, 2)
+    assert best.value == pytest.approx(values(table, "accuracy")[chosen])
+    assert best.ci_low < best.value < best.ci_high
 
 
 def test_evidence_of_the_map(binary, results, table):
@@ -139,8 +139,8 @@ def test_evidence_of_the_map(binary, results, table):
 
 def test_tests_say_what_they_refute(results):
     (test,) = results.tests
-    assert "majority" in test["null"]
-    assert (test["significant_familywise"], test["significant_q"], test["units"]) == (2, 2, 8)
+    assert "majority" in test.null
+    assert (test.significant_familywise, test.significant_q, test.units) == (2, 2, 8)
 
 
 def test_permutations_refit_every_head(binary):
@@ -149,7 +149,7 @@ def test_permutations_refit_every_head(binary):
     tested = table[table.p_value.notna()]
     assert tested.p_value.min() == pytest.approx(1 / 40)
     np.testing.assert_array_equal(tested.p_familywise <= 0.05, np.array(EFFECT) > 0)
-    assert results.tests[0]["null"] == "activations and labels are independent"
+    assert results.tests[0].null == "activations and labels are independent"
     # Refits differ: the null is not one value repeated.
     assert tested.p_value[tested.p_familywise > 0.05].nunique() > 2
 
@@ -183,8 +183,8 @@ def test_folds_score_every_row_once(binary):
     heads = accuracy[accuracy.site == "heads"].value.to_numpy()
     assert heads.argmax() == 2 and heads[2] > 0.85 and heads[0] < 0.56
     best = results.best[0]
-    assert best["method"].startswith("chosen and measured on different groups")
-    assert best["value"] <= best["naive"]
+    assert best.method.startswith("chosen and measured on different groups")
+    assert best.value <= best.naive
     control = values(table, "control_accuracy")
     assert control.max() < 0.62
 
@@ -194,13 +194,13 @@ def test_no_bootstrap_no_intervals(binary):
     table = pd.DataFrame(results.rows)
     assert "ci_low" not in table
     assert "p_control" not in table
-    assert results.best[0]["value"] == pytest.approx(values(table, "accuracy")[2])
+    assert results.best[0].value == pytest.approx(values(table, "accuracy")[2])
 
 
 def test_nothing_there_is_said_plainly():
     results = evaluated(planted_activations(planted_task(80, 5), np.zeros(8)))
     assert any("no head is significant" in caveat for caveat in results.caveats)
-    assert results.tests[0]["significant_familywise"] == 0
+    assert results.tests[0].significant_familywise == 0
 
 
 def test_many_classes_and_unbalanced():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from probes.results.findings import BestUnit, MapTestSummary
 from probes.results.record import (
     CorpusRecord,
     ModelRecord,
@@ -166,34 +167,34 @@ def make_record(
         caches={"heads": "../../cache/0123abcd"},
         caveats=list(caveats),
         best=[
-            {
-                "feature": f,
-                "site": "heads",
-                "probe": "linear",
-                "stream": next(iter(streams)),
-                "layer": 1,
-                "head": 1,
-                "value": 0.61,
-                "ci_low": 0.58,
-                "ci_high": 0.64,
-                "naive": 0.65,
-                "naive_layer": 1,
-                "naive_head": 1,
-                "method": "validation",
-            }
-            for f in features
+            BestUnit(
+                feature=feature,
+                site="heads",
+                probe="linear",
+                stream=next(iter(streams)),
+                layer=1,
+                head=1,
+                value=0.61,
+                ci_low=0.58,
+                ci_high=0.64,
+                naive=0.65,
+                naive_layer=1,
+                naive_head=1,
+                method="validation",
+            )
+            for feature in features
         ],
         tests=[
-            {
-                "feature": f,
-                "site": "heads",
-                "probe": "linear",
-                "smallest_p": 0.00024,
-                "null": "activations and labels are independent",
-                "units": 72,
-                "groups": 12,
-                "level": 0.05,
-            }
-            for f in features
+            MapTestSummary(
+                feature=feature,
+                site="heads",
+                probe="linear",
+                smallest_p=0.00024,
+                null="activations and labels are independent",
+                units=72,
+                groups=12,
+                level=0.05,
+            )
+            for feature in features
         ],
     )

@@ -2,14 +2,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from probes.core.errors import UserError
+from probes.results.findings import BestUnit, MapTestSummary
 from probes.results.record import model_title, read_record, write_record
 from tests.reporting.synthetic import make_record
+
+BEST = BestUnit(
+    feature="upos",
+    site="heads",
+    probe="linear",
+    stream="encoder",
+    layer=1,
+    head=2,
+    value=0.61,
+    ci_low=0.58,
+    ci_high=0.64,
+    naive=0.65,
+    naive_layer=0,
+    naive_head=3,
+    method="validation",
+)
 
 
 @pytest.fixture
@@ -29,11 +47,13 @@ def test_round_trip(path: Path) -> None:
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     record = dataclasses.replace(
-        make_record({"d": [1]}), rows_per_second=float("nan"), best=[{"ci_low": float("inf")}]
+        make_record({"d": [1]}),
+        rows_per_second=float("nan"),
+        best=[replace(BEST, ci_low=float("inf"))],
     )
     write_record(record, tmp_path / "run.json")
     again = read_record(tmp_path / "run.json")
-    assert again.rows_per_second is None and again.best == [{"ci_low": None}]
+    assert again.rows_per_second is None and again.best == [replace(BEST, ci_low=None)]
 
 
 def test_unknown_keys_are_ignored_with_a_warning(path: Path) -> None:
@@ -94,3 +114,44 @@ def test_headings_name_a_directory_by_its_last_part() -> None:
         ("/", "/"),
     ):
         assert model_title(name) == title
+
+
+def test_best_units_and_tests_of_maps_have_the_keys_of_older_runs(tmp_path: Path) -> None:
+    unestimated = BestUnit(feature="upos", site="residual", probe="linear")
+    record = replace(
+        make_record({"d": [1]}),
+        best=[BEST, unestimated],
+        tests=[MapTestSummary("upos", "heads", "linear", "nothing", 0.01, 72, 12, 0.05, 3, 4)],
+    )
+    write_record(record, tmp_path / "run.json")
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["best"][0] == {
+        "feature": "upos",
+        "site": "heads",
+        "probe": "linear",
+        "stream": "encoder",
+        "layer": 1,
+        "head": 2,
+        "value": 0.61,
+        "ci_low": 0.58,
+        "ci_high": 0.64,
+        "naive": 0.65,
+        "naive_layer": 0,
+        "naive_head": 3,
+        "method": "validation",
+    }
+    assert list(content["best"][1]) == ["feature", "site", "probe"]
+    assert list(content["tests"][0]) == [
+        "feature",
+        "site",
+        "probe",
+        "null",
+        "smallest_p",
+        "units",
+        "groups",
+        "level",
+        "significant_familywise",
+        "significant_q",
+    ]
+    again = read_record(tmp_path / "run.json")
+    assert again.best == record.best and again.tests == record.tests

@@ -50,7 +50,7 @@ def test_bca_equals_scipy_on_the_same_draws():
     sums = accuracy_sums(
         correct.astype(int), np.ones(400, dtype=int), Groups.of(np.arange(400) // 10)
     )
-    by_group = sums.by_head[0, :, 0] / 10
+    by_group = sums.by_unit[0, :, 0] / 10
     got = draw_groups(groups, 40_000, seed=0, method="bca").interval(sums)
     # Hesterberg's widening is undone by asking scipy for the widened confidence.
     tail = stats.norm.cdf(np.sqrt(groups / (groups - 1)) * stats.t.ppf(0.025, groups - 1))

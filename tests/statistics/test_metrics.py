@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from probes.statistics.groups import Groups
-from probes.statistics.metrics import auroc_sums, log_loss_bits, metric_sums, recalls
+from probes.statistics.metrics import METRICS, auroc_sums, log_loss_bits, recalls
 
 CLASSES = 5
 
@@ -33,7 +33,7 @@ class TestAgainstScikitLearn:
     def test_value(self, metric):
         predicted, labels, groups = rows()
         expected = [ORACLES[metric](labels, p) for p in predicted]
-        sums = metric_sums(metric, predicted, labels, groups, CLASSES)
+        sums = METRICS[metric](predicted, labels, groups, CLASSES)
         np.testing.assert_allclose(sums.value(), expected, rtol=1e-12)
 
     def test_resampled_equals_rows_repeated(self, metric):
@@ -41,7 +41,7 @@ class TestAgainstScikitLearn:
         predicted, labels, groups = rows(n=40, groups=8)
         random = np.random.default_rng(1)
         draws = random.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=30)
-        got = metric_sums(metric, predicted, labels, groups, CLASSES).resampled(draws)
+        got = METRICS[metric](predicted, labels, groups, CLASSES).resampled(draws)
         for draw, values in zip(draws, got, strict=True):
             repeated = np.repeat(np.arange(40), draw[groups.index])
             expected = [ORACLES[metric](labels[repeated], p[repeated]) for p in predicted]
@@ -49,7 +49,7 @@ class TestAgainstScikitLearn:
 
     def test_jackknife_leaves_one_group_out(self, metric):
         predicted, labels, groups = rows(n=40, groups=8)
-        got = metric_sums(metric, predicted, labels, groups, CLASSES).without_each()
+        got = METRICS[metric](predicted, labels, groups, CLASSES).without_each()
         for group, values in enumerate(got):
             kept = groups.index != group
             expected = [ORACLES[metric](labels[kept], p[kept]) for p in predicted]
