@@ -20,7 +20,8 @@ from probes.reporting.colours import (
 )
 from probes.reporting.view import HeadMap, Panel, head_map
 from probes.results.quantities import DESCRIPTIONS, quantities, values
-from probes.results.table import RECALL, distinct, layers_by_heads, of_feature, pick
+from probes.results.table import distinct, layers_by_heads, of_feature, pick
+from probes.results.vocabulary.quantities import RECALL
 
 HOVER_ONLY = ("p_value", "p_control")
 """Not corrected for the number of heads, so no map of their own."""

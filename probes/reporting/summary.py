@@ -8,14 +8,15 @@ from typing import Any
 import pandas as pd
 
 from probes.results.table import (
-    WHOLE_LAYER_SITES,
     main_probe,
     main_site,
     of_feature,
     pick,
     top_heads,
 )
+from probes.results.vocabulary.sites import SITES
 
+WHOLE_LAYER_SITES = [site.name for site in SITES.values() if site.whole_layer]
 METRIC = "accuracy"
 CORPUS_BASELINES = {
     "majority": ("majority class", "majority"),

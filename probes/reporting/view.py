@@ -13,7 +13,6 @@ import pandas as pd
 from probes.core.errors import UserError
 from probes.results.quantities import Quantity, evidence_column, quantities, quantity, values
 from probes.results.table import (
-    WHOLE_LAYER_SITES,
     distinct,
     is_lower_better,
     layers_by_heads,
@@ -24,7 +23,9 @@ from probes.results.table import (
     top_heads,
     where,
 )
+from probes.results.vocabulary.sites import SITES
 
+WHOLE_LAYER_SITES = [site.name for site in SITES.values() if site.whole_layer]
 Cell = tuple[str, int, int | None]
 """Stream, layer, head; no head at whole-layer sites."""
 STREAMS = ("encoder", "decoder", "cross")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from probes.results.table import (
-    RECALL,
     corpus_baseline,
     distinct,
     is_lower_better,
@@ -21,6 +20,7 @@ from probes.results.table import (
     pick,
     where,
 )
+from probes.results.vocabulary.quantities import RECALL
 
 LABELS = {
     "accuracy": "accuracy",

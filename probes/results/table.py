@@ -1,8 +1,9 @@
 """The tidy results table of a run: one row for one number.
 
-The first twelve columns are a contract (``COLUMNS``); evidence beside the value (``p_value``,
-``q_value``, ``l2``, ...) stands in further columns, and class-by-class recall in rows whose metric
-is ``recall:<class>``. Everything here works with whatever metrics and columns are present.
+The first thirteen columns are a contract (``COLUMNS``): columns are added to a table, never
+renamed. Evidence for a value (``p_value``, ``q_value``, ``l2``, ...) stands in further columns, the
+recall of each class in rows whose metric is ``recall:<class>``. Which values ``site``, ``method``
+and ``probe`` have is in ``probes.results.vocabulary``; unknown metrics and columns are kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from probes.core.errors import UserError, closest
+from probes.results.vocabulary import quantity_kind
+from probes.results.vocabulary.comparators import is_comparator
+from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.sites import CORPUS, HEADS
 
 COLUMNS = (
     "feature",
@@ -31,19 +36,19 @@ COLUMNS = (
     "ci_low",
     "ci_high",
     "n",
+    "method",
 )
-TEXT = ("feature", "site", "probe", "stream", "split", "metric")
+ADDED = ("method",)
+"""Columns that tables written by earlier versions do not have."""
+TEXT = ("feature", "site", "method", "probe", "stream", "split", "metric")
 WHOLE = ("layer", "head", "n")
-WHOLE_LAYER_SITES = ("residual", "attention_output", "mlp_output", "all_heads")
-BASELINES = ("majority", "lexical", "bag_of_words", "random_init", "erased")
-"""Values of ``probe`` that are no probe of the run's own."""
-RECALL = "recall:"
 
 
 def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The table of these rows, with the contracted columns first and their types settled.
 
-    ``layer``, ``head`` and ``n`` are nullable integers; text that is missing is empty.
+    ``layer``, ``head`` and ``n`` are nullable integers; text that is missing is empty, but for
+    ``method``, which is ``probe`` unless a row says otherwise.
 
     >>> results_table([{"feature": "upos", "site": "corpus", "probe": "majority", "split": "test",
     ...                 "metric": "accuracy", "value": 0.2}])["layer"].isna().item()
@@ -53,6 +58,7 @@ def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
     for column in TEXT:
         table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
+    table["method"] = table["method"].where(table["method"] != "", PROBE)
     for column in WHOLE:
         table[column] = pd.to_numeric(table[column]).astype("Int64")
     for column in ("value", "ci_low", "ci_high"):
@@ -87,7 +93,7 @@ def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise UserError(f"{path}: no such file", fix="the directory of a finished run") from None
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path}: not a table of results ({error})") from None
-    missing = [column for column in COLUMNS if column not in table.columns]
+    missing = [c for c in COLUMNS if c not in table.columns and c not in ADDED]
     if missing:
         raise UserError(f"{path}: not a table of results, without column {', '.join(missing)}")
     try:
@@ -101,16 +107,21 @@ def features(table: pd.DataFrame) -> list[str]:
     return distinct(table, "feature")
 
 
-def main_site(table: pd.DataFrame) -> str:
+def main_site(table: pd.DataFrame, method: str = PROBE) -> str:
     """The site that the run was about: the heads, else the whole-layer site it was asked for."""
-    sites = [site for site in distinct(table, "site") if site != "corpus"]
-    return "heads" if "heads" in sites or not sites else sites[0]
+    sites = [
+        site for site in distinct(table, "site", where(table, method=method)) if site != CORPUS
+    ]
+    return HEADS if HEADS in sites or not sites else sites[0]
 
 
-def main_probe(table: pd.DataFrame, site: str) -> str:
-    """The probe that was trained at this site, baselines aside."""
-    probes = distinct(table, "probe", where(table, site=site))
-    return next((p for p in probes if p not in BASELINES), probes[0] if probes else "linear")
+def main_probe(table: pd.DataFrame, site: str, method: str = PROBE) -> str:
+    """The kind of probe (or the variant of another method) that the run is about at this site.
+
+    That is the one which is no comparator of the vocabulary; rows of other methods do not count.
+    """
+    probes = distinct(table, "probe", where(table, site=site, method=method))
+    return next((p for p in probes if not is_comparator(p)), probes[0] if probes else "linear")
 
 
 def distinct(
@@ -247,7 +258,7 @@ def top_heads(
 
 def is_lower_better(metric: str) -> bool:
     """Whether small values of this metric are the good ones."""
-    return metric.startswith(("codelength", "loss", "p_", "q_"))
+    return quantity_kind(metric).lower_is_better
 
 
 def corpus_baseline(

@@ -30,8 +30,8 @@ def table() -> pd.DataFrame:
 
 
 def test_columns_are_the_contract_first(table: pd.DataFrame) -> None:
-    assert tuple(table.columns[:12]) == COLUMNS
-    assert list(table.columns[12:]) == ["p_value", "q_value", "p_familywise"]
+    assert tuple(table.columns[:13]) == COLUMNS
+    assert list(table.columns[13:]) == ["p_value", "q_value", "p_familywise"]
 
 
 def test_csv_round_trip(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -197,3 +197,17 @@ def test_profile_picks_the_best_head_on_validation(table: pd.DataFrame) -> None:
 def test_unknown_quantity_names_the_known_ones(table: pd.DataFrame) -> None:
     with pytest.raises(UserError, match=r"no 'acuracy' on test; allowed: accuracy, gain"):
         head_map(table, "upos", "acuracy")
+
+
+def test_tables_from_before_the_column_method(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.drop(columns="method").to_csv(tmp_path / "results.csv", index=False)
+    again = read_results(tmp_path / "results.csv")
+    assert list(again.columns) == list(table.columns) and set(again["method"]) == {"probe"}
+
+
+def test_rows_of_another_method_never_become_the_main_probe(table: pd.DataFrame) -> None:
+    named = {"feature": "upos", "method": "ablation", "probe": "mean"}
+    other = [{**named, "site": "residual"}, {**named, "site": "heads"}]
+    both = pd.concat([results_table(other), table], ignore_index=True)
+    assert (main_site(both), main_probe(both, "heads")) == ("heads", "linear")
+    assert main_probe(both, "heads", "ablation") == "mean"

@@ -1,0 +1,207 @@
+"""What a map can show of each head: metrics, differences of metrics, and p- and q-values.
+
+Each row says how a quantity is called, which values are good, and its *anchor*: the value at which
+a head knows nothing, where the colours of a map begin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probes.results.vocabulary.comparators import COMPARATORS, Compared
+
+RECALL = "recall:"
+"""Start of the names of metrics that are the recall of one class."""
+
+
+@dataclass(frozen=True)
+class QuantityKind:
+    """One quantity, for any feature."""
+
+    name: str
+    """As in the column ``metric``; of p- and q-values, the column that holds them."""
+    label: str
+    description: str = ""
+    """One sentence, shown above its map."""
+    better: str = "higher"
+    """Which values are good: ``higher`` or ``lower``."""
+    anchor: float | None = None
+    """Where a head knows nothing; None: what the majority class reaches."""
+    anchor_label: str = "majority"
+    anchor_metric: str = ""
+    """Metric whose majority is the anchor, where it is not this one."""
+    uniform: bool = False
+    """Whether the anchor is one over the number of classes where the majority was not measured."""
+    on_training_rows: bool = False
+    """Measured while the training labels are sent, so it has no test value."""
+    probability: bool = False
+    """A p- or q-value: a column beside the accuracy, on a scale of its own."""
+    evidence: bool = False
+    """Whether heads may be called significant by it; the first that a table has is taken."""
+    hover_only: bool = False
+    """Not corrected for the number of heads, so that it gets no map of its own."""
+    place: int = 99
+    """Smaller ones are shown first; equal ones in the order in which they were measured."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether small values are the good ones."""
+        return self.better == "lower"
+
+
+def _metrics() -> list[QuantityKind]:
+    return [
+        QuantityKind(
+            "accuracy",
+            "accuracy",
+            "Share of test rows that the head's probe labels correctly.",
+            place=0,
+        ),
+        QuantityKind(
+            "macro_f1",
+            "macro F1",
+            "Mean over classes of the F1 score: rare classes count as much as frequent ones.",
+        ),
+        QuantityKind(
+            "balanced_accuracy",
+            "balanced accuracy",
+            "Mean over classes of the recall.",
+            uniform=True,
+        ),
+        QuantityKind(
+            "auroc",
+            "AUROC",
+            "Area under the ROC curve; .5 is chance.",
+            anchor=0.5,
+            anchor_label="chance",
+        ),
+    ]
+
+
+_DERIVED = (
+    QuantityKind(
+        "selectivity",
+        "selectivity",
+        "Accuracy minus accuracy on the control task, whose labels are random: what the "
+        "probe read in the head rather than learned by itself (Hewitt and Liang 2019).",
+        anchor=0.0,
+        anchor_label="nothing",
+        place=50,
+    ),
+    QuantityKind(
+        "control_accuracy",
+        "control accuracy",
+        "Accuracy on the control task, whose labels are random (Hewitt and Liang 2019).",
+        anchor_metric="accuracy",
+    ),
+    QuantityKind(
+        "codelength_bits",
+        "codelength (bits)",
+        "Bits needed to send the labels, the probe being learned on the way (Voita "
+        "and Titov 2020); fewer is better.",
+        better="lower",
+        on_training_rows=True,
+    ),
+    QuantityKind(
+        "compression",
+        "compression",
+        "Uniform code over codelength; 1 means that nothing was learned.",
+        anchor=1.0,
+        anchor_label="uniform code",
+        on_training_rows=True,
+    ),
+    QuantityKind(
+        "accuracy_seed_mean",
+        "accuracy, mean of seeds",
+        "Mean accuracy over probes trained from different initialisations.",
+        anchor_metric="accuracy",
+    ),
+    QuantityKind(
+        "accuracy_seed_sd",
+        "accuracy, spread of seeds",
+        "Standard deviation of the accuracy over initialisations.",
+    ),
+)
+
+
+def _probability(
+    name: str, label: str, description: str, *, evidence: bool = False, hover_only: bool = False
+) -> QuantityKind:
+    return QuantityKind(
+        name,
+        label,
+        description,
+        better="lower",
+        anchor=1.0,
+        anchor_label="",
+        probability=True,
+        evidence=evidence,
+        hover_only=hover_only,
+    )
+
+
+_PROBABILITIES = (
+    _probability(
+        "q_value",
+        "q-value",
+        "Expected share of false discoveries if this head and all better ones are reported "
+        "(Benjamini and Hochberg 1995).",
+        evidence=True,
+    ),
+    _probability(
+        "p_familywise",
+        "family-wise p",
+        "Probability that the best of all heads is this good by chance "
+        "(max-statistic permutation test, Westfall and Young 1993).",
+        evidence=True,
+    ),
+    _probability(
+        "p_value",
+        "p-value",
+        "Permutation p-value of this head alone, not corrected for the number of heads.",
+        evidence=True,
+        hover_only=True,
+    ),
+    _probability(
+        "q_control",
+        "q against control",
+        "Expected share of false discoveries among heads that beat their control task.",
+    ),
+    _probability(
+        "p_control",
+        "p against control",
+        "p-value against the control task, not corrected for the number of heads.",
+        hover_only=True,
+    ),
+)
+
+QUANTITIES = {kind.name: kind for kind in (*_metrics(), *_DERIVED, *_PROBABILITIES)}
+"""All but the gains over comparators, which follow from the comparators."""
+
+
+def quantity_kind(name: str) -> QuantityKind:
+    """The row of this name; of a gain, from its comparator; a plain one for unknown metrics.
+
+    >>> quantity_kind("gain_lexical").label, quantity_kind("my_metric").label
+    ('gain over words', 'my metric')
+    """
+    if name in QUANTITIES:
+        return QUANTITIES[name]
+    for number, row in enumerate(COMPARATORS.values(), start=1):
+        if row.gain == name:
+            place = number if row.compared is Compared.SAME_ROWS else QuantityKind.place
+            return QuantityKind(
+                name, row.gain_label, row.gain_description, anchor=0.0, anchor_label="no gain",
+                place=place,
+            )  # fmt: skip
+    return QuantityKind(name, name.replace("_", " "))
+
+
+def evidence_columns() -> list[str]:
+    """Columns that may say which heads are significant, the one to go by first."""
+    return [kind.name for kind in QUANTITIES.values() if kind.evidence]
+
+
+def probabilities() -> list[str]:
+    """Columns of p- and q-values beside an accuracy."""
+    return [kind.name for kind in QUANTITIES.values() if kind.probability]

@@ -1,0 +1,42 @@
+"""Kinds of sites: what stands in the column ``site`` of a results table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CORPUS, HEADS, ALL_HEADS, RESIDUAL = "corpus", "heads", "all_heads", "residual"
+
+
+@dataclass(frozen=True)
+class SiteKind:
+    """One kind of place that numbers are about."""
+
+    name: str
+    """As in the column ``site``."""
+    label: str
+    """In legends and headers."""
+    unit: str
+    """What has a number of its own: ``head``, ``layer``, or nothing for the corpus."""
+
+    @property
+    def whole_layer(self) -> bool:
+        """Whether a layer has one number."""
+        return self.unit == "layer"
+
+
+SITES = {
+    site.name: site
+    for site in (
+        SiteKind(HEADS, "heads", "head"),
+        SiteKind(RESIDUAL, "residual stream", "layer"),
+        SiteKind("attention_output", "attention output", "layer"),
+        SiteKind("mlp_output", "MLP output", "layer"),
+        SiteKind(ALL_HEADS, "all heads", "layer"),
+        SiteKind(CORPUS, "corpus", ""),
+    )
+}
+
+
+def is_whole_layer(site: str) -> bool:
+    """Whether a layer has one number at this kind of site."""
+    return site in SITES and SITES[site].whole_layer
