@@ -264,7 +264,7 @@ def _open_run(directory: Path, counts: dict[str, int]) -> None:
 def _open_collections(directory: Path, counts: dict[str, int]) -> None:
     """The atlas or the sweep that a job left."""
     from probes.results.atlas import is_atlas, load_atlas
-    from probes.sweeps.sweep import read_sweep
+    from probes.sweeps.jobs import read_sweep
 
     if is_atlas(directory):
         assert load_atlas(directory).features, directory

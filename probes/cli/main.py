@@ -37,6 +37,8 @@ def main() -> None:
 def _main() -> int:
     import hydra
 
+    from probes.sweeps.hydra_callback import sweep_reports
+
     register()
     failures: list[Exception] = []
 
@@ -52,7 +54,7 @@ def _main() -> int:
     user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of composition come here instead of to exit(1)
     try:
-        with interrupts_heard():
+        with interrupts_heard(), sweep_reports() as reports:
             command(job)()
     except KeyboardInterrupt:
         print(
@@ -64,10 +66,9 @@ def _main() -> int:
     finally:
         if not user_wants_tracebacks:
             del os.environ["HYDRA_FULL_ERROR"]
-    from probes.sweeps.hydra_callback import SweepReport
-
-    elsewhere = 2 if SweepReport.unfinished and not failures else 0
-    return max((_report(error, user_wants_tracebacks) for error in failures), default=elsewhere)
+    if not failures:  # a launcher may have run the jobs in other processes
+        return max((report.exit_status for report in reports), default=0)
+    return max(_report(error, user_wants_tracebacks) for error in failures)
 
 
 def _run_job(cfg: DictConfig) -> None:

@@ -1,15 +1,20 @@
 """What Hydra calls when a job or a multirun ends.
 
 Hydra turns whatever a callback raises into a warning, so nothing here can cost a job its results.
+It makes the callback for every command, so the report, which needs pandas and matplotlib, is
+imported only when there is one to write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -17,31 +22,45 @@ from omegaconf import DictConfig
 
 from probes.core.errors import ERROR_FILE
 
+if TYPE_CHECKING:
+    from probes.sweeps.report import SweepReport
+
 log = logging.getLogger(__name__)
 
 CLOCKS = 120.0
-"""Seconds by which the clocks of a cluster may differ."""
+"""Seconds by which the clocks of a cluster's nodes may differ."""
+
+_collected: ContextVar[list[SweepReport] | None] = ContextVar("sweep_reports", default=None)
 
 
-class SweepReport(Callback):
+@contextlib.contextmanager
+def sweep_reports() -> Iterator[list[SweepReport]]:
+    """The reports of the multiruns that end inside, as they are written.
+
+    Hydra makes the callback itself and returns nothing of it: where a launcher runs the jobs in
+    other processes, their failures are known to the command line from these reports only.
+    """
+    reports: list[SweepReport] = []
+    token = _collected.set(reports)
+    try:
+        yield reports
+    finally:
+        _collected.reset(token)
+
+
+class SweepCallback(Callback):
     """Writes ``sweep.csv`` and ``sweep.html`` beside the jobs of a multirun."""
 
-    unfinished = 0
-    """Jobs of the last multirun without results: where a launcher runs jobs in other processes,
-    the command line learns of failures from here."""
-    started = 0.0
-    """When the multirun began: where several share their directory, as those of atlases do, only
-    its own jobs count."""
+    def __init__(self) -> None:
+        self.started = 0.0
+        """When the multirun began; older jobs in the same directory are not its own."""
 
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        SweepReport.unfinished = 0
+    def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
+        """Note the time."""
+        self.started = time.time() - CLOCKS
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        SweepReport.unfinished = 0
-        SweepReport.started = time.time() - CLOCKS
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Leave the error of a job that ended in an exception, where nobody did before."""
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
+        """Write down the error of a job that ended in an exception, unless the job has done so."""
         if job_return.status is not JobStatus.FAILED or job_return.working_dir is None:
             return
         error = job_return._return_value
@@ -50,16 +69,17 @@ class SweepReport(Callback):
             content = {"kind": type(error).__name__, "error": str(error) or repr(error)}
             path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from probes.sweeps.sweep import write_sweep
+    def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
+        """Write the report, and log each job of this multirun that has no results."""
+        from probes.sweeps.report import write_sweep_report
 
-        directory = Path(config.hydra.sweep.dir)
         level = config.get("significance", {}).get("level", 0.05)
-        every = write_sweep(directory, level=float(level))
-        jobs = [job for job in every if job.begun >= SweepReport.started]
-        for job in jobs:
-            if job.status != "finished":
-                log.warning("job %s %s: %s", job.name, job.status, job.error or "no results")
-        done = sum(job.status == "finished" for job in jobs)
-        SweepReport.unfinished = len(jobs) - done
-        log.info("%d of %d jobs finished; sweep: %s", done, len(jobs), directory / "sweep.html")
+        every = write_sweep_report(config.hydra.sweep.dir, level=float(level))
+        report = every.begun_since(self.started)
+        for job in report.without_results:
+            log.warning("job %s %s: %s", job.name, job.status, job.error or "no results")
+        finished = len(report.jobs) - len(report.without_results)
+        log.info("%d of %d jobs finished; sweep: %s", finished, len(report.jobs), report.page)
+        collected = _collected.get()
+        if collected is not None:
+            collected.append(report)

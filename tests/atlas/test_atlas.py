@@ -23,7 +23,8 @@ from probes.core.errors import UserError
 from probes.models.loading import open_model
 from probes.results.atlas import RECORD, TABLE, load_atlas
 from probes.results.table import COLUMNS
-from probes.sweeps.hydra_callback import SweepReport
+from probes.sweeps.hydra_callback import SweepCallback, sweep_reports
+from probes.sweeps.report import SweepReport
 from tests.reporting.chromium import opened
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -161,14 +162,20 @@ def test_an_atlas_is_no_run(run_dir: Path) -> None:
         load_run(run_dir)
 
 
-def test_a_sweep_counts_it_as_finished(
-    made: Path, caplog: pytest.LogCaptureFixture, monkeypatch
-) -> None:
-    monkeypatch.setattr(SweepReport, "started", 0.0)
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(made / "sweep")}}})
+def multirun_end(directory: Path, *, started: float = 0.0) -> SweepReport:
+    """What Hydra does at the end of a multirun; its report."""
+    callback = SweepCallback()
+    callback.started = started
+    with sweep_reports() as reports:
+        callback.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(directory)}}}))
+    (report,) = reports
+    return report
+
+
+def test_a_sweep_counts_it_as_finished(made: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        SweepReport().on_multirun_end(config)
-    assert SweepReport.unfinished == 0 and "1 of 1 jobs finished" in caplog.text
+        report = multirun_end(made / "sweep")
+    assert report.exit_status == 0 and "1 of 1 jobs finished" in caplog.text
     table = pd.read_csv(made / "sweep" / "sweep.csv")
     assert set(table["status"]) == {"finished"} and set(table["corpus"]) == set(CORPORA)
     page = (made / "sweep" / "sweep.html").read_text()
@@ -176,17 +183,13 @@ def test_a_sweep_counts_it_as_finished(
     assert '<a href="atlas/report.html">atlas</a>' in page and "of 8 heads carry something" in page
 
 
-def test_old_jobs_of_a_shared_directory_do_not_count(made: Path, monkeypatch) -> None:
+def test_old_jobs_of_a_shared_directory_do_not_count(made: Path) -> None:
     failed = made / "sweep" / "old"
     (failed / ".hydra").mkdir(parents=True)
     (failed / "error.json").write_text('{"error": "no such model"}')
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(made / "sweep")}}})
-    monkeypatch.setattr(SweepReport, "started", 0.0)
-    SweepReport().on_multirun_end(config)
-    assert SweepReport.unfinished == 1
-    monkeypatch.setattr(SweepReport, "started", 1e12)
-    SweepReport().on_multirun_end(config)
-    assert SweepReport.unfinished == 0
+    report = multirun_end(made / "sweep")
+    assert [job.name for job in report.without_results] == ["old"] and report.exit_status == 2
+    assert multirun_end(made / "sweep", started=1e12).exit_status == 0
 
 
 def test_chromium_draws_the_page(run_dir: Path) -> None:

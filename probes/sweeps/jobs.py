@@ -1,0 +1,102 @@
+"""The jobs of a sweep as they stand on disk: finished, failed or unfinished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from probes.core.errors import ERROR_FILE, UserError
+from probes.results.atlas import is_atlas, load_atlas
+from probes.results.record import RunRecord, read_record
+from probes.results.table import read_results
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, finished or not."""
+
+    name: str
+    """Name of its directory: its number, unless the sweep names its jobs otherwise."""
+    overrides: dict[str, str]
+    """What its command line set, by key."""
+    results: pd.DataFrame | None
+    record: RunRecord | None
+    error: str | None
+    atlas: pd.DataFrame | None = None
+    """Of a job that made an atlas: its table of all heads and features (``atlas.csv``)."""
+    page: str = ""
+    """Its report, relative to the sweep's directory."""
+    begun: float = 0.0
+    """When it was last started, in seconds since the epoch."""
+
+    @property
+    def status(self) -> str:
+        """finished, failed or unfinished."""
+        if self.error is not None:
+            return "failed"
+        return "unfinished" if self.results is None and self.atlas is None else "finished"
+
+
+def read_job(directory: Path) -> Job:
+    """Read one job directory, whatever state it is in; damaged results count as a failure."""
+    overrides = _overrides(directory / ".hydra" / "overrides.yaml")
+    error = _error(directory / ERROR_FILE)
+    results, record, atlas = None, None, None
+    try:
+        if error is None and (directory / "run.json").is_file():
+            record = read_record(directory / "run.json")
+            results = read_results(directory / "results.csv")
+        elif error is None and is_atlas(directory):
+            atlas = load_atlas(directory).table
+    except UserError as damaged:
+        results, error = None, str(damaged)
+    page = f"{directory.name}/report.html"
+    begun = (directory / ".hydra").stat().st_mtime
+    return Job(directory.name, overrides, results, record, error, atlas, page, begun)
+
+
+def read_sweep(directory: str | os.PathLike[str]) -> list[Job]:
+    """All jobs of a sweep, in the order of their numbers; none where there is no such directory."""
+    directory = Path(directory)
+    # Job directories may be nested more than one level deep, as hydra.sweep.subdir sets them.
+    jobs = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
+    jobs.sort(
+        key=lambda path: (len(path.name), path.name) if path.name.isdigit() else (99, str(path))
+    )
+    return [read_job(path) for path in jobs]
+
+
+def swept_keys(jobs: Sequence[Job]) -> list[str]:
+    """Keys whose value differs between jobs; of a single job all keys that it set."""
+    keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
+    if len(jobs) == 1:
+        return keys
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def _overrides(path: Path) -> dict[str, str]:
+    """``key=value`` lines of a job by key; an override without ``=`` (a deletion) stays whole."""
+    from omegaconf import OmegaConf
+
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception:  # a half-written file of a job that was killed: as if it had set nothing
+        return {}
+    lines = [str(line) for line in content] if isinstance(content, list) else []
+    pairs = [line.partition("=") for line in lines]
+    return {key.lstrip("+"): value for key, _, value in pairs}
+
+
+def _error(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(content["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "failed; its error could not be read"

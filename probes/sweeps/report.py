@@ -1,0 +1,95 @@
+"""What a sweep has come to: its jobs, written as ``sweep.csv`` and ``sweep.html`` beside them.
+
+Jobs that failed are listed with their error, jobs without results as unfinished; neither stops the
+others from being reported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from probes.core.errors import UserError
+from probes.sweeps.emergence import emergences, save_emergence
+from probes.sweeps.jobs import Job, read_sweep, swept_keys
+from probes.sweeps.page import sweep_page
+from probes.sweeps.table import sweep_table
+
+TABLE, PAGE = "sweep.csv", "sweep.html"
+LEVEL = 0.05
+"""False discovery rate of the page's marks where no job's configuration has one."""
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """A report that was written, and the jobs in it."""
+
+    directory: Path
+    jobs: list[Job]
+
+    @property
+    def page(self) -> Path:
+        """``sweep.html``."""
+        return self.directory / PAGE
+
+    def begun_since(self, moment: float) -> SweepReport:
+        """Only the jobs that were started at this moment (seconds since the epoch) or later.
+
+        Where several multiruns share a directory, as those of atlases do, these are one's own.
+        """
+        return SweepReport(self.directory, [job for job in self.jobs if job.begun >= moment])
+
+    @property
+    def without_results(self) -> list[Job]:
+        """Jobs that failed or are unfinished."""
+        return [job for job in self.jobs if job.status != "finished"]
+
+    @property
+    def exit_status(self) -> int:
+        """0 when all jobs are finished, else 2: their errors are in their directories."""
+        return 2 if self.without_results else 0
+
+
+def write_sweep_report(
+    directory: str | os.PathLike[str], *, level: float | None = None
+) -> SweepReport:
+    """Write ``sweep.csv`` and ``sweep.html`` beside the jobs of a sweep, at any time.
+
+    A sweep over the steps of a training also gets ``emergence/<feature>.png`` (and ``.svg``).
+
+    level: false discovery rate of the marks on the page; None: that of the first finished job.
+
+    Raises:
+        UserError: there is no such directory.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory", fix="the directory of a sweep")
+    jobs = read_sweep(directory)
+    level = _level(jobs) if level is None else level
+    _write(directory / TABLE, sweep_table(jobs).to_csv(index=False, float_format="%.8g"))
+    _write(directory / PAGE, sweep_page(jobs, title=_title(directory), level=level))
+    save_emergence(emergences(jobs, swept_keys(jobs)), directory / "emergence")
+    return SweepReport(directory, jobs)
+
+
+def _level(jobs: Sequence[Job]) -> float:
+    """``significance.level`` of the first job that has one."""
+    for job in jobs:
+        significance = job.record.config.get("significance") if job.record else None
+        if isinstance(significance, dict) and "level" in significance:
+            return float(significance["level"])
+    return LEVEL
+
+
+def _title(directory: Path) -> str:
+    resolved = directory.resolve()
+    return f"Sweep {resolved.parent.name} {resolved.name}"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
