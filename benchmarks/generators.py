@@ -36,7 +36,7 @@ from probes.config import (
 )
 from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
-from probes.corpora.generated import TASKS, generate
+from probes.corpora.generated import generate, names
 from probes.corpora.generated.kit.prompt import corpus_of
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
@@ -167,7 +167,7 @@ def _broken(line: Mapping[str, Any]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--only", nargs="+", choices=names(), default=list(names()))
     parser.add_argument("--cache", type=Path, help="where the trained models are kept")
     parser.add_argument("--steps", type=int, help="at most, in place of each task's own")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and prompts")

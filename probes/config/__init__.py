@@ -7,25 +7,9 @@ imports nothing heavy, so that a mistake on the command line is answered at once
 
 from __future__ import annotations
 
-from probes.config.corpus import (
-    AgendaConfig,
-    BenchmarkConfig,
-    BioConfig,
-    CorpusConfig,
-    DatasetsConfig,
-    FunctionVectorsConfig,
-    GeneratedConfig,
-    GrammarConfig,
-    IOIConfig,
-    MultipleChoiceConfig,
-    RecordsConfig,
-    RelationsConfig,
-    RowsConfig,
-    SemEvalConfig,
-    TableConfig,
-    TruthfulQAConfig,
-    UDConfig,
-)
+from probes.config.corpus import CorpusConfig, GeneratedConfig, RecordsConfig, RowsConfig
+from probes.config.corpus_kinds import *  # noqa: F403 - the class of each kind
+from probes.config.corpus_kinds import CORPUS_KINDS
 from probes.config.model import (
     ModelConfig,
     SimplifiedConfig,
@@ -53,40 +37,28 @@ from probes.config.schema import (
 )
 
 __all__ = [
+    "CORPUS_KINDS",
     "SCHEMAS",
-    "AgendaConfig",
     "AtlasConfig",
     "BaselineConfig",
-    "BenchmarkConfig",
-    "BioConfig",
     "ComposedRunConfig",
     "CorpusConfig",
-    "DatasetsConfig",
     "EvaluationConfig",
     "ExtractionConfig",
-    "FunctionVectorsConfig",
     "GeneratedConfig",
-    "GrammarConfig",
-    "IOIConfig",
     "LinearConfig",
     "LoggerConfig",
     "MLPConfig",
     "ModelConfig",
-    "MultipleChoiceConfig",
     "PositionConfig",
     "ProbeConfig",
     "RecordsConfig",
-    "RelationsConfig",
     "RowsConfig",
     "RunConfig",
-    "SemEvalConfig",
     "SignificanceConfig",
     "SimplifiedConfig",
     "SplitConfig",
-    "TableConfig",
     "TrainerConfig",
-    "TruthfulQAConfig",
-    "UDConfig",
     "register",
     "register_resolvers",
 ]

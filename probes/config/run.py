@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from probes.config.corpus import GrammarConfig
+from probes.config.corpus_kinds import GrammarConfig
 from probes.config.model import ModelConfig
 
 # --- reading activations ----------------------------------------------------------------------

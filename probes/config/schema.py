@@ -5,44 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from probes.config.corpus import (
-    AgendaConfig,
-    BenchmarkConfig,
-    BioConfig,
-    DatasetsConfig,
-    FunctionVectorsConfig,
-    GeneratedConfig,
-    GrammarConfig,
-    IOIConfig,
-    MultipleChoiceConfig,
-    RelationsConfig,
-    SemEvalConfig,
-    TableConfig,
-    TruthfulQAConfig,
-    UDConfig,
-)
+from probes.config.corpus_kinds import CORPUS_KINDS
 from probes.config.run import LinearConfig, MLPConfig, RunConfig
 
 if TYPE_CHECKING:
     from hydra.core.config_store import ConfigStore
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "corpus": {
-        "grammar": GrammarConfig,
-        "generated": GeneratedConfig,
-        "ud": UDConfig,
-        "bio": BioConfig,
-        "table": TableConfig,
-        "truthfulqa": TruthfulQAConfig,
-        "relations_lre": RelationsConfig,
-        "function_vectors": FunctionVectorsConfig,
-        "semeval2010_task8": SemEvalConfig,
-        "ioi_841": IOIConfig,
-        "multiple_choice": MultipleChoiceConfig,
-        "benchmark": BenchmarkConfig,
-        "agenda": AgendaConfig,
-        "datasets": DatasetsConfig,
-    },
+    "corpus": {kind: row.config for kind, row in CORPUS_KINDS.items()},
     "probe": {"linear": LinearConfig, "mlp": MLPConfig},
 }
 

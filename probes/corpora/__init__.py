@@ -4,58 +4,28 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from probes.config import (
-    AgendaConfig,
-    BenchmarkConfig,
-    BioConfig,
-    CorpusConfig,
-    DatasetsConfig,
-    FunctionVectorsConfig,
-    GeneratedConfig,
-    GrammarConfig,
-    IOIConfig,
-    MultipleChoiceConfig,
-    RelationsConfig,
-    SemEvalConfig,
-    TableConfig,
-    TruthfulQAConfig,
-    UDConfig,
-)
+from probes.config import CORPUS_KINDS, CorpusConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
-
-READERS: dict[type[CorpusConfig], str] = {
-    GrammarConfig: "grammar.load",
-    GeneratedConfig: "generated",
-    UDConfig: "readers.ud",
-    BioConfig: "readers.bio",
-    TableConfig: "readers.table",
-    TruthfulQAConfig: "readers.truthfulqa",
-    RelationsConfig: "readers.relations_lre",
-    FunctionVectorsConfig: "readers.function_vectors",
-    SemEvalConfig: "readers.semeval2010_task8",
-    IOIConfig: "readers.ioi_841",
-    MultipleChoiceConfig: "readers.multiple_choice",
-    BenchmarkConfig: "readers.benchmark",
-    AgendaConfig: "readers.agenda",
-    DatasetsConfig: "readers.datasets",
-}
-"""Kind of corpus -> the module whose ``load`` reads it; imported when it is asked for."""
 
 
 def load_corpus(config: CorpusConfig) -> Corpus:
     """Read or generate the corpus that a config describes.
 
-    The result still has the split its source ships; see ``splits.assign_splits``. Raises
-    ``UserError`` for whatever is wrong with the files, naming the file and line.
+    The result still has the split its source ships; see ``splits.assign_splits``.
+
+    Raises:
+        UserError: a config of no known kind, or whatever is wrong with the files, naming the file
+            and line.
     """
-    for kind in type(config).__mro__:
-        if kind in READERS:
-            return import_module(f"probes.corpora.{READERS[kind]}").load(config)
+    modules = {kind.config: kind.module for kind in CORPUS_KINDS.values()}
+    for config_class in type(config).__mro__:
+        if config_class in modules:
+            module = import_module(f"probes.corpora.{modules[config_class]}")
+            corpus: Corpus = module.load(config)
+            return corpus
     raise UserError(
         f"corpus={config.name}: no such kind of corpus",
-        allowed=", ".join(
-            module.rpartition("readers.")[2].removesuffix(".load") for module in READERS.values()
-        ),
+        allowed=", ".join(CORPUS_KINDS),
         fix="corpus=grammar",
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from probes.core.errors import UserError
+from probes.corpora.answers import Answer, Contrast, check_answer, check_contrast
 from probes.corpora.corpus import LEVELS, Corpus, Feature, Level, Units
 
 
@@ -27,6 +30,8 @@ class CorpusBuilder:
         self._end: list[int] = []
         self._level: list[int] = []
         self._features: dict[str, _Values] = {}
+        self._answers: dict[tuple[int, int], Answer] = {}
+        self._contrasts: dict[tuple[int, str], Contrast] = {}
 
     def add_text(self, text: str, *, group: str, split: int) -> int:
         """Add one example and return its index."""
@@ -56,6 +61,48 @@ class CorpusBuilder:
                 feature = self._features[name] = _Values(level)
             feature.units.append(unit)
             feature.codes.append(feature.classes.setdefault(value, len(feature.classes)))
+
+    def add_answer(
+        self,
+        example: int,
+        offset: int,
+        text: str,
+        *,
+        alternatives: Sequence[str] = (),
+        feature: str = "",
+        sequence: bool = False,
+    ) -> None:
+        """Add what comes next after ``texts[example][:offset]``; see ``Answer``.
+
+        Raises:
+            UserError: it does not fit the text, is its own alternative, or is the second one there.
+        """
+        answer = Answer(
+            example, offset, text, tuple(dict.fromkeys(alternatives)), feature, sequence
+        )
+        check_answer(answer, self.texts[example])
+        if (example, offset) in self._answers:
+            raise UserError(
+                f"corpus '{self.name}': two answers at character {offset} of text {example}",
+                allowed="one answer at a place; others that are right are left out",
+            )
+        self._answers[example, offset] = answer
+
+    def add_contrast(self, example: int, text: str, *, kind: str, answer: str = "") -> None:
+        """Add a corrupted twin of a text; see ``Contrast``.
+
+        Raises:
+            UserError: it has another number of words, is the same text, or is the second one of its
+                kind.
+        """
+        contrast = Contrast(example, kind, text, answer)
+        check_contrast(contrast, self.texts[example])
+        if (example, kind) in self._contrasts:
+            raise UserError(
+                f"corpus '{self.name}': two contrasts '{kind}' of text {example}",
+                allowed="one contrast of a kind for a text",
+            )
+        self._contrasts[example, kind] = contrast
 
     def __len__(self) -> int:
         return len(self._example)
@@ -98,11 +145,13 @@ class CorpusBuilder:
             default_features=tuple(name for name in default_features if name in features),
             notes=tuple(notes),
             group_name=self.group_name,
+            answers=tuple(self._answers[place] for place in sorted(self._answers)),
+            contrasts=tuple(sorted(self._contrasts.values(), key=lambda c: c.example)),
         )
 
 
 class _Values:
-    """The values of one feature while they come in: classes are coded in order of appearance."""
+    """The values of one feature so far; classes are coded in order of appearance."""
 
     def __init__(self, level: Level) -> None:
         self.level = level
@@ -110,7 +159,7 @@ class _Values:
         self.codes: list[int] = []
         self.classes: dict[str, int] = {}
 
-    def feature(self, name: str, rank: np.ndarray, description: str) -> Feature:
+    def feature(self, name: str, rank: npt.NDArray[np.intp], description: str) -> Feature:
         classes = tuple(sorted(self.classes))
         sorted_code = np.empty(len(classes), dtype=np.int32)
         for code, value in enumerate(classes):

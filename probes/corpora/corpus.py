@@ -7,8 +7,8 @@ can be aligned with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.core.errors import UserError, closest
+from probes.corpora.answers import Answer, Contrast
 
 Level = Literal["word", "span", "sentence", "answer"]
 LEVELS: tuple[Level, ...] = ("word", "span", "sentence", "answer")
@@ -63,17 +64,6 @@ class Feature:
     """Whether the class belongs to each row that a unit is read at (``pieces.py``): ``codes`` then
     say only which units have one."""
 
-    @classmethod
-    def from_values(
-        cls, name: str, level: Level, values: Iterable[str | None], description: str = ""
-    ) -> Feature:
-        """Code the class names of all units (``None``: no value) as integers."""
-        values = list(values)
-        classes = tuple(sorted({value for value in values if value is not None}))
-        code = {value: index for index, value in enumerate(classes)}
-        codes = np.array([-1 if v is None else code[v] for v in values], dtype=np.int32)
-        return cls(name, level, classes, codes, description)
-
 
 @dataclass(frozen=True)
 class Corpus:
@@ -95,6 +85,10 @@ class Corpus:
     """What reading left out or changed, counted, for the user to see."""
     group_name: str = "sentence"
     """What a group is, in one word, for messages and the report."""
+    answers: tuple[Answer, ...] = ()
+    """What a model is expected to say: ascending example, then offset."""
+    contrasts: tuple[Contrast, ...] = ()
+    """Corrupted twins of texts: ascending example; of one text one of a kind."""
 
     def __post_init__(self) -> None:
         if not self.texts or not len(self.units):
@@ -119,7 +113,7 @@ class Corpus:
 
     def unit_text(self, unit: int) -> str:
         """The characters of one unit."""
-        text = self.texts[self.units.example[unit]]
+        text: str = self.texts[self.units.example[unit]]
         return text[self.units.start[unit] : self.units.end[unit]]
 
     @cached_property
@@ -150,7 +144,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything: texts, units, labels, groups and splits."""
+        """Hash of what is probed: texts, units, labels, groups and splits."""
         digest = hashlib.sha256(self.text_fingerprint.encode())
         for name in sorted(self.features):
             feature = self.features[name]
@@ -162,9 +156,13 @@ class Corpus:
         digest.update(self.splits.tobytes())
         return digest.hexdigest()
 
-    def with_splits(self, splits: Sequence[int] | npt.NDArray[np.int8]) -> Corpus:
-        """The same corpus under another split of its examples."""
-        return replace(self, splits=np.asarray(splits, dtype=np.int8))
+    @cached_property
+    def answers_fingerprint(self) -> str:
+        """Hash of answers and contrasts, which ``fingerprint`` leaves out."""
+        digest = hashlib.sha256()
+        for record in (*self.answers, *self.contrasts):
+            digest.update(repr(record).encode("utf-8", "surrogatepass") + b"\0")
+        return digest.hexdigest()
 
 
 def _codes(values: Iterable[str]) -> IntArray:

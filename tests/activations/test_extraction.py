@@ -259,7 +259,7 @@ class TestReuse:
     def test_labels_and_splits_do_not(self, llama: Handle, tmp_path: Path) -> None:
         corpus = corpus_of_words(random_texts(5))
         extract(llama, corpus, cache_dir=tmp_path)
-        other = corpus.with_splits([2] * 5)
+        other = dataclasses.replace(corpus, splits=np.full(5, 2, dtype=np.int8))
         assert not extract(llama, other, cache_dir=tmp_path)["heads"].fresh
 
 

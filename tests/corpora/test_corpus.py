@@ -57,8 +57,9 @@ def test_empty() -> None:
 
 def test_reading_a_corpus_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from probes.corpora import load_corpus; from probes.config import *; "
-        "import probes.corpora.tasks, probes.corpora.splits; load_corpus(GrammarConfig()); "
+        "import sys; from probes.corpora import load_corpus; from probes.config import "
+        "GrammarConfig; import probes.corpora.tasks, probes.corpora.splits; "
+        "load_corpus(GrammarConfig()); "
         "print([m for m in ('torch', 'transformers', 'datasets', 'pandas') if m in sys.modules])"
     )
     result = subprocess.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,18 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from probes.config import SCHEMAS, CorpusConfig, GrammarConfig, SplitConfig, register
+from probes.config import (
+    CORPUS_KINDS,
+    SCHEMAS,
+    CorpusConfig,
+    GeneratedConfig,
+    SplitConfig,
+    register,
+)
 from probes.core.errors import UserError
-from probes.corpora import READERS, load_corpus
+from probes.corpora import load_corpus
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
-from probes.corpora.generated import TASKS
+from probes.corpora.generated import names
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
 
@@ -37,8 +46,11 @@ PRESETS = {
     "ioi_841": "known_1000_ioi",
     "mmlu": "mmlu",
 }
-KINDS = set(SCHEMAS["corpus"]) - {"generated"}
-"""Each generated task has a file of its own."""
+GENERATED = names()
+KINDS = set(CORPUS_KINDS) - {"generated"}
+"""Each generated corpus has a file of its own."""
+OF_THE_FILE = {"agenda": {"splits"}, "function_vectors": {"outputs"}}
+"""Kind -> keys that are one thing for the class and another in the file of that name."""
 HUB = {"sst2", "ag_news", "trivia_qa", "mquake", "logiqa"}
 """Presets of which no real file is here; tests/corpora/test_benchmarks.py reads tiny ones."""
 
@@ -54,22 +66,45 @@ def composed(tmp_path: Path, *overrides: str) -> CorpusConfig:
     return corpus
 
 
+def required(choice: str) -> list[str]:
+    """What a choice cannot do without."""
+    if choice == "custom":
+        return ["corpus._target_=package.module:load"]
+    path = [] if choice == "grammar" or choice in GENERATED else ["corpus.path=somewhere"]
+    return [*path, *(["corpus.train=x"] if choice == "bio" else [])]
+
+
 def test_all_kinds_have_a_file() -> None:
-    assert set(SCHEMAS["corpus"].values()) == set(READERS)
-    assert set(CHOICES) - set(TASKS) == KINDS | set(PRESETS) | HUB
+    assert SCHEMAS["corpus"] == {name: kind.config for name, kind in CORPUS_KINDS.items()}
+    assert set(GENERATED) <= set(CHOICES)
+    assert set(CHOICES) - set(GENERATED) == KINDS | set(PRESETS) | HUB
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_it_composes_into_its_dataclass(tmp_path: Path, choice: str) -> None:
-    missing = ["corpus.train=x"] if choice == "bio" else []
-    path = [] if choice == "grammar" or choice in TASKS else ["corpus.path=somewhere"]
-    config = composed(tmp_path, f"corpus={choice}", *path, *missing)
-    assert type(config) in READERS
+    config = composed(tmp_path, f"corpus={choice}", *required(choice))
+    assert type(config) in {kind.config for kind in CORPUS_KINDS.values()}
     assert config.name == choice
 
 
-def test_defaults_of_the_files_are_those_of_the_schema(tmp_path: Path) -> None:
-    assert composed(tmp_path, "corpus=grammar") == GrammarConfig()
+@pytest.mark.parametrize("choice", sorted(KINDS))
+def test_defaults_of_the_files_are_those_of_the_schema(tmp_path: Path, choice: str) -> None:
+    config = composed(tmp_path, f"corpus={choice}", *required(choice))
+    given = {override.split("=")[0].removeprefix("corpus.") for override in required(choice)}
+    fields = dataclasses.fields(config)
+    expected = CORPUS_KINDS[choice].config()
+    for field in fields:
+        if field.name not in given | OF_THE_FILE.get(choice, set()):
+            assert getattr(config, field.name) == getattr(expected, field.name), field.name
+
+
+@pytest.mark.parametrize("choice", GENERATED)
+def test_options_of_the_files_are_those_of_the_module(tmp_path: Path, choice: str) -> None:
+    config = composed(tmp_path, f"corpus={choice}")
+    module = import_module(f"probes.corpora.generated.{choice}")
+    assert isinstance(config, GeneratedConfig)
+    assert config.options == getattr(module, "DEFAULTS", {})
+    assert config.seed == 0 and config.examples >= 1000
 
 
 @pytest.mark.shared

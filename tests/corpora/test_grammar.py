@@ -14,7 +14,7 @@ from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.corpus import LEVELS, TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.grammar.lexicon import noun, verb
-from probes.corpora.grammar.load import Sentence, generate
+from probes.corpora.grammar.sentences import Sentence, generate
 
 OPEN_CLASSES = {"NOUN", "PROPN", "VERB", "ADJ", "ADV"}
 FORMS_OF_BE = {"am", "is", "are", "was", "were"}

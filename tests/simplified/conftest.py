@@ -12,14 +12,14 @@ import pytest
 from probes.config import GeneratedConfig, ModelConfig, SimplifiedConfig, TrainerConfig
 from probes.corpora import generated
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt
 from probes.simplified import examples, store
 
 WORDS = [f"word{number}" for number in range(8)]
 SILENT = TrainerConfig(accelerator="cpu", progress=False)
 
 
-def _generate(config: GeneratedConfig) -> Generated:
+def _generate(config: GeneratedConfig) -> GeneratedCorpus:
     chosen = options("copy", config.options, {"length": 5, "rare": False, "silent": False})
     random = Random(config.seed)
 
@@ -32,7 +32,7 @@ def _generate(config: GeneratedConfig) -> Generated:
             targets = () if chosen["silent"] else ((len(text), said[1]),)
             yield Prompt(text, said[0], (), {"answer": said[1]}, targets)
 
-    return Generated("copy", stream(), "first word", ("answer",), {})
+    return GeneratedCorpus("copy", stream(), "first word", ("answer",), {})
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,8 @@ def copy_task(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("probes.corpora.generated.copy")
     module.generate = _generate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(generated.TASKS, "copy", "copy")
+    names = (*generated.names(), "copy")
+    monkeypatch.setattr(generated, "names", lambda: names)
     monkeypatch.setattr(examples, "BLOCK", 64)
     monkeypatch.setattr(store, "HELD_OUT", 32)
 

@@ -13,8 +13,14 @@ from random import Random
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
 from probes.corpora.generated.data.word_sets import LETTERS, word_sets
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    targets_of,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 DEFAULTS = {"words": 3}
@@ -26,7 +32,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Names with all their initials but the last; the group is the set of words."""
     chosen = options(config.name, config.options, DEFAULTS)
     if not 2 <= chosen["words"] <= 6:
@@ -36,7 +42,7 @@ def generate(config: GeneratedConfig) -> Generated:
             fix=f"corpus.options.words={DEFAULTS['words']}",
         )
     letters = [f"letter_{place + 1}" for place in range(chosen["words"])]
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen["words"]),
         group_name="set",
@@ -54,13 +60,21 @@ def _prompts(config: GeneratedConfig, count: int) -> Iterator[Prompt]:
     last = evenly([(words, letter) for words in sets for letter in LETTERS], rng)
     while True:
         words, answer = next(last)
-        others = [letter for letter in LETTERS if letter != answer]
-        letters = [*rng.sample(others, count - 1), answer]
+        letters = [*rng.sample(others(LETTERS, answer), count - 1), answer]
         writer = Writer()
         writer.add("the", *(words[letter][0] for letter in letters), ":")
         read = [len(writer.words) - 1]
         read += [writer.add(letter) for letter in letters[:-1]]
         all_letters = {f"letter_{place + 1}": letter for place, letter in enumerate(letters)}
+        answers = tuple(
+            Expected(
+                writer.ends[index],
+                letter,
+                others(letters, letter),
+                "answer" if index == read[-1] else "next_letter",
+            )
+            for index, letter in zip(read, letters, strict=True)
+        )
         yield Prompt(
             text=writer.text,
             group=" ".join(sorted(word for each in words.values() for word in each)),
@@ -72,7 +86,6 @@ def _prompts(config: GeneratedConfig, count: int) -> Iterator[Prompt]:
                 ),
             ),
             values={"answer": answer},
-            targets=tuple(
-                (writer.ends[index], letter) for index, letter in zip(read, letters, strict=True)
-            ),
+            targets=targets_of(answers),
+            answers=answers,
         )

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_table import draw_fact, wrong_answers
 from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, others, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 RELATIONS = ("continent", "currency", "category")
 """Those of which a false claim is plainly false."""
@@ -55,42 +55,40 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """A claim, a question about it, and a request for yes or no."""
     options(config.name, config.options, {})
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed)),
+        prompts=_prompts(Random(config.seed), twin_random(config)),
         group_name="prompt",
         default_features=("truth", "answer_word"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random) -> Iterator[Prompt]:
-    tables = {relation: by_block(relation) for relation in RELATIONS}
+def _prompts(rng: Random, draws: Random) -> Iterator[Prompt]:
     for block in blocks():
-        relation = rng.choice(RELATIONS)
-        facts = tables[relation][block]
-        fact = rng.choice(facts[rng.choice(list(facts))])
+        fact = draw_fact(rng, RELATIONS, block)
         true = rng.random() < 0.5
-        false = [answer for answer in ANSWERS[relation] if answer != fact.answer]
+        false = wrong_answers(fact)
         claimed = fact.answer if true else rng.choice(false)
         turned = rng.random() < 0.5
         answer = "yes" if true != turned else "no"
-        begin = opening(rng, fact, block, SUBJECTS[block][relation])
+        begin = opening(rng, fact, block, SUBJECTS[block][fact.relation])
         question = (_WRONG if turned else _RIGHT)[block]
-        parts: list[Part] = [begin, statement(fact, block), Say(fact.answer), claimed]
-        parts += [Say(RIGHT if true else WRONG), ".", question, "Answer:", Say(answer)]
-        text, _, targets = write_with_targets(parts)
-        yield Prompt(
-            text,
-            text,
+        claim = [begin, statement(fact, block)]
+        parts: list[Part] = [*claim, Say(fact.answer), claimed, Say(RIGHT if true else WRONG)]
+        parts += [".", question, "Answer:"]
+        (other,) = others(("yes", "no"), answer)
+        reversed_claim = draws.choice(false) if true else fact.answer
+        twin = write([*claim, reversed_claim, ".", question, "Answer:"]).text
+        yield write([*parts, Say(answer, (other,), "answer_word")]).prompt(
             block=block,
             values={
                 "truth": "true" if true else "false",
                 "answer_word": answer,
                 "question": "wrong" if turned else "right",
             },
-            targets=targets,
+            twins=[Twin("other_claim", twin, other)],
         )

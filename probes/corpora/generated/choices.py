@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_table import draw_fact, wrong_answers
 from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, others, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 LETTERS = ("A", "B", "C", "D")
 RIGHT, WRONG = "right", "wrong"
@@ -45,12 +45,12 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """A question, lettered options in random order, and a request for the letter."""
     options(config.name, config.options, {})
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed)),
+        prompts=_prompts(Random(config.seed), twin_random(config)),
         group_name="prompt",
         default_features=(
             "correct_letter",
@@ -62,37 +62,34 @@ def generate(config: GeneratedConfig) -> Generated:
     )
 
 
-def _prompts(rng: Random) -> Iterator[Prompt]:
-    tables = {relation: by_block(relation) for relation in RELATIONS}
+def _prompts(rng: Random, draws: Random) -> Iterator[Prompt]:
     for block in blocks():
-        relation = rng.choice(RELATIONS)
-        facts = tables[relation][block]
-        fact = rng.choice(facts[rng.choice(list(facts))])
-        # Capitals of other blocks would cross the split.
-        possible = list(facts) if relation == "capital" else ANSWERS[relation]
-        wrong = rng.sample([answer for answer in possible if answer != fact.answer], 3)
+        fact = draw_fact(rng, RELATIONS, block)
+        wrong = rng.sample(wrong_answers(fact), 3)
         correct = rng.choice(LETTERS)
-        held = dict(zip([x for x in LETTERS if x != correct], wrong, strict=True))
+        held = dict(zip(others(LETTERS, correct), wrong, strict=True))
         held[correct] = fact.answer
         complete = rng.random() < 0.5
-        missing = None if complete else rng.choice([x for x in LETTERS if x != correct])
+        missing = None if complete else rng.choice(others(LETTERS, correct))
+        listed = [letter for letter in LETTERS if letter != missing]
         # Of the wrong options only one is judged: right and wrong are equally frequent.
-        judged = rng.choice([x for x in LETTERS if x not in (correct, missing)])
-        begin = opening(rng, fact, block, SUBJECTS[block][relation])
-        parts: list[Part] = [begin, statement(fact, block), Say(fact.answer), ":"]
-        for letter in LETTERS:
-            if letter != missing:
-                values = {"option_letter": letter}
-                if letter in (correct, judged):
-                    values["option_is_correct"] = "yes" if letter == correct else "no"
-                said = Say(RIGHT if letter == correct else WRONG)
-                parts += [f"{letter}:", (held[letter], values), said]
-        text, marks, targets = write_with_targets([*parts, ".", _ASK[block], Say(correct)])
-        yield Prompt(
-            text,
-            text,
+        judged = rng.choice(others(listed, correct))
+        begin = opening(rng, fact, block, SUBJECTS[block][fact.relation])
+        asked = [begin, statement(fact, block)]
+        parts: list[Part] = [*asked, Say(fact.answer), ":"]
+        for letter in listed:
+            values = {"option_letter": letter}
+            if letter in (correct, judged):
+                values["option_is_correct"] = "yes" if letter == correct else "no"
+            verdict = Say(RIGHT if letter == correct else WRONG)
+            parts += [f"{letter}:", (held[letter], values), verdict]
+        other = draws.choice(others(listed, correct))
+        exchanged = {**held, correct: held[other], other: held[correct]}
+        options_of_twin = [word for x in listed for word in (f"{x}:", exchanged[x])]
+        twin = write([*asked, ":", *options_of_twin, ".", _ASK[block]]).text
+        said = Say(correct, others(listed, correct), "correct_letter")
+        yield write([*parts, ".", _ASK[block], said]).prompt(
             block=block,
-            marks=marks,
             values={"correct_letter": correct, "all_present": "yes" if complete else "no"},
-            targets=targets,
+            twins=[Twin("swapped_options", twin, other)],
         )

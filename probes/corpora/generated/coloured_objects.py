@@ -12,9 +12,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
-from probes.corpora.generated.kit.blocks import Part, Say, blocks, deal_words, write_with_targets
+from probes.corpora.generated.kit.blocks import (
+    Part,
+    Say,
+    blocks,
+    deal_words,
+    others,
+    write,
+)
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "grey")
 DEFAULTS = {"objects": 3, "questions": 1}
@@ -56,7 +63,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """``objects`` coloured objects in a list and a question for one of them.
 
     ``questions``: how many there are, all but the last with their answers and for any object; more
@@ -70,33 +77,32 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{least} to {most}",
                 fix=f"corpus.options.{name}={DEFAULTS[name]}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), **given),
+        prompts=_prompts(Random(config.seed), twin_random(config), **given),
         group_name="prompt",
         default_features=("colour", "own_colour", "place"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, objects: int, questions: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, draws: Random, objects: int, questions: int) -> Iterator[Prompt]:
     for block in blocks():
         things = rng.sample(_THINGS[block], objects)
         colours = rng.sample(COLOURS, objects)
-        parts: list[Part] = []
+        parts: list[Part] = [_BEGIN[block]]
         for number, (thing, colour) in enumerate(zip(things, colours, strict=True)):
             joint = "" if not number else "and" if number == objects - 1 else ","
             parts += [joint, f"a {colour}", (thing, {"own_colour": colour})]
         for _ in range(questions):
             asked = rng.randrange(objects)
-            said = colours[asked]
-            parts += [".", _ASK[block].format(things[asked]), Say(said), said]
-        text, marks, targets = write_with_targets([_BEGIN[block], *parts[:-1]])
-        yield Prompt(
-            text,
-            text,
+            colour = colours[asked]
+            said = Say(colour, others(colours, colour), "colour")
+            parts += [".", _ASK[block].format(things[asked]), said, colour]
+        other = draws.choice([number for number in range(objects) if number != asked])
+        twin = write([*parts[:-3], _ASK[block].format(things[other])]).text
+        yield write(parts[:-1]).prompt(
             block=block,
-            marks=marks,
             values={"colour": colours[asked], "place": f"number {asked + 1}"},
-            targets=targets,
+            twins=[Twin("other_object", twin, colours[other])],
         )

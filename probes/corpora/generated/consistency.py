@@ -12,11 +12,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
-from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_table import (
+    ANSWERS,
+    by_block,
+    draw_other,
+    wrong_answers,
+)
 from probes.corpora.generated.data.fact_templates import STATEMENTS, SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import blocks, write
+from probes.corpora.generated.kit.blocks import Say, blocks, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 RELATIONS = ("continent", "category")
 MOST = min(len(STATEMENTS[relation]) for relation in RELATIONS)
@@ -28,7 +33,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Each fact in each of the first ``wordings`` wordings of its relation."""
     wordings = options(config.name, config.options, DEFAULTS)["wordings"]
     if not 2 <= wordings <= MOST:
@@ -37,16 +42,16 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed=f"2 to {MOST}",
             fix="corpus.options.wordings=6",
         )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), wordings),
+        prompts=_prompts(Random(config.seed), twin_random(config), wordings),
         group_name="subject",
         default_features=("answer", "wording"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, wordings: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, draws: Random, wordings: int) -> Iterator[Prompt]:
     tables = {relation: by_block(relation) for relation in RELATIONS}
     answers = [(relation, answer) for relation in RELATIONS for answer in ANSWERS[relation]]
     for block in blocks():
@@ -54,11 +59,12 @@ def _prompts(rng: Random, wordings: int) -> Iterator[Prompt]:
         fact = rng.choice(tables[relation][block][answer])
         for wording in rng.sample(range(wordings), wordings):
             begin = opening(rng, fact, wording, SUBJECTS[block][relation])
-            text, _ = write([begin, statement(fact, wording)])
-            yield Prompt(
-                text,
+            said = Say(answer, tuple(wrong_answers(fact)), "answer")
+            other = draw_other(draws, fact, begin)
+            twin = write([begin, statement(other, wording)]).text
+            yield write([begin, statement(fact, wording), said]).prompt(
                 fact.subject,
                 block=block,
                 values={"answer": answer, "wording": f"wording {wording}"},
-                targets=((len(text), answer),),
+                twins=[Twin("other_subject", twin, other.answer)],
             )

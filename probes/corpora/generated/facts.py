@@ -13,11 +13,18 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError, closest
-from probes.corpora.generated.data.fact_table import FACTS, Fact, by_block
-from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import blocks, write
+from probes.corpora.generated.data.fact_table import (
+    FACTS,
+    RELATIONS_OF,
+    Fact,
+    draw_fact,
+    draw_other,
+    wrong_answers,
+)
+from probes.corpora.generated.data.fact_templates import STATEMENTS, SUBJECTS, opening, statement
+from probes.corpora.generated.kit.blocks import Say, blocks, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 DEFAULTS = {"hold_out": "subject"}
 HOLD_OUT = ("subject", "template")
@@ -37,7 +44,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Statements of facts without their last word. See ``HOLD_OUT`` for what is held out."""
     hold_out = options(config.name, config.options, DEFAULTS)["hold_out"]
     if hold_out not in HOLD_OUT:
@@ -46,11 +53,11 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed=", ".join(HOLD_OUT),
             fix=f"corpus.options.hold_out={closest(hold_out, list(HOLD_OUT))}",
         )
-    rng = Random(config.seed)
+    rng, draws = Random(config.seed), twin_random(config)
     new = hold_out == "subject"
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_new_subjects(rng) if new else _known_subjects(rng),
+        prompts=_new_subjects(rng, draws) if new else _known_subjects(rng, draws),
         group_name="subject" if new else "prompt",
         default_features=("attribute", "continent", "category", "relation")
         if new
@@ -59,22 +66,18 @@ def generate(config: GeneratedConfig) -> Generated:
     )
 
 
-def _new_subjects(rng: Random) -> Iterator[Prompt]:
-    tables = {relation: by_block(relation) for relation in FACTS}
+def _new_subjects(rng: Random, draws: Random) -> Iterator[Prompt]:
     for block in blocks():
-        relation = rng.choice(list(FACTS))
-        facts = tables[relation][block]
-        fact = rng.choice(facts[rng.choice(list(facts))])  # first the class: classes are balanced
-        begin = opening(rng, fact, block, SUBJECTS[block][relation])
-        values = {"relation": relation, relation: fact.answer}
-        if relation == "capital":
-            del values["capital"]  # each capital has one subject: none could be held out
-        else:
-            values["attribute"] = fact.answer
-        yield _prompt(begin, fact, block, values, group=fact.subject)
+        fact = draw_fact(rng, list(FACTS), block)
+        begin = opening(rng, fact, block, SUBJECTS[block][fact.relation])
+        values = {"relation": fact.relation}
+        if fact.relation != "capital":  # each capital has one subject: none could be held out
+            values[fact.relation] = values["attribute"] = fact.answer
+        other = draw_other(draws, fact, begin)
+        yield _prompt(draws, begin, fact, other, block, values, group=fact.subject)
 
 
-def _known_subjects(rng: Random) -> Iterator[Prompt]:
+def _known_subjects(rng: Random, draws: Random) -> Iterator[Prompt]:
     relations = [relation for relation in FACTS if relation != "category"]
     known = {relation: {fact.subject: fact for fact in FACTS[relation]} for relation in relations}
     subjects = [s for s in known["continent"] if all(s in known[r] for r in relations)]
@@ -89,13 +92,51 @@ def _known_subjects(rng: Random) -> Iterator[Prompt]:
         if relation == "capital":  # the others have too few answers among these subjects
             values["capital"] = fact.answer
         begin = opening(rng, fact, template, tuple(subjects))
-        yield _prompt(begin, fact, template, values)
+        candidates = [known[relation][s] for s in subjects if s not in begin]
+        other = draws.choice([f for f in candidates if f.answer != fact.answer])
+        yield _prompt(draws, begin, fact, other, template, values)
 
 
 def _prompt(
-    begin: str, fact: Fact, block: int, values: dict[str, str], group: str | None = None
+    draws: Random,
+    begin: str,
+    fact: Fact,
+    other: Fact,
+    wording: int,
+    values: dict[str, str],
+    group: str | None = None,
 ) -> Prompt:
-    text, _ = write([begin, statement(fact, block)])
-    return Prompt(
-        text, group or text, block=block, values=values, targets=((len(text), fact.answer),)
+    twin = write([begin, statement(other, wording)]).text
+    twins = [Twin("other_subject", twin, other.answer)]
+    wordings = _AS_LONG[fact.relation, wording]
+    related = [
+        (related, other_wording)
+        for relation, related in RELATIONS_OF[fact.subject].items()
+        for other_wording in wordings.get(relation, ())
+    ]
+    if related:
+        asked, other_wording = draws.choice(related)
+        twin = write([begin, statement(asked, other_wording)]).text
+        twins.append(Twin("other_relation", twin, asked.answer))
+    feature = fact.relation if fact.relation in values else ""
+    said = Say(fact.answer, tuple(wrong_answers(fact)), feature)
+    return write([begin, statement(fact, wording), said]).prompt(
+        group, block=wording, values=values, twins=twins
     )
+
+
+def _as_long(relation: str, wording: int) -> dict[str, tuple[int, ...]]:
+    """Other relation -> its wordings with as many words."""
+    words = len(STATEMENTS[relation][wording].split())
+    return {
+        other: tuple(n for n, text in enumerate(statements) if len(text.split()) == words)
+        for other, statements in STATEMENTS.items()
+        if other != relation
+    }
+
+
+_AS_LONG = {
+    (relation, wording): _as_long(relation, wording)
+    for relation, statements in STATEMENTS.items()
+    for wording in range(len(statements))
+}

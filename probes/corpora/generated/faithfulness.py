@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.data.fact_table import ANSWERS, by_block
+from probes.corpora.generated.data.fact_table import draw_fact, wrong_answers
 from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, others, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt
 
 RELATIONS = ("continent", "category")
 SOURCES = {"context": "story", "prior": "world", "neither": "nothing"}
@@ -41,10 +41,10 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """A false claim, an answer to the question it settles, and what the answer follows."""
     options(config.name, config.options, {})
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(Random(config.seed)),
         group_name="prompt",
@@ -54,26 +54,15 @@ def generate(config: GeneratedConfig) -> Generated:
 
 
 def _prompts(rng: Random) -> Iterator[Prompt]:
-    tables = {relation: by_block(relation) for relation in RELATIONS}
     for block in blocks():
-        relation = rng.choice(RELATIONS)
-        facts = tables[relation][block]
-        fact = rng.choice(facts[rng.choice(list(facts))])
-        false = [answer for answer in ANSWERS[relation] if answer != fact.answer]
-        told, neither = rng.sample(false, 2)
+        fact = draw_fact(rng, RELATIONS, block)
+        told, neither = rng.sample(wrong_answers(fact), 2)
         source = rng.choice(list(SOURCES))
         answer = {"context": told, "prior": fact.answer, "neither": neither}[source]
-        begin = opening(rng, fact, block, SUBJECTS[block][relation])
-        said = Say(SOURCES[source])
+        begin = opening(rng, fact, block, SUBJECTS[block][fact.relation])
+        word = SOURCES[source]
         parts: list[Part] = [begin, _STORY[block], statement(fact, block), Say(fact.answer)]
         parts += [told, ".", _NAMES[block], "answers:", (answer, {"answer_source": source})]
-        parts += [said, ".", "This answer follows the", said]
-        text, marks, targets = write_with_targets(parts)
-        yield Prompt(
-            text,
-            text,
-            block=block,
-            marks=marks,
-            values={"source": source},
-            targets=targets,
-        )
+        parts += [Say(word), ".", "This answer follows the"]
+        said = Say(word, others(SOURCES.values(), word), "source")
+        yield write([*parts, said]).prompt(block=block, values={"source": source})

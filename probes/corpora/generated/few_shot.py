@@ -14,9 +14,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
-from probes.corpora.generated.kit.blocks import blocks, deal
+from probes.corpora.generated.kit.blocks import blocks, deal, others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Mark, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Mark,
+    Prompt,
+    Twin,
+    twin_random,
+)
 
 SHOWN = 4
 LABELS = ("red", "blue", "green", "white", "black", "pink", "gold", "brown", "grey", "orange")
@@ -37,7 +44,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Four labelled symbols, then queries with their labels, the last one without.
 
     ``shared``: strokes that a query has in common with its demonstration; it has none in common
@@ -54,41 +61,52 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{least} to {most}",
                 fix=f"corpus.options.{name}={DEFAULTS[name]}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), **given),
+        prompts=_prompts(Random(config.seed), twin_random(config), **given),
         group_name="prompt",
         default_features=("label", "demonstration"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, shared: int, queries: int, labels: int) -> Iterator[Prompt]:
+def _prompts(
+    rng: Random, draws: Random, shared: int, queries: int, labels: int
+) -> Iterator[Prompt]:
     for block in blocks():
         drawn = [rng.sample(slot[block], SHOWN + 1) for slot in _SLOTS]
-        *symbols, other = zip(*drawn, strict=True)
+        symbols = list(zip(*drawn, strict=True))
+        other = symbols.pop()  # the strokes that no demonstration has
         dealt = rng.sample(LABELS[:labels], SHOWN)
         asked = [rng.randrange(SHOWN) for _ in range(queries)]
         index = asked[-1]
         # Of the other demonstrations only one is judged: both classes are equally frequent.
         judged = rng.choice([number for number in range(SHOWN) if number != index])
 
-        text, marks, targets = "", [], []
+        text = ""
+        marks: list[Mark] = []
+        targets: list[tuple[int, str]] = []
+        answers: list[Expected] = []
         for number, (symbol, label) in enumerate(zip(symbols, dealt, strict=True)):
             text += f"{' '.join(symbol)}: {label}. "
             if number in (index, judged):
                 values = {"similar": "yes" if number == index else "no"}
                 marks.append(Mark(len(text) - 2 - len(label), len(text) - 2, values))
         for number in asked:
+            before, label = text, dealt[number]
             kept = set(rng.sample(range(STROKES), shared))
             for place in range(STROKES):
                 text += (symbols[number] if place in kept else other)[place]
                 if place >= min(kept):
-                    targets.append((len(text), dealt[number]))
+                    targets.append((len(text), label))  # a hint
                 text += " " if place < STROKES - 1 else ":"
-            targets.append((len(text), dealt[number]))
-            text += f" {dealt[number]}. "
+            targets.append((len(text), label))
+            answers.append(Expected(len(text), label, others(dealt, label), "label"))
+            text += f" {label}. "
         text = text[: targets[-1][0]]
+        similar = draws.choice([number for number in range(SHOWN) if number != index])
+        query = [(symbols[similar] if p in kept else other)[p] for p in range(STROKES)]
+        twin = Twin("other_query", f"{before}{' '.join(query)}:", dealt[similar])
         yield Prompt(
             text,
             text,
@@ -96,4 +114,6 @@ def _prompts(rng: Random, shared: int, queries: int, labels: int) -> Iterator[Pr
             marks=tuple(marks),
             values={"label": dealt[index], "demonstration": f"number {index + 1}"},
             targets=tuple(targets),
+            answers=tuple(answers),
+            twins=(twin,),
         )

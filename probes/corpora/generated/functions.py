@@ -7,15 +7,16 @@ outputs together; a block has its own words and its own way to write a demonstra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.answers import derange
 from probes.corpora.generated.data.function_words import ADJECTIVES, NOUNS, VERBS
-from probes.corpora.generated.kit.blocks import Part, Say, blocks, deal, write_with_targets
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, deal, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import BLOCKS, Generated, Prompt
+from probes.corpora.generated.kit.prompt import BLOCKS, GeneratedCorpus, Prompt, Twin, twin_random
 
 DEFAULTS = {"demonstrations": 4}
 
@@ -61,7 +62,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Demonstrations, then an input without its output."""
     count = options(config.name, config.options, DEFAULTS)["demonstrations"]
     if not 1 <= count <= MOST:
@@ -70,9 +71,9 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed=f"1 to {MOST}",
             fix=f"corpus.options.demonstrations={DEFAULTS['demonstrations']}",
         )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), count),
+        prompts=_prompts(Random(config.seed), twin_random(config), count),
         group_name="prompt",
         default_features=("task", "output"),
         descriptions=DESCRIPTIONS,
@@ -88,7 +89,7 @@ def apply(task: str, kind: str, forms: tuple[str, ...]) -> str:
     return forms[0] if task == "copy" else forms[_OWN[kind][task]]
 
 
-def _prompts(rng: Random, count: int) -> Iterator[Prompt]:
+def _prompts(rng: Random, draws: Random, count: int) -> Iterator[Prompt]:
     for block in blocks():
         task = rng.choice(TASKS)
         words = {
@@ -110,14 +111,35 @@ def _prompts(rng: Random, count: int) -> Iterator[Prompt]:
         parts: list[Part] = []
         for forms in (*shown, asked):
             answer = apply(task, kind, forms)
+            outputs = {apply(other, kind, forms) for other in (*_SHARED, *_OWN[kind])}
+            feature = "output" if task == "first_letter" else ""
             # The first demonstration is the only one whose output nothing says.
-            said = Say(answer) if parts else ""
+            said = Say(answer, tuple(sorted(outputs - {answer})), feature) if parts else ""
             parts += [written.format(forms[0], "").rstrip(), said, answer, end]
-        text, _, targets = write_with_targets(parts[:-2])
         values = {"task": task, "kind": kind}
         if task == "first_letter":
             values["output"] = answer
-        yield Prompt(text, text, block=block, values=values, targets=targets)
+        pairs = [(forms[0], apply(task, kind, forms)) for forms in shown]
+        unused = [x for x in words[kind] if x not in shown and apply(task, kind, x) != answer]
+        twins = []
+        if unused:
+            other = draws.choice(unused)
+            text = _text(block, pairs, other[0])
+            twins.append(Twin("other_input", text, apply(task, kind, other)))
+        shuffled = derange(draws, [output for _, output in pairs])
+        if shuffled is not None:
+            mixed = zip([given for given, _ in pairs], shuffled, strict=True)
+            twins.append(Twin("shuffled_outputs", _text(block, mixed, asked[0])))
+        yield write(parts[:-2]).prompt(block=block, values=values, twins=twins)
+
+
+def _text(block: int, pairs: Iterable[tuple[str, str]], asked: str) -> str:
+    """Demonstrations in the wording of a block, and an input without its output."""
+    written, end = _WRITTEN[block]
+    parts: list[Part] = []
+    for given, output in pairs:
+        parts += [written.format(given, "").rstrip(), output, end]
+    return write([*parts, written.format(asked, "").rstrip()]).text
 
 
 def _facing(rng: Random, kind: str, block: int) -> list[tuple[str, ...]]:

@@ -9,12 +9,21 @@ arXiv 2209.11895) says next.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    Twin,
+    targets_of,
+    twin_random,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 DEFAULTS = {"symbols": 32, "cycle": 16, "length": 64, "chunk": 8, "marked": 16}
@@ -29,7 +38,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Sequences over cycles of their own; targets are the words that the context determines.
 
     Features of words are read where the word occurred before and was followed by the same word
@@ -37,7 +46,7 @@ def generate(config: GeneratedConfig) -> Generated:
     """
     chosen = options(config.name, config.options, DEFAULTS)
     check(chosen)
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="cycle",
@@ -67,7 +76,7 @@ def check(chosen: dict[str, int]) -> None:
 
 
 def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
-    rng = Random(f"{config.name} {config.seed}")
+    rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
     words = invented_words(chosen["symbols"])
     answers = evenly(words, rng)
     while True:
@@ -80,6 +89,17 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
         writer.add(*(names[place] for place in walk))
         known = [index for index, place in enumerate(said) if place >= 0]
         marked = sorted(rng.sample(known, min(chosen["marked"], len(known))))
+        wrong = {name: others(names, name) for name in names}
+        expected = tuple(
+            Expected(
+                writer.ends[index],
+                names[said[index]],
+                wrong[names[said[index]]],
+                "answer" if index == len(walk) - 1 else "next_token",
+            )
+            for index in known
+            if index == len(walk) - 1 or walk[index + 1] == said[index]
+        )
         yield Prompt(
             text=writer.text,
             group=" ".join(names[first:] + names[:first]),
@@ -95,12 +115,27 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
                 for index in marked
             ),
             values={"answer": answer},
-            targets=tuple(
-                (writer.ends[index], names[said[index]])
-                for index in known
-                if index == len(walk) - 1 or walk[index + 1] == said[index]
-            ),
+            targets=targets_of(expected),
+            answers=expected,
+            twins=_twins(draws, writer.text, walk, names),
         )
+
+
+def _twins(draws: Random, text: str, walk: list[int], names: list[str]) -> tuple[Twin, ...]:
+    """Another last word, of which the text shows as well what follows it; none if there is none."""
+    followers: dict[int, set[int]] = {}
+    for place, following in pairwise(walk):
+        followers.setdefault(place, set()).add(following)
+    shown = [
+        place
+        for place, following in followers.items()
+        if place != walk[-1] and following == {(place + 1) % len(names)}
+    ]
+    if not shown:
+        return ()
+    place = draws.choice(shown)
+    twin = text.removesuffix(names[walk[-1]]) + names[place]
+    return (Twin("other_word", twin, names[(place + 1) % len(names)]),)
 
 
 def _walk(rng: Random, cycle: int, length: int, chunk: int) -> tuple[list[int], list[int]]:

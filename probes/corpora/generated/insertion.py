@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.data.fact_table import by_block
+from probes.corpora.generated.data.fact_table import by_block, draw_other, wrong_answers
 from probes.corpora.generated.data.fact_templates import SUBJECTS, opening, statement
-from probes.corpora.generated.kit.blocks import blocks, write
+from probes.corpora.generated.kit.blocks import Say, blocks, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 _INSERTIONS = (
     "Somewhere else the {} was quickly sold.",
@@ -48,35 +48,37 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Questions for a category, each with and without an insertion."""
     options(config.name, config.options, {})
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed)),
+        prompts=_prompts(Random(config.seed), twin_random(config)),
         group_name="subject",
         default_features=("answer", "inserted"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random) -> Iterator[Prompt]:
+def _prompts(rng: Random, draws: Random) -> Iterator[Prompt]:
     table = by_block("category")
     for block in blocks():
-        answer, other = rng.sample(list(table[block]), 2)
-        fact, distractor = rng.choice(table[block][answer]), rng.choice(table[block][other])
+        answer, distracting = rng.sample(list(table[block]), 2)
+        fact, distractor = rng.choice(table[block][answer]), rng.choice(table[block][distracting])
         inserted = rng.random() < 0.5
-        sentence = (
+        begin = opening(rng, fact, block, SUBJECTS[block]["category"])
+        other = draw_other(draws, fact, f"{begin} {distractor.subject}")
+        sentence, other_sentence = (
             _INSERTIONS[block].format(distractor.subject)
             if inserted
-            else _FRAMES[block].format(fact.subject)
+            else _FRAMES[block].format(asked.subject)
+            for asked in (fact, other)
         )
-        begin = opening(rng, fact, block, SUBJECTS[block]["category"])
-        text, _ = write([begin, sentence, statement(fact, block)])
-        yield Prompt(
-            text,
+        said = Say(answer, tuple(wrong_answers(fact)), "answer")
+        twin = write([begin, other_sentence, statement(other, block)]).text
+        yield write([begin, sentence, statement(fact, block), said]).prompt(
             fact.subject,
             block=block,
             values={"answer": answer, "inserted": "yes" if inserted else "no"},
-            targets=((len(text), answer),),
+            twins=[Twin("other_subject", twin, other.answer)],
         )

@@ -12,9 +12,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
-from probes.corpora.generated.kit.blocks import blocks, deal_words, write
+from probes.corpora.generated.kit.blocks import blocks, deal_words
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Mark,
+    Prompt,
+    Twin,
+    twin_random,
+)
 
 NAMES = (
     "Anna",
@@ -67,6 +74,9 @@ _OBJECTS = deal_words(
     rope"""
 )
 
+# Twins: ``third_name``: a third person gives, so that both names are as likely; ``swapped_order``:
+# the names in the other order, with the same answer; ``swapped_roles``: the other one gives.
+
 DESCRIPTIONS = {
     "indirect_object": "the name that comes next",
     "subject": "the repeated name, to be suppressed",
@@ -75,7 +85,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Two people, one of whom gives something to the other. ``names``: how many names there are."""
     count = options(config.name, config.options, DEFAULTS)["names"]
     if not 2 <= count <= len(NAMES):
@@ -84,32 +94,45 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed=f"2 to {len(NAMES)}",
             fix=f"corpus.options.names={len(NAMES)}",
         )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), NAMES[:count]),
+        prompts=_prompts(Random(config.seed), twin_random(config), NAMES[:count]),
         group_name="prompt",
         default_features=("indirect_object", "subject", "order"),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, names: tuple[str, ...]) -> Iterator[Prompt]:
+def _prompts(rng: Random, draws: Random, names: tuple[str, ...]) -> Iterator[Prompt]:
     for block in blocks():
         receiver, giver = rng.sample(names, 2)
         first = rng.random() < 0.5
         pair = (receiver, giver) if first else (giver, receiver)
-        begin = _BEGIN[block].format(*pair, rng.choice(_PLACES[block]))
-        give = _GIVE[block].format(rng.choice(_OBJECTS[block]))
-        text, marks = write([begin, ",", (giver, {"repeated": giver}), give])
+        place, thing = rng.choice(_PLACES[block]), rng.choice(_OBJECTS[block])
+        begin = _BEGIN[block].format(*pair, place)
+        give = _GIVE[block].format(thing)
+        text = f"{begin}, {giver} {give}"
+        second = Mark(len(begin) + 2, len(begin) + 2 + len(giver), {"repeated": giver})
+        swapped = _BEGIN[block].format(*pair[::-1], place)
+        twins = [
+            Twin("swapped_order", f"{swapped}, {giver} {give}", receiver),
+            Twin("swapped_roles", f"{begin}, {receiver} {give}", giver),
+        ]
+        third_names = [name for name in names if name not in pair]
+        if third_names:
+            third = draws.choice(third_names)
+            twins.insert(0, Twin("third_name", f"{begin}, {third} {give}"))
         yield Prompt(
             text,
             text,
             block=block,
-            marks=marks,
+            marks=(second,),
             values={
                 "indirect_object": receiver,
                 "subject": giver,
                 "order": "object first" if first else "subject first",
             },
             targets=((len(text), receiver),),
+            answers=(Expected(len(text), receiver, (giver,), "indirect_object"),),
+            twins=tuple(twins),
         )

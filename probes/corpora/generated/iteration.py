@@ -13,8 +13,14 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError, closest
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    targets_of,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 
@@ -49,7 +55,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Inputs and the states after each of them but the last, which is said at END."""
     chosen = options(config.name, config.options, DEFAULTS)
     if chosen["automaton"] not in AUTOMATA:
@@ -64,7 +70,7 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed="2 to 1000",
             fix=f"corpus.options.length={DEFAULTS['length']}",
         )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, AUTOMATA[chosen["automaton"]], chosen["length"]),
         group_name="input",
@@ -89,6 +95,15 @@ def _prompts(config: GeneratedConfig, automaton: Automaton, length: int) -> Iter
         writer.add(*(automaton.inputs[symbol] for symbol in inputs), ":")
         said = [writer.add(automaton.states[state]) for state in states[:-1]]
         after = [automaton.states[state] for state in states[1:]]
+        answers = tuple(
+            Expected(
+                writer.ends[index],
+                state,
+                others(automaton.states, state),
+                "final_state" if index == said[-1] else "state",
+            )
+            for index, state in zip(said, after, strict=True)
+        )
         yield Prompt(
             text=writer.text,
             group=" ".join(writer.words[:length]),
@@ -97,7 +112,6 @@ def _prompts(config: GeneratedConfig, automaton: Automaton, length: int) -> Iter
                 for index, state, symbol in zip(said, after, inputs, strict=True)
             ),
             values={"final_state": after[-1]},
-            targets=tuple(
-                (writer.ends[index], state) for index, state in zip(said, after, strict=True)
-            ),
+            targets=targets_of(answers),
+            answers=answers,
         )

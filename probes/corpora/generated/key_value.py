@@ -13,8 +13,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    Twin,
+    targets_of,
+    twin_random,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 VALUES = ["red", "blue", "green", "white", "black", "pink", "gold", "brown"]
@@ -30,7 +38,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Lists of pairs with questions; the group is the key of the last question."""
     chosen = options(config.name, config.options, DEFAULTS)
     for name, low, high in (
@@ -45,7 +53,7 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{low} to {high}",
                 fix=f"corpus.options.{name}={low if chosen[name] < low else high}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="key",
@@ -55,7 +63,7 @@ def generate(config: GeneratedConfig) -> Generated:
 
 
 def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
-    rng = Random(f"{config.name} {config.seed}")
+    rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
     n_pairs = chosen["pairs"]
     names = invented_words(chosen["keys"])
     values = VALUES[: n_pairs + chosen["spare"]]
@@ -72,14 +80,20 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
         writer = Writer()
         for name in keys:
             writer.add(name, value_of[name])
-        targets = []
-        for name in rng.choices(keys, k=chosen["questions"] - 1):
-            targets.append((writer.ends[writer.add(name)], value_of[name]))
-            writer.add(value_of[name])
-        targets.append((writer.ends[writer.add(key)], answer))
+        wrong = {value: others(listed, value) for value in listed}
+        answers = []
+        for name in [*rng.choices(keys, k=chosen["questions"] - 1), key]:
+            value = value_of[name]
+            answers.append(Expected(writer.ends[writer.add(name)], value, wrong[value], "answer"))
+            writer.add(value)
+        text = writer.text[: answers[-1].offset]
+        other = draws.choice(others(keys, key))
+        twin = Twin("other_key", text.removesuffix(key) + other, value_of[other])
         yield Prompt(
-            text=writer.text,
+            text=text,
             group=key,
             values={"answer": answer, "pair": str(place + 1)},
-            targets=tuple(targets),
+            targets=targets_of(answers),
+            answers=tuple(answers),
+            twins=(twin,),
         )

@@ -18,10 +18,11 @@ from probes.corpora.generated.kit.blocks import (
     blocks,
     deal,
     deal_words,
-    write_with_targets,
+    others,
+    write,
 )
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, twin_random
 
 DEFAULTS = {"people": 4, "fewest": 4, "replies": 1}
 LANGUAGES = ("English", "German", "French", "Spanish")
@@ -78,7 +79,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """A statement, a question in each language, and a request to answer one of them.
 
     ``people``: how many ask at most, each in another language, and ``fewest`` how many at least
@@ -97,16 +98,18 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{least} to {most}",
                 fix=f"corpus.options.{name}={DEFAULTS[name]}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
-        prompts=_prompts(Random(config.seed), **given),
+        prompts=_prompts(Random(config.seed), twin_random(config), **given),
         group_name="prompt",
         default_features=("language",),
         descriptions=DESCRIPTIONS,
     )
 
 
-def _prompts(rng: Random, people: int, fewest: int, replies: int) -> Iterator[Prompt]:
+def _prompts(
+    rng: Random, draws: Random, people: int, fewest: int, replies: int
+) -> Iterator[Prompt]:
     for block in blocks():
         noun, colour = rng.choice(_NOUNS[block]), rng.choice(list(COLOURS))
         told = rng.randrange(len(LANGUAGES))
@@ -119,22 +122,21 @@ def _prompts(rng: Random, people: int, fewest: int, replies: int) -> Iterator[Pr
         for person, language in zip(asking, spoken, strict=True):
             question = f"{person}: {_QUESTION[language].format(noun[language])}"
             parts += [question, Say(COLOURS[colour][language])]
+        before, after = _REPLY[block].split("{}")
+        due = [COLOURS[colour][language] for language in spoken]
         for _ in range(replies):
             answered = rng.randrange(count)
-            language = spoken[answered]
-            word = COLOURS[colour][language]
-            before, after = _REPLY[block].split("{}")
-            parts += [before + asking[answered], Say(LANGUAGES[language])]
-            parts += [after.strip(), Say(word), word, "."]
-        text, _, targets = write_with_targets(parts[:-2])
-        yield Prompt(
-            text,
-            text,
+            language, word = spoken[answered], due[answered]
+            parts += [before + asking[answered], Say(LANGUAGES[language]), after.strip()]
+            parts += [Say(word, others(due, word), "language"), word, "."]
+        other = draws.choice([number for number in range(count) if number != answered])
+        twin = write([*parts[:-6], before + asking[other], after.strip()]).text
+        yield write(parts[:-2]).prompt(
             block=block,
             values={
                 "language": LANGUAGES[language],
                 "statement_language": LANGUAGES[told],
                 "meaning": colour,
             },
-            targets=targets,
+            twins=[Twin("other_person", twin, due[other])],
         )

@@ -12,8 +12,14 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    targets_of,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
 
 DEFAULTS = {"states": 10, "branching": 3, "successors": 3, "length": 64, "marked": 16}
@@ -27,7 +33,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Walks of ``length`` words through tables of their own, ending where the next is certain."""
     chosen = options(config.name, config.options, DEFAULTS)
     for name, low, high in (
@@ -43,7 +49,7 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{low} to {high}",
                 fix=f"corpus.options.{name}={low if chosen[name] < low else high}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="table",
@@ -67,6 +73,17 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
         writer = Writer()
         writer.add(*(names[state] for state in walk))
         marked = sorted(rng.sample(known, min(chosen["marked"], len(known))))
+        wrong = {name: others(names, name) for name in names}
+        successor = {index: names[table[walk[index]][0]] for index in known}
+        expected = tuple(
+            Expected(
+                writer.ends[index],
+                word,
+                wrong[word],
+                "answer" if index == len(walk) - 1 else "next_state",
+            )
+            for index, word in successor.items()
+        )
         yield Prompt(
             text=writer.text,
             group=" ".join(
@@ -76,12 +93,13 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
             marks=tuple(
                 writer.mark(
                     index,
-                    {"state": names[walk[index]], "next_state": names[table[walk[index]][0]]},
+                    {"state": names[walk[index]], "next_state": successor[index]},
                 )
                 for index in marked
             ),
             values={"answer": answer},
-            targets=tuple((writer.ends[index], names[table[walk[index]][0]]) for index in known),
+            targets=targets_of(expected),
+            answers=expected,
         )
 
 

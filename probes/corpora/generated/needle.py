@@ -15,7 +15,13 @@ from typing import Any
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    Twin,
+    twin_random,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly, words
 
 NAMES = words(
@@ -60,7 +66,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Filler with facts; the group is the person asked for."""
     chosen = options(config.name, config.options, DEFAULTS)
     least = FACT * (chosen["others"] + chosen["questions"] + 1) + 10
@@ -81,7 +87,7 @@ def generate(config: GeneratedConfig) -> Generated:
         )
     if chosen["questions"] < 1:
         raise UserError(f"corpus.options.questions={chosen['questions']}", allowed="1 or more")
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="person",
@@ -91,7 +97,7 @@ def generate(config: GeneratedConfig) -> Generated:
 
 
 def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt]:
-    rng = Random(f"{config.name} {config.seed}")
+    rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
     factors = evenly(list(product(chosen["lengths"], chosen["depths"])), rng)
     people, contents = evenly(NAMES, rng), evenly(CONTENTS, rng)
     while True:
@@ -112,19 +118,26 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt
             if index < len(sentences):
                 writer.add(*sentences[index])
         facts[person] = content
-        targets = []
+        targets, answers = [], []
         writer.add("question", ":")
-        asked = [*rng.choices(list(facts), k=chosen["questions"] - 1), person]
-        for number, name in enumerate(asked, 1):
-            targets.append((writer.ends[writer.add(name)], facts[name]))
-            targets.append((writer.ends[writer.add("holds", "the")], facts[name]))
-            if number < len(asked):
-                writer.add(facts[name], ".")
+        for name in [*rng.choices(list(facts), k=chosen["questions"] - 1), person]:
+            thing = facts[name]
+            targets.append((writer.ends[writer.add(name)], thing))  # a hint
+            end = writer.ends[writer.add("holds", "the")]
+            targets.append((end, thing))
+            alternatives = tuple(other for other in facts.values() if other != thing)
+            answers.append(Expected(end, thing, alternatives, "needle"))
+            writer.add(thing, ".")
+        text = writer.text[: answers[-1].offset]
+        other = draws.choice(others)
+        twin = text.removesuffix(f"{person} holds the") + f"{other} holds the"
         yield Prompt(
-            text=writer.text,
+            text=text,
             group=person,
             values={"needle": content, "depth": str(depth), "length": str(length)},
             targets=tuple(targets),
+            answers=tuple(answers),
+            twins=(Twin("other_person", twin, facts[other]),),
         )
 
 

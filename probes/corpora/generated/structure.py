@@ -16,7 +16,7 @@ from random import Random
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Mark, Prompt
+from probes.corpora.generated.kit.prompt import Expected, GeneratedCorpus, Mark, Prompt
 from probes.corpora.generated.kit.writing import Writer, evenly, words
 
 WORDS = words(
@@ -59,7 +59,7 @@ class _Body:
     rarest: str
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Texts of random words, each a group of its own: no word says anything about its structure."""
     chosen = options(config.name, config.options, DEFAULTS)
     if not 12 <= chosen["length"] <= 60:
@@ -71,7 +71,7 @@ def generate(config: GeneratedConfig) -> Generated:
         )
     if chosen["marked"] < 1:
         raise UserError(f"corpus.options.marked={chosen['marked']}", allowed="1 or more")
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="text",
@@ -98,12 +98,15 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
         words = [index for index, word in enumerate(body.words) if word != "."]
         marked = sorted(rng.sample(words, min(chosen["marked"], len(words))))
         writer.add("rarest")
+        commoner = tuple(sorted(set(body.words) - {body.rarest, "."}))
+        answer = Expected(len(writer.text), body.rarest, commoner, "answer")
         yield Prompt(
             text=writer.text,
             group=" ".join(body.words),
             marks=tuple(_mark(writer, body, index) for index in marked),
             values={"answer": body.rarest},
-            targets=((len(writer.text), body.rarest),),
+            targets=((answer.offset, answer.word),),
+            answers=(answer,),
         )
 
 

@@ -13,8 +13,9 @@ from random import Random
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
 from probes.corpora.generated.data.word_sets import LENGTHS, word_sets
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import Expected, GeneratedCorpus, Prompt
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 ANSWERS = {"1-3": "tiny", "4-6": "short", "7-9": "long", "10 or more": "huge"}
@@ -29,7 +30,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Lists of words and a question; the group is the set of words."""
     chosen = options(config.name, config.options, DEFAULTS)
     most = PER_LENGTH * len(LENGTHS)
@@ -39,7 +40,7 @@ def generate(config: GeneratedConfig) -> Generated:
             allowed=f"2 to {most}, the words of a set",
             fix=f"corpus.options.words={DEFAULTS['words']}",
         )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen["words"]),
         group_name="set",
@@ -56,12 +57,14 @@ def _prompts(config: GeneratedConfig, count: int) -> Iterator[Prompt]:
     while True:
         words, length = next(asked)
         question = rng.choice(words[length])
-        others = [word for group in words.values() for word in group if word != question]
-        listed = rng.sample([question, *rng.sample(others, count - 1)], count)
+        every = [word for group in words.values() for word in group]
+        listed = rng.sample([question, *rng.sample(others(every, question), count - 1)], count)
         writer = Writer()
         for word in listed:
             writer.add(word, "." if word == listed[-1] else ",")
         writer.add("length", "of", question, "is")
+        word = ANSWERS[length]
+        answer = Expected(len(writer.text), word, others(ANSWERS.values(), word), "answer")
         yield Prompt(
             text=writer.text,
             group=" ".join(sorted(word for group in words.values() for word in group)),
@@ -69,8 +72,9 @@ def _prompts(config: GeneratedConfig, count: int) -> Iterator[Prompt]:
                 writer.mark(2 * index, {"word_length": _length(word)})
                 for index, word in enumerate(listed)
             ),
-            values={"answer": ANSWERS[length]},
-            targets=((len(writer.text), ANSWERS[length]),),
+            values={"answer": word},
+            targets=((answer.offset, answer.word),),
+            answers=(answer,),
         )
 
 

@@ -17,8 +17,16 @@ from random import Random
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import (
+    Expected,
+    GeneratedCorpus,
+    Prompt,
+    Twin,
+    targets_of,
+    twin_random,
+)
 from probes.corpora.generated.kit.writing import Writer, evenly, words
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -45,7 +53,7 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Successions with their last element to be said."""
     chosen = options(config.name, config.options, DEFAULTS)
     for name, low, high in (("letters", 2, 25), ("numbers", 20, 900), ("shots", 0, 3)):
@@ -55,7 +63,7 @@ def generate(config: GeneratedConfig) -> Generated:
                 allowed=f"{low} to {high}",
                 fix=f"corpus.options.{name}={DEFAULTS[name]}",
             )
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(config, chosen),
         group_name="wording",
@@ -75,9 +83,18 @@ def _pairs(chosen: dict[str, int]) -> dict[str, list[tuple[str, str]]]:
     return pairs
 
 
+def _alternatives(kind: str, pairs: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Successor -> the others of its kind; of numbers, which are many, the element itself."""
+    if kind == "number":
+        return {successor: (element,) for element, successor in pairs}
+    successors = [successor for _, successor in pairs]
+    return {successor: others(successors, successor) for successor in successors}
+
+
 def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
-    rng = Random(f"{config.name} {config.seed}")
+    rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
     pairs = _pairs(chosen)
+    wrong = {kind: _alternatives(kind, of_kind) for kind, of_kind in pairs.items()}
     words = evenly([(k, pair) for k in ("day", "month", "letter") for pair in pairs[k]], rng)
     numbers = evenly(pairs["number"], rng)
     while True:
@@ -87,23 +104,28 @@ def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt
             kind, (element, successor) = next(words)
         opening, middle = rng.choice(OPENINGS), rng.choice(MIDDLES)
         writer = Writer()
-        targets = []
-        others = rng.sample([name for name in pairs if name != kind], chosen["shots"])
-        for other, successor_of in [(o, rng.choice(pairs[o])) for o in others]:
-            assert other != kind
-            end = writer.add(*opening.split(), successor_of[0], *middle.split())
-            targets.append((writer.ends[end], successor_of[1]))
-            writer.add(successor_of[1], ".")
-        writer.add(*opening.split(), element, *middle.split())
-        targets.append((len(writer.text), successor))
+        answers = []
+        other_kinds = rng.sample([name for name in pairs if name != kind], chosen["shots"])
+        shots = [(other, *rng.choice(pairs[other])) for other in other_kinds]
+        for of_kind, shown, following in [*shots, (kind, element, successor)]:
+            before = writer.text
+            end = writer.ends[writer.add(*opening.split(), shown, *middle.split())]
+            feature = "" if of_kind == "number" else "successor"
+            answers.append(Expected(end, following, wrong[of_kind][following], feature))
+            writer.add(following, ".")
+        text = writer.text[: answers[-1].offset]
+        other, of_other = draws.choice([pair for pair in pairs[kind] if pair[0] != element])
+        twin = f"{before} {opening} {other} {middle}".strip()
         values = {"kind": kind}
         if kind == "number":
             values["modulo_10"] = successor[-1]
         else:
             values["successor"] = values["answer"] = successor
         yield Prompt(
-            text=writer.text,
+            text=text,
             group=element if kind == "number" else f"{opening} {middle}",
             values=values,
-            targets=tuple(targets),
+            targets=targets_of(answers),
+            answers=tuple(answers),
+            twins=(Twin("other_element", twin, of_other),),
         )

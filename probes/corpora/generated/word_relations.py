@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from random import Random
 
 from probes.config import GeneratedConfig
-from probes.corpora.generated.kit.blocks import BLOCKS, Part, Say, blocks, write_with_targets
+from probes.corpora.generated.kit.blocks import Part, Say, blocks, others, write
 from probes.corpora.generated.kit.options import options
-from probes.corpora.generated.kit.prompt import Generated, Prompt
+from probes.corpora.generated.kit.prompt import BLOCKS, GeneratedCorpus, Prompt
 
 RELATIONS = {"part": "part", "usage": "use", "category": "kind"}
 """Class -> the word by which a model says it."""
@@ -75,10 +75,10 @@ DESCRIPTIONS = {
 }
 
 
-def generate(config: GeneratedConfig) -> Generated:
+def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Three words, a thing, and a request for the relation between it and the word that fits."""
     options(config.name, config.options, {})
-    return Generated(
+    return GeneratedCorpus(
         name=config.name,
         prompts=_prompts(Random(config.seed)),
         group_name="prompt",
@@ -97,17 +97,13 @@ def _prompts(rng: Random) -> Iterator[Prompt]:
                 words[sort] = rng.choice(_unrelated(block, thing, related[sort], sort))
         order = rng.sample(list(RELATIONS), len(RELATIONS))
         a, b, c = (words[sort] for sort in order)
-        said = Say(RELATIONS[relation])
+        word = RELATIONS[relation]
         parts: list[Part] = [_LIST[block], f"{a}, {b}, {c}. Thing:"]
-        parts += [(thing, {"relation": relation}), said, ".", _ASK[block], said]
-        text, marks, targets = write_with_targets(parts)
-        yield Prompt(
-            text,
-            text,
+        parts += [(thing, {"relation": relation}), Say(word), ".", _ASK[block]]
+        said = Say(word, others(RELATIONS.values(), word), "related_by")
+        yield write([*parts, said]).prompt(
             block=block,
-            marks=marks,
             values={"related_by": relation, "place": f"number {order.index(relation) + 1}"},
-            targets=targets,
         )
 
 

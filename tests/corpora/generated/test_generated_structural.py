@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from probes.config import GeneratedConfig, SplitConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION, Corpus
-from probes.corpora.generated import TASKS, generate, load
+from probes.corpora.generated import generate, load
 from probes.corpora.generated.kit.prompt import Prompt
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
@@ -152,7 +152,7 @@ class TestCorpus:
 def test_the_config_files_hold_the_defaults() -> None:
     for task in ANSWERS:
         written: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{task}.yaml"))
-        module = import_module(f"probes.corpora.generated.{TASKS[task]}")
+        module = import_module(f"probes.corpora.generated.{task}")
         assert written["options"] == module.DEFAULTS
         assert written["name"] == task
         config_of_file = GeneratedConfig(
@@ -173,7 +173,7 @@ def test_more_examples_than_there_are(task: str) -> None:
 
 @pytest.mark.parametrize("task", ANSWERS)
 def test_unknown_option(task: str) -> None:
-    module = import_module(f"probes.corpora.generated.{TASKS[task]}")
+    module = import_module(f"probes.corpora.generated.{task}")
     listed = ", ".join(f"{key}={value}" for key, value in module.DEFAULTS.items())
     with pytest.raises(UserError, match=re.escape(listed)):
         generate(config(task, strange=1))

@@ -14,7 +14,8 @@ from probes.corpora.generated.data.fact_table import ANSWERS, FACTS
 from probes.corpora.generated.data.fact_templates import STATEMENTS
 from probes.corpora.generated.kit.prompt import Prompt
 from probes.corpora.generated.languages import COLOURS, LANGUAGES
-from probes.corpora.generated.reviews import JUDGEMENTS, TASTES
+from probes.corpora.generated.moods import TASTES
+from probes.corpora.generated.reviews import JUDGEMENTS
 from probes.corpora.generated.word_relations import THINGS
 
 ANSWER = {(fact.relation, fact.subject): fact.answer for fact in FACTS["capital"]}

@@ -7,9 +7,13 @@ or the one its state uses most. Compiled by hand from general knowledge (as of 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from random import Random
 
-from probes.corpora.generated.kit.blocks import BLOCKS, deal
+from probes.corpora.generated.kit.blocks import deal
+from probes.corpora.generated.kit.prompt import BLOCKS
 
 # In this order each block gets every continent, language and currency.
 _COUNTRIES = {
@@ -91,9 +95,42 @@ ANSWERS = {
 """Relation -> the words that answer it."""
 
 
+@cache
 def by_block(relation: str) -> list[dict[str, tuple[Fact, ...]]]:
     """(BLOCKS,) answer -> facts of the block with that answer."""
     table: list[dict[str, tuple[Fact, ...]]] = [{} for _ in range(BLOCKS)]
     for fact in FACTS[relation]:
         table[fact.block][fact.answer] = (*table[fact.block].get(fact.answer, ()), fact)
     return table
+
+
+RELATIONS_OF: dict[str, dict[str, Fact]] = {}
+"""Subject -> relation -> fact."""
+for _facts_of_relation in FACTS.values():
+    for _fact in _facts_of_relation:
+        RELATIONS_OF.setdefault(_fact.subject, {})[_fact.relation] = _fact
+
+
+def draw_fact(rng: Random, relations: Sequence[str], block: int) -> Fact:
+    """A fact of a block: first its relation, then its answer, so that classes are balanced."""
+    facts = by_block(rng.choice(relations))[block]
+    return rng.choice(facts[rng.choice(list(facts))])
+
+
+def wrong_answers(fact: Fact) -> list[str]:
+    """The other answers of a fact's relation; of capitals those of its block, because a capital of
+    another block would cross the split."""
+    of_block = fact.relation == "capital"
+    answers = by_block(fact.relation)[fact.block] if of_block else ANSWERS[fact.relation]
+    return [answer for answer in answers if answer != fact.answer]
+
+
+def draw_other(rng: Random, fact: Fact, text: str) -> Fact:
+    """A fact of the same relation and block with another answer, whose subject is not in a text."""
+    facts = [
+        other
+        for answer, of_answer in by_block(fact.relation)[fact.block].items()
+        for other in of_answer
+        if answer != fact.answer and other.subject not in text
+    ]
+    return rng.choice(facts)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from random import Random
 
 from probes.corpora.generated.data.fact_table import FACTS, Fact
-from probes.corpora.generated.kit.blocks import BLOCKS, deal_words
+from probes.corpora.generated.kit.blocks import deal_words
+from probes.corpora.generated.kit.prompt import BLOCKS
 
 STATEMENTS: dict[str, tuple[str, ...]] = {
     "capital": (

@@ -12,17 +12,25 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TypeVar
 
-from probes.corpora.generated.kit.prompt import BLOCKS, Mark
+from probes.corpora.generated.kit.prompt import BLOCKS, Expected, Mark, Prompt, Twin
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Say:
-    """A place in a text after which a model that has understood would say ``word``. The text need
-    not go on with it: what is asked for at the end is then learnt in steps."""
+    """A place in a text after which a model that has understood would say ``word``.
+
+    With alternatives, even none (``()``), it is an answer of the corpus: the text goes on with the
+    word, or ends. In a text that has such answers, a ``Say`` without alternatives is a hint, which
+    only simplified models are trained on: the text may continue otherwise (intermediate
+    supervision).
+    """
 
     word: str
+    alternatives: tuple[str, ...] | None = None
+    feature: str = ""
+    """The feature whose class the answer stands for."""
 
 
 Part = str | tuple[str, Mapping[str, str]] | Say
@@ -44,25 +52,52 @@ def blocks() -> Iterator[int]:
     return cycle(range(BLOCKS))
 
 
-def write(parts: Iterable[Part]) -> tuple[str, tuple[Mark, ...]]:
-    """The text of some pieces, a space between them but not before punctuation, and its marks.
-    Empty pieces are left out.
+@dataclass(frozen=True)
+class Written:
+    """A text put together from parts, and what stands where in it."""
 
-    >>> write(["On the", ("table", {"noun": "yes"}), "."])[0]
+    text: str
+    marks: tuple[Mark, ...]
+    targets: tuple[tuple[int, str], ...]
+    answers: tuple[Expected, ...] | None
+
+    def prompt(
+        self,
+        group: str | None = None,
+        *,
+        block: int | None = None,
+        values: Mapping[str, str],
+        twins: Sequence[Twin] = (),
+    ) -> Prompt:
+        """The prompt of this text; without a group it is on its own."""
+        return Prompt(
+            self.text,
+            self.text if group is None else group,
+            marks=self.marks,
+            values=values,
+            targets=self.targets,
+            block=block,
+            answers=self.answers,
+            twins=tuple(twins),
+        )
+
+
+def write(parts: Iterable[Part]) -> Written:
+    """Join pieces of a text, with a space between them but not before punctuation. Empty pieces
+    are left out.
+
+    >>> write(["On the", ("table", {"noun": "yes"}), "."]).text
     'On the table.'
     """
-    text, marks, _ = write_with_targets(parts)
-    return text, marks
-
-
-def write_with_targets(
-    parts: Iterable[Part],
-) -> tuple[str, tuple[Mark, ...], tuple[tuple[int, str], ...]]:
-    """What ``write`` gives, and the targets of a prompt."""
-    text, marks, targets = "", [], []
+    text = ""
+    marks: list[Mark] = []
+    targets: list[tuple[int, str]] = []
+    answers: list[Expected] = []
     for part in parts:
         if isinstance(part, Say):
             targets.append((len(text), part.word))
+            if part.alternatives is not None:
+                answers.append(Expected(len(text), part.word, part.alternatives, part.feature))
             continue
         words, values = (part, None) if isinstance(part, str) else part
         if not words:
@@ -71,4 +106,9 @@ def write_with_targets(
         if values is not None:
             marks.append(Mark(len(text), len(text) + len(words), values))
         text += words
-    return text, tuple(marks), tuple(targets)
+    return Written(text, tuple(marks), tuple(targets), tuple(answers) or None)
+
+
+def others(words: Iterable[str], word: str) -> tuple[str, ...]:
+    """Some words without one of them: the alternatives to an answer."""
+    return tuple(other for other in words if other != word)
