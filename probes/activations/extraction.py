@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 import safetensors
@@ -27,7 +26,7 @@ from probes.activations.writer import CacheWriter, Progress, RowFields
 from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
 from probes.core.errors import UserError
-from probes.core.files import disk_errors
+from probes.core.files import disk_errors, locked
 from probes.core.heap import give_back_heap
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
@@ -140,14 +139,9 @@ def _locked(keys: dict[str, CacheKey], cache_dir: Path) -> Iterator[None]:
         cache_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         for name in sorted(key.name for key in keys.values()):
-            lock = filelock.FileLock(cache_dir / f"{name}.lock")
+            waiting = f"another run is extracting {cache_dir / name}; waiting for it"
             with disk_errors(cache_dir, 0):
-                try:
-                    lock.acquire(timeout=0)
-                except filelock.Timeout:
-                    log.info("another run is extracting %s; waiting for it", cache_dir / name)
-                    lock.acquire()
-            stack.callback(lock.release)
+                stack.enter_context(locked(cache_dir / f"{name}.lock", wait_message=waiting))
         yield
 
 

@@ -37,7 +37,7 @@ from probes.core.files import (
     reserve,
     size,
     sync_directory,
-    write_durably,
+    write_atomically,
 )
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
@@ -239,7 +239,7 @@ class CacheWriter:
             "sequences_done": progress.sequences,
             "batching": [list(entry) for entry in progress.batching],
         }
-        write_durably(self.partial / MANIFEST, seal(self.manifest | state))
+        write_atomically(self.partial / MANIFEST, seal(self.manifest | state))
 
     def _write_rows(self, rows: RowFields) -> None:
         with open(self.partial / ROWS, "wb") as file:

@@ -22,6 +22,7 @@ from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
 from probes.core.errors import UserError
+from probes.core.files import write_atomically
 from probes.core.imports import heavy_imports
 from probes.core.version import __version__
 from probes.results.atlas import RECORD, SCHEMA, TABLE
@@ -193,11 +194,9 @@ def publish_atlas(
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Under a temporary name, then renamed."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Write a JSON object for people and programs: complete or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, default=str, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, text + "\n")
 
 
 def _entries(jobs: list[AtlasJob]) -> list[Entry]:

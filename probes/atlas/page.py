@@ -17,6 +17,7 @@ from probes.atlas.heads import PLACE, of_stage
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES
+from probes.core.files import write_atomically
 from probes.reporting.html import moment, render
 from probes.reporting.maps import STYLE
 from probes.reporting.summary import optional
@@ -71,9 +72,7 @@ def write_page(atlas: Atlas, path: Path) -> Path:
         footer="Made by headprobes. atlas.csv beside this page holds every head and feature, "
         "atlas.json what was run; corpora/ the ordinary report of each corpus.",
     )
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, text)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Making files durable, and turning a disk's refusals into messages."""
+"""Files that are complete or absent: atomic writes, locks, checksums, and what a full disk says."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
+import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from probes.core.errors import UserError
+
+log = logging.getLogger(__name__)
 
 PIECE = 1 << 20  # bytes read at a time: they stay in the processor's cache while they are checked
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -99,6 +103,12 @@ def checksum(descriptor: int, offset: int, n_bytes: int) -> int | None:
     return value
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_directory(directory: Path) -> None:
     """Make names created, renamed or removed in ``directory`` survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
@@ -108,22 +118,83 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace ``path`` at once: a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_directory(path.parent)
+@contextlib.contextmanager
+def atomic_path(path: Path, *, durable: bool = True, shared: bool = False) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``, and rename the file written there to ``path``.
+
+    A reader sees the old content or the new, never a part. Where the block raises, ``path`` stays
+    as it was and the temporary file is removed.
+
+    durable: the file and its name survive a power cut (``fsync``). shared: several processes may
+    write this file at the same time without a lock, the last one wins; each then has a temporary
+    name of its own, where otherwise what a killed process left is overwritten by the next one.
+    """
+    suffix = f".{secrets.token_hex(4)}.new" if shared else ".new"
+    temporary = path.with_name(path.name + suffix)
+    try:
+        yield temporary
+        if durable:
+            sync_file(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        sync_directory(path.parent)
 
 
-def canonical(value: Any) -> bytes:
+def write_atomically(
+    path: Path, content: bytes | str, *, durable: bool = True, shared: bool = False
+) -> None:
+    """Replace the content of ``path`` at once (text as UTF-8); see ``atomic_path``."""
+    with atomic_path(path, durable=durable, shared=shared) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait_message: str) -> Iterator[None]:
+    """Hold the lock file ``path`` (in an existing directory) and wait for whoever else does.
+
+    wait_message: logged once, where another process holds the lock. The system releases the lock
+    of a process that dies.
+    """
+    import filelock  # it imports asyncio: 50 ms, which the answer to a typo should not wait for
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.info("%s", wait_message)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_json(path: Path, *, fix: str = "") -> dict[str, object]:
+    """The object in a JSON file; fix: what to try where there is no such file.
+
+    Raises:
+        UserError: no such file, one that cannot be read, or no JSON object in it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file", fix=fix) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object")
+    return cast(dict[str, object], content)
+
+
+def canonical(value: object) -> bytes:
     """JSON with one spelling for one value, for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """SHA-256 of a JSON value, in hexadecimal."""
     return hashlib.sha256(canonical(value)).hexdigest()

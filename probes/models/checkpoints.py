@@ -11,6 +11,7 @@ from pathlib import Path
 
 from probes.config import ModelConfig
 from probes.core.errors import UserError
+from probes.core.files import write_atomically
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Published hash of ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
@@ -154,6 +155,4 @@ def _write_memo(memo: dict[str, list[int | str]]) -> None:
     with contextlib.suppress(OSError, RuntimeError):
         path = _memo_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(memo))
-        temporary.replace(path)
+        write_atomically(path, json.dumps(memo), durable=False, shared=True)

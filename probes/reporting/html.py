@@ -18,6 +18,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from probes.core.files import write_atomically
 from probes.reporting.captions import evidence_label
 from probes.reporting.pagedata import colour_data, embed, feature_data
 from probes.reporting.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
@@ -72,9 +73,7 @@ def write_report(
         "number; load_run() opens the run in Python.",
     )
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, page)
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from probes.core.errors import UserError
-from probes.results.record import read_json
+from probes.core.files import read_json
 from probes.results.table import read_results
 
 SCHEMA = 1
@@ -55,7 +55,7 @@ def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
             f"{directory} holds no finished atlas (no {RECORD})",
             fix="the directory that experiment=atlas printed at its end",
         )
-    record = read_json(directory / RECORD)
+    record: dict[str, Any] = read_json(directory / RECORD)
     if record.get("schema") != SCHEMA:
         raise UserError(
             f"{directory / RECORD}: schema {record.get('schema')!r}", allowed=str(SCHEMA)

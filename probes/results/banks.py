@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
 from probes.core.errors import UserError
+from probes.core.files import atomic_path, write_atomically
 from probes.training.bank import SHAPES, ProbeBank, concatenate
 
 SCHEMA_VERSION = 1
@@ -67,19 +67,16 @@ def save_banks(
         for key, bank in whole.items()
         for name, tensor in bank.tensors.items()
     }
-    partial = directory / f"{TENSORS}.partial"
-    save_file(tensors, partial)
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    _settle(partial, directory / TENSORS)
+    with atomic_path(directory / TENSORS) as temporary:
+        save_file(tensors, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     description = {
         "schema_version": SCHEMA_VERSION,
         "base_model": base_model,
         "sha256": digest,
         "banks": [_describe(bank) for bank in whole.values()],
     }
-    partial = directory / f"{DESCRIPTION}.partial"
-    partial.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    _settle(partial, directory / DESCRIPTION)
+    write_atomically(directory / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
 
 def load_banks(directory: Path | str) -> SavedBanks:
@@ -198,10 +195,3 @@ def _refuse(path: Path, reason: str) -> UserError:
 def _warn_unknown(path: Path, keys: Iterable[str]) -> None:
     if keys := sorted(keys):
         warnings.warn(f"{path}: unknown keys ignored: {', '.join(keys)}", stacklevel=4)
-
-
-def _settle(partial: Path, final: Path) -> None:
-    """Make a file durable, then give it its name."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(final)

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from probes.core.errors import UserError
+from probes.core.files import atomic_path
 from probes.statistics.maps import MapEvidence
 
 SCHEMA = 1
@@ -33,11 +34,9 @@ def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> 
                 "streams": list(one.streams),
             }
         )
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     metadata = {"schema": str(SCHEMA), "maps": json.dumps(names)}
-    save_file(tensors, temporary, metadata=metadata)
-    temporary.replace(path)
+    with atomic_path(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_evidence(path: str | os.PathLike[str]) -> list[MapEvidence]:

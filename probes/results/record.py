@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
-import types
-import typing
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from probes.core.errors import UserError
+from probes.core.files import read_json, write_atomically
+from probes.core.records import finite, from_json
 from probes.results.findings import BestUnit, MapTestSummary
 
 SCHEMA = 1
@@ -138,10 +136,8 @@ class RunRecord:
 
 
 def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
-    """Write ``run.json`` under a temporary name, then rename."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    content = _without_nan(
+    """Write ``run.json``: complete or not at all."""
+    content = finite(
         {
             **dataclasses.asdict(record),
             "best": [unit.to_json() for unit in record.best],
@@ -149,8 +145,7 @@ def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
         }
     )
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(Path(path), text + "\n")
 
 
 def read_record(path: str | os.PathLike[str]) -> RunRecord:
@@ -160,72 +155,7 @@ def read_record(path: str | os.PathLike[str]) -> RunRecord:
         UserError: missing or unreadable file, another schema, a field missing or of another type.
     """
     path = Path(path)
-    content = read_json(path)
+    content = read_json(path, fix="the directory of a finished run")
     if content.get("schema") != SCHEMA:
         raise UserError(f"{path}: schema {content.get('schema')!r}", allowed=str(SCHEMA))
-    return typing.cast(RunRecord, _build(RunRecord, content, str(path)))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises ``UserError`` if there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file", fix="the directory of a finished run") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: unreadable ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no JSON object")
-    return content
-
-
-def _without_nan(content: Any) -> Any:
-    """Numbers that JSON does not have as null."""
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def _build(cls: type, content: Any, where: str) -> Any:
-    """An instance of the dataclass ``cls`` from a JSON object."""
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: expected an object, found {content!r:.60}")
-    hints = typing.get_type_hints(cls)
-    unknown = [key for key in content if key not in hints]
-    if "_target_" in unknown:
-        raise UserError(f"{where}: names code to run ('_target_'); records hold data only")
-    if unknown:
-        warnings.warn(f"{where}: ignoring unknown keys {', '.join(unknown)}", stacklevel=4)
-    missing = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.name not in content
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise UserError(f"{where}: without {', '.join(missing)}")
-    known = {key: value for key, value in content.items() if key in hints}
-    return cls(**{key: _cast(hints[key], v, f"{where}: {key}") for key, v in known.items()})
-
-
-def _cast(hint: Any, value: Any, where: str) -> Any:
-    """``value`` if it is of the hinted type, with dataclasses built inside it."""
-    origin, parameters = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    if origin is list and isinstance(value, list):
-        return [_cast(parameters[0], item, where) for item in value]
-    if origin is dict and isinstance(value, dict):
-        return {key: _cast(parameters[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is types.UnionType and value is None:
-        return None
-    if origin is types.UnionType:
-        return _cast(parameters[0], value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is Any or (origin is None and type(value) is hint):
-        return value
-    raise UserError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r:.60}")
+    return from_json(RunRecord, content, where=str(path))

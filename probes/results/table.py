@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from probes.core.errors import UserError, closest
+from probes.core.files import atomic_path
 from probes.results.vocabulary import quantity_kind
 from probes.results.vocabulary.comparators import is_comparator
 from probes.results.vocabulary.methods import PROBE
@@ -67,11 +68,9 @@ def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def write_results(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write ``results.csv`` under a temporary name, then rename: never half a table."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    table.to_csv(temporary, index=False, float_format="%.8g")
-    temporary.replace(path)
+    """Write ``results.csv``: never half a table."""
+    with atomic_path(Path(path)) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.8g")
 
 
 def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:

@@ -17,11 +17,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from probes.config import ModelConfig, SimplifiedConfig, TrainerConfig
 from probes.core.errors import UserError
-from probes.core.files import digest, disk_errors, sync_directory, write_durably
+from probes.core.files import (
+    digest,
+    disk_errors,
+    locked,
+    read_json,
+    sync_directory,
+    write_atomically,
+)
 from probes.corpora.generated.kit.prompt import Prompt
 from probes.models.hf_messages import quiet
 from probes.simplified.architecture import build_model, check_shape
@@ -66,8 +71,7 @@ def resolve(
 
 def about(directory: str | Path) -> dict[str, Any]:
     """``simplified.json`` of a trained model: its configuration, accuracy, steps, seconds."""
-    found: dict[str, Any] = json.loads((Path(directory) / ABOUT).read_text(encoding="utf-8"))
-    return found
+    return read_json(Path(directory) / ABOUT)
 
 
 def training_curve(settings: ModelConfig, cache_dir: str | Path) -> list[dict[str, float]]:
@@ -88,18 +92,12 @@ def trained(config: SimplifiedConfig, cache_dir: str | Path, trainer: TrainerCon
         return directory
     with disk_errors(Path(cache_dir), SPACE):
         directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(directory.with_name(directory.name + ".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            log.info("another run is training %s; waiting for it", directory)
-            lock.acquire()
-        try:
+        lock = directory.with_name(directory.name + ".lock")
+        waiting = f"another run is training {directory}; waiting for it"
+        with locked(lock, wait_message=waiting):
             # Another process may have finished it while this one waited.
             if not directory.is_dir():
                 _train(config, directory, trainer)
-        finally:
-            lock.release()
     return directory
 
 
@@ -170,7 +168,7 @@ def _train(config: SimplifiedConfig, directory: Path, trainer: TrainerConfig) ->
         "seconds": last.seconds,
         "words": len(tokenizer) - 3,
     }
-    write_durably(partial / ABOUT, json.dumps(facts, indent=1).encode())
+    write_atomically(partial / ABOUT, json.dumps(facts, indent=1))
     state.unlink(missing_ok=True)
     os.replace(partial, directory)
     sync_directory(directory.parent)

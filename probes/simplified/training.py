@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 from probes.config import SimplifiedConfig, TrainerConfig
+from probes.core.files import atomic_path
 from probes.simplified.examples import NO_TARGET, Examples, Stream
 from probes.training.trainer import accelerator_of, undisturbed
 
@@ -134,13 +134,12 @@ class SimplifiedModule(lightning.LightningModule):
             "seconds": self.seconds(),
             "curve": [vars(point) for point in self.curve],
         }
-        new = path.with_name(path.name + ".new")
-        save_file(
-            {name: value.contiguous().clone() for name, value in tensors.items()},
-            new,
-            {"state": json.dumps(known)},
-        )
-        os.replace(new, path)
+        with atomic_path(path) as temporary:
+            save_file(
+                {name: value.contiguous().clone() for name, value in tensors.items()},
+                temporary,
+                {"state": json.dumps(known)},
+            )
 
     def load_state(self, path: Path) -> None:
         """Go on where ``save_state`` was called."""

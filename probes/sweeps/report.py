@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.core.errors import UserError
+from probes.core.files import write_atomically
 from probes.sweeps.emergence import emergences, save_emergence
 from probes.sweeps.jobs import Job, read_sweep, swept_keys
 from probes.sweeps.page import sweep_page
@@ -69,8 +70,11 @@ def write_sweep_report(
         raise UserError(f"{directory}: no such directory", fix="the directory of a sweep")
     jobs = read_sweep(directory)
     level = _level(jobs) if level is None else level
-    _write(directory / TABLE, sweep_table(jobs).to_csv(index=False, float_format="%.8g"))
-    _write(directory / PAGE, sweep_page(jobs, title=_title(directory), level=level))
+    table = sweep_table(jobs).to_csv(index=False, float_format="%.8g")
+    page = sweep_page(jobs, title=_title(directory), level=level)
+    # Shared: multiruns that have one directory, as those of atlases do, may end at the same time.
+    write_atomically(directory / TABLE, table, shared=True)
+    write_atomically(directory / PAGE, page, shared=True)
     save_emergence(emergences(jobs, swept_keys(jobs)), directory / "emergence")
     return SweepReport(directory, jobs)
 
@@ -87,9 +91,3 @@ def _level(jobs: Sequence[Job]) -> float:
 def _title(directory: Path) -> str:
     resolved = directory.resolve()
     return f"Sweep {resolved.parent.name} {resolved.name}"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

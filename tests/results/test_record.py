@@ -42,7 +42,7 @@ def change(path: Path, **changes: Any) -> None:
 
 def test_round_trip(path: Path) -> None:
     assert read_record(path) == make_record({"encoder": [4, 4]})
-    assert not list(path.parent.glob("*.tmp"))
+    assert not list(path.parent.glob("*.new"))
 
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:

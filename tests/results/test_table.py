@@ -38,7 +38,7 @@ def test_csv_round_trip(table: pd.DataFrame, tmp_path: Path) -> None:
     write_results(table, tmp_path / "results.csv")
     again = read_results(tmp_path / "results.csv")
     pd.testing.assert_frame_equal(again, table, rtol=1e-7)
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_names_that_look_missing_survive(tmp_path: Path) -> None:

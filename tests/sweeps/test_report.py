@@ -20,7 +20,7 @@ def test_files_are_written_and_readable(sweep: Path) -> None:
     text = (sweep / "sweep.html").read_text()
     assert "In the maps below" in text
     assert "<img" not in text and "6 jobs, 3 of them without results" in text
-    assert not list(sweep.glob("*.tmp"))
+    assert not list(sweep.glob("*.new"))
 
 
 def test_an_empty_sweep_is_a_page_too(tmp_path: Path) -> None:
