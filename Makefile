@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint types pytest clean help
+.PHONY: run test long docs lint types pytest clean help
 
 help:
 	@echo "make run     train probes for the packaged model on the built-in corpus, print the map"
-	@echo "make test    lint, types and tests"
+	@echo "make test    lint, types and tests (ARGS='tests/solver -k lbfgs' for some of them)"
+	@echo "make long    the tests that take minutes"
+	@echo "make docs    build the documentation: docs/_build/html/index.html"
 	@echo "make clean   remove .venv, build folders and caches (outputs/ stays)"
 
 run: $(VENV)/.installed-run
@@ -27,7 +29,15 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu and not long" -n 2 --dist loadfile $(ARGS)
+
+long: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "long and not gpu" $(ARGS)
+
+# Every warning is an error: a broken link, a docstring that cannot be read.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else 'Python 3.11 to 3.13 is needed, this is %d.%d: set PYTHON=python3.13' % v)"
@@ -44,4 +54,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed-run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/api docs/generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The catalogue for people: a table in the terminal, one section for each stage."""
+"""The catalogue for people: a table for each stage in the terminal, one table in Markdown."""
 
 from __future__ import annotations
 
@@ -48,3 +48,25 @@ def print_catalogue(entries: Sequence[Entry], console: Console) -> None:
 def _source(entry: Entry) -> str:
     paper = entry.paper
     return f"{paper}, arXiv {paper.arxiv}" if paper.arxiv else f"{paper}"
+
+
+def markdown_table(entries: Sequence[Entry]) -> str:
+    """The entries as a Markdown table, one row each, for the documentation."""
+    rows = [
+        ("stage", "kind of head", "described by", "corpus", "features", "read at"),
+        ("---",) * 6,
+    ]
+    for entry in entries:
+        arxiv = f" ({entry.paper.arxiv})" if entry.paper.arxiv else ""
+        options = "".join(f" {key}={value}" for key, value in entry.options.items())
+        rows.append(
+            (
+                entry.stage,
+                entry.kind,
+                f"{entry.paper}{arxiv}",
+                f"`{entry.corpus}`{options}",
+                ", ".join(f"`{feature}`" for feature in entry.features),
+                entry.read_at + ("; decoders" if entry.decoders_only else ""),
+            )
+        )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
