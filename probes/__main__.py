@@ -223,7 +223,7 @@ def _difference(first: Run, second: Run, feature: str, given: argparse.Namespace
 
 def _draw(shown: Sequence[Difference], png: Path) -> list[Path]:
     from probes.reporting.difference import save_difference
-    from probes.reporting.maps import file_name
+    from probes.reporting.drawing.maps import file_name
 
     stem = _png(png).name.removesuffix(".png")
     names = [

@@ -10,8 +10,8 @@ import pandas as pd
 from probes.atlas.execute import Outcome
 from probes.atlas.names import feature_label
 from probes.catalogue import Entry
-from probes.reporting.summary import Estimate, optional
 from probes.results.findings import BestUnit
+from probes.results.summary import Estimate, optional
 
 
 @dataclass(frozen=True)

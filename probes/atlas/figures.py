@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from probes.atlas.depth import THIRDS, Depths
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import depth_line
-from probes.reporting.colours import FAINT, INK, RULE
-from probes.reporting.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
+from probes.reporting.drawing.colours import FAINT, INK, RULE
+from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
 from probes.results.record import model_title
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES
 from probes.core.files import write_atomically
-from probes.reporting.html import moment, render
-from probes.reporting.maps import STYLE
-from probes.reporting.summary import optional
+from probes.reporting.drawing.maps import STYLE
+from probes.reporting.page.report import moment, render
 from probes.results.record import model_title
+from probes.results.summary import optional
 
 if TYPE_CHECKING:
     from probes.atlas.atlas import Atlas

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from probes.atlas.names import feature_label
 from probes.atlas.transfer import Transfer, counts
-from probes.reporting.colours import FAINT, INK, RULE
-from probes.reporting.maps import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.colours import FAINT, INK, RULE
+from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
 from probes.reporting.terminal import sayable
 from probes.results.atlas import SavedAtlas
 from probes.results.record import model_title

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.recorder import Ledger
-from probes.reporting.html import write_report
-from probes.reporting.maps import save_map
+from probes.reporting.drawing.maps import save_map
+from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
 from probes.results.banks import save_banks
 from probes.results.evidence import save_evidence

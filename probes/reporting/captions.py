@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from probes.reporting.view import HeadMap
+from probes.reporting.head_map import HeadMap
 from probes.results.record import RunRecord
 from probes.results.table import pick, top_heads
 

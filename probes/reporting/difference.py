@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.text import Text
 
 from probes.reporting.captions import evidence_label
-from probes.reporting.colours import number
+from probes.reporting.drawing.colours import number
+from probes.reporting.head_map import HeadMap, Panel
+from probes.reporting.page.words import plural
 from probes.reporting.terminal import print_head_map, print_heading, sayable
-from probes.reporting.view import HeadMap, Panel
-from probes.reporting.words import plural
 from probes.results.quantities import POINTS
 from probes.results.table import layers_by_heads, pick
 
@@ -145,8 +145,8 @@ def save_difference(shown: Difference, png: Path) -> list[Path]:
 
     Writes the PNG and, beside it, the SVG.
     """
-    from probes.reporting.depths import draw_depths
-    from probes.reporting.maps import draw_map, save_figure
+    from probes.reporting.drawing.depths import draw_depths
+    from probes.reporting.drawing.maps import draw_map, save_figure
 
     title, parts = _title(shown), [_subtitle(shown)]
     if not shown.found.units:

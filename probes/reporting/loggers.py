@@ -19,10 +19,10 @@ import pandas as pd
 from probes.config import LoggerConfig
 from probes.config.checks import WANDB_MODES, check_logger
 from probes.core.errors import UserError
-from probes.reporting.summary import baselines, best_estimate
-from probes.reporting.view import head_map
+from probes.reporting.head_map import head_map
 from probes.results.quantities import quantities, values
 from probes.results.record import RunRecord
+from probes.results.summary import baselines, best_estimate
 from probes.results.table import features, layers_by_heads, of_feature, pick
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from rich.style import Style
 from rich.text import Text
 
 from probes.reporting.captions import map_subtitle, map_title
-from probes.reporting.colours import Scale, hexadecimal, number, scale_of
-from probes.reporting.view import HeadMap, Panel, head_map
+from probes.reporting.drawing.colours import Scale, hexadecimal, number, scale_of
+from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.record import RunRecord
 
 SHADES = "·░▒▓█"

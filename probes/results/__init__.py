@@ -1,0 +1,1 @@
+"""What a run leaves behind, as data: table, record, probes, evidence; and their vocabulary."""

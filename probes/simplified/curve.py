@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from probes.config import SimplifiedConfig
-from probes.reporting.colours import FAINT, INK
-from probes.reporting.maps import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.colours import FAINT, INK
+from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
 from probes.simplified.training import Point
 
 WIDTH, TALL = 5.2, 2.2

@@ -17,8 +17,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probes.reporting.colours import BETTER, FAINT, INK
-from probes.reporting.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
+from probes.reporting.drawing.colours import BETTER, FAINT, INK
+from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
 from probes.results.table import main_probe, main_site, pick
 from probes.sweeps.jobs import Job
 

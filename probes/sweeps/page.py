@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from probes.reporting.html import render
-from probes.reporting.pagedata import colour_data, feature_data
-from probes.reporting.summary import Estimate, baselines, best_estimate
-from probes.reporting.view import head_map
+from probes.reporting.head_map import head_map
+from probes.reporting.page.pagedata import colour_data, feature_data
+from probes.reporting.page.report import render
+from probes.results.summary import Estimate, baselines, best_estimate
 from probes.results.table import features
 from probes.sweeps.jobs import Job, swept_keys
 

@@ -16,7 +16,7 @@ from probes.atlas.page import write_page
 from probes.atlas.plan import LeftOut
 from probes.atlas.stages import COLOURS, paled, stage_maps
 from probes.atlas.terminal import print_atlas
-from probes.reporting.summary import Estimate
+from probes.results.summary import Estimate
 from tests.atlas.synthetic import entry, kept_by, rows_of, table_of
 from tests.reporting.chromium import opened
 

@@ -12,8 +12,6 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from probes.reporting.colours import BETTER, LESS, scale_of
-from probes.reporting.depths import draw_depths
 from probes.reporting.difference import (
     Difference,
     Side,
@@ -22,7 +20,9 @@ from probes.reporting.difference import (
     print_difference,
     save_difference,
 )
-from probes.reporting.maps import draw_map
+from probes.reporting.drawing.colours import BETTER, LESS, scale_of
+from probes.reporting.drawing.depths import draw_depths
+from probes.reporting.drawing.maps import draw_map
 from probes.statistics.bootstrap import Interval
 from probes.statistics.compare import Comparison, DepthProfile, RankCorrelation
 from tests.reporting.synthetic import heads_of, make_record

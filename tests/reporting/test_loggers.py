@@ -10,9 +10,9 @@ import pytest
 
 from probes.config import LoggerConfig
 from probes.core.errors import UserError
-from probes.reporting.html import write_report
+from probes.reporting.drawing.maps import save_map
 from probes.reporting.loggers import head_table, make_logger, run_metrics, wandb_mode
-from probes.reporting.maps import save_map
+from probes.reporting.page.report import write_report
 from probes.results.record import write_record
 from probes.results.table import top_heads, write_results
 from tests.reporting.synthetic import heads_of, make_record, make_results

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from probes.reporting.captions import map_subtitle
-from probes.reporting.colours import BETTER, WORSE, Scale, number, scale_of
-from probes.reporting.maps import STYLE, draw_map, file_name, save_map
-from probes.reporting.view import head_map
+from probes.reporting.drawing.colours import BETTER, WORSE, Scale, number, scale_of
+from probes.reporting.drawing.maps import STYLE, draw_map, file_name, save_map
+from probes.reporting.head_map import head_map
 from tests.reporting.synthetic import MAJORITY, heads_of, make_record, make_results
 
 SHAPES = {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from probes.core.errors import UserError
-from probes.reporting.view import head_map
+from probes.reporting.head_map import head_map
 from probes.results.quantities import quantities, quantity, values
 from probes.results.table import (
     COLUMNS,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from probes.results.quantities import DIFFERENCE
 
 if TYPE_CHECKING:
-    from probes.reporting.view import HeadMap
+    from probes.reporting.head_map import HeadMap
 
 Colours = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from probes.reporting.colours import INK
-from probes.reporting.maps import (
+from probes.reporting.drawing.colours import INK
+from probes.reporting.drawing.maps import (
     GAP,
     LEFT,
     LEGEND_WIDTH,
@@ -17,7 +17,7 @@ from probes.reporting.maps import (
     axes_at,
     new_figure,
 )
-from probes.reporting.profiles import Lines, draw_legend, draw_profile
+from probes.reporting.drawing.profiles import Lines, draw_legend, draw_profile
 from probes.results.quantities import POINTS, Quantity
 
 WIDTH = 2.6

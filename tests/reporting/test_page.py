@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from probes.reporting.html import write_report
-from probes.reporting.pagedata import embed
-from probes.reporting.summary import baselines
+from probes.reporting.page.pagedata import embed
+from probes.reporting.page.report import write_report
 from probes.results.record import RunRecord
+from probes.results.summary import baselines
 from probes.results.table import top_heads
 from tests.reporting.chromium import opened
 from tests.reporting.synthetic import CLASSES, heads_of, make_record, make_results

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probes.reporting.colours import FAINT, PROFILE, PROFILE_LABELS, RULE
+from probes.reporting.drawing.colours import FAINT, PROFILE, PROFILE_LABELS, RULE
 from probes.results.quantities import Quantity
 
 Lines = Mapping[str, tuple[str, str]]

@@ -27,7 +27,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from probes.reporting.captions import evidence_label, map_subtitle, map_title
-from probes.reporting.colours import (
+from probes.reporting.drawing.colours import (
     BETTER,
     FAINT,
     INK,
@@ -36,8 +36,8 @@ from probes.reporting.colours import (
     number,
     scale_of,
 )
-from probes.reporting.profiles import draw_legend, draw_profile
-from probes.reporting.view import HeadMap, Panel, head_map
+from probes.reporting.drawing.profiles import draw_legend, draw_profile
+from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.record import RunRecord
 
 # Inches.

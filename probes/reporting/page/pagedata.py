@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from probes.reporting.captions import evidence_label
-from probes.reporting.colours import (
+from probes.reporting.drawing.colours import (
     BETTER,
     PROFILE,
     PROFILE_LABELS,
@@ -18,7 +18,7 @@ from probes.reporting.colours import (
     hexadecimal,
     scale_of,
 )
-from probes.reporting.view import HeadMap, Panel, head_map
+from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.quantities import DESCRIPTIONS, quantities, values
 from probes.results.table import distinct, layers_by_heads, of_feature, pick
 from probes.results.vocabulary.quantities import RECALL

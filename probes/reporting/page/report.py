@@ -20,12 +20,12 @@ from markupsafe import Markup
 
 from probes.core.files import write_atomically
 from probes.reporting.captions import evidence_label
-from probes.reporting.pagedata import colour_data, embed, feature_data
-from probes.reporting.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
-from probes.reporting.view import HeadMap, head_map
-from probes.reporting.words import facts, how_made, selection_line, task_line
+from probes.reporting.head_map import HeadMap, head_map
+from probes.reporting.page.pagedata import colour_data, embed, feature_data
+from probes.reporting.page.words import facts, how_made, selection_line, task_line
 from probes.results.quantities import LABELS
 from probes.results.record import RunRecord
+from probes.results.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
 from probes.results.table import features, of_feature, pick, top_heads
 
 CLASSES_SHOWN = 30
@@ -82,13 +82,13 @@ def render(
 ) -> str:
     """A page from a template, with its style, script and data inside."""
     environment = Environment(
-        loader=PackageLoader("probes.reporting"),
+        loader=PackageLoader("probes.reporting.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    folder = files("probes.reporting") / "templates"
+    folder = files("probes.reporting.page") / "templates"
     return environment.get_template(template).render(
         title=title,
         data=embed(data),

@@ -1,0 +1,1 @@
+"""Maps, profiles and other figures as images."""

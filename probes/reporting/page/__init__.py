@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: their data, their sentences, their templates and script."""
