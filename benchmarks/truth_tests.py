@@ -13,6 +13,8 @@ from sklearn.metrics import average_precision_score
 from benchmarks.planted import Planted, accuracy_of, planted_activations, planted_task
 from benchmarks.truth_probes import predictions
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
+from probes.corpora.tasks import Task
+from probes.evaluation.permutations import grouped_labels
 from probes.statistics.groups import Array, Groups
 from probes.statistics.permutation import permuted_labels
 from probes.statistics.significance import MapTest, permutation_test, sign_flip_test
@@ -24,6 +26,12 @@ PERMUTATIONS = 39
 def by_group(planted: Planted, right: np.ndarray) -> Array:
     """(..., m) rows right on test -> (..., G) by group."""
     return Groups.of(planted.task.groups[planted.task.split == TEST]).sum(right)
+
+
+def with_permutations(task: Task, *, seed: int) -> np.ndarray:
+    """The task's labels and permutations of them: (1 + P, n)."""
+    permuted = permuted_labels(grouped_labels(task), PERMUTATIONS, seed=seed)
+    return np.concatenate([task.labels[None], permuted])
 
 
 def flips(planted: Planted, guess: np.ndarray, seed: int) -> MapTest:
@@ -49,12 +57,7 @@ def familywise(size: Any) -> Result:
             tasks[0], np.zeros(size.heads), width=2, cluster=1.0, seed=start
         )
         labels = np.stack(
-            [
-                np.concatenate(
-                    [task.labels[None], permuted_labels(task, PERMUTATIONS, seed=start + k)]
-                )
-                for k, task in enumerate(tasks)
-            ]
+            [with_permutations(task, seed=start + k) for k, task in enumerate(tasks)]
         )  # (10, 1 + P, n)
         test, train = tasks[0].split == TEST, tasks[0].split == TRAIN
         guess = predictions(noise, labels.reshape(-1, labels.shape[2]))  # (H, 10 (1 + P), m)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from probes.corpora.corpus import TRAIN
+from probes.corpora.corpus import TEXT_LEVELS, TRAIN
 from probes.corpora.tasks import Task
+from probes.evaluation.permutations import grouped_labels
 from probes.statistics.permutation import permuted_labels
 
 
@@ -23,8 +24,8 @@ def control_labels(task: Task, *, seed: int) -> npt.NDArray[np.int64]:
     Sentences and answers: labels are exchanged between groups within each split
     (``permutation.py``), since whole texts hardly recur; nothing but chance scores on test.
     """
-    if task.level in ("sentence", "answer"):
-        return permuted_labels(task, 1, seed=seed)[0]
+    if task.level in TEXT_LEVELS:
+        return permuted_labels(grouped_labels(task), 1, seed=seed)[0]
     random = np.random.default_rng(seed)
     share = task.counts(TRAIN) / task.counts(TRAIN).sum()
     types = np.unique(task.types)

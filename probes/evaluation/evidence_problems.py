@@ -16,7 +16,8 @@ from probes.corpora.splits import group_folds
 from probes.corpora.tasks import Task
 from probes.evaluation.codelength import codelength_blocks, codelength_problems
 from probes.evaluation.control import control_labels
-from probes.statistics.permutation import check_permutations, permuted_labels
+from probes.evaluation.permutations import check_permutations, grouped_labels
+from probes.statistics.permutation import permuted_labels
 from probes.training.problems import Problem, Role, fold_problems, real_problem, seed_problems
 
 Positions = tuple[int, ...]
@@ -54,7 +55,7 @@ def evidence_problems(
         problems += _relabelled(frozen, Role.CONTROL, control_labels(task, seed=seed))
     if significance.permutations:
         check_permutations(task, significance.permutations, significance.level)
-        drawn = permuted_labels(task, significance.permutations, seed=seed)
+        drawn = permuted_labels(grouped_labels(task), significance.permutations, seed=seed)
         for number, labels in enumerate(drawn):
             problems += _relabelled(frozen, Role.PERMUTATION, labels, index=number)
     if evaluation.codelength:

@@ -8,20 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probes.evaluation.evidence_problems import Positions
 from probes.statistics.groups import Array
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fitted import BLOCK
 
 
-def permuted_gains(chunk: ChunkFit, variants: Sequence[tuple[int, ...]]) -> Array:
+def permuted_gains(chunk: ChunkFit, permutations: Sequence[Positions]) -> Array:
     """Accuracy minus that of the majority class, both under the permuted labels: (H, P).
 
-    ``variants``: for each permutation its problems in the chunk, one or one for each fold. Problems
+    permutations: for each permutation its problems in the chunk, one or one for each fold. Problems
     at the same place score the same rows.
     """
-    hits = torch.zeros(len(chunk.heads), len(variants), dtype=torch.int64)
-    majority, scored = np.zeros(len(variants)), 0
-    for fold in zip(*variants, strict=True):
+    hits = torch.zeros(len(chunk.heads), len(permutations), dtype=torch.int64)
+    majority, scored = np.zeros(len(permutations)), 0
+    for fold in zip(*permutations, strict=True):
         problems = [chunk.fits[index].problem for index in fold]
         rows = problems[0].score
         scored += int(rows.sum())

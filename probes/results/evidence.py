@@ -1,4 +1,10 @@
-"""What is kept of a map beside its results table: right answers by group, for later comparison."""
+"""What is kept of a run's maps beside the results table: sums by group, for later comparison.
+
+``evidence.safetensors`` holds for each map, numbered from 0, its arrays as ``<number>.<name>``, and
+in its metadata a JSON list of what the maps are. *Schema 1* holds right answers by group, as all
+runs of probes write them. *Schema 2* also holds float sums by group (effects), which rows were
+right, and the method of each map; a file is written in it where a map needs it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,51 +21,108 @@ from safetensors.numpy import save_file
 
 from probes.core.errors import UserError
 from probes.core.files import atomic_path
-from probes.statistics.maps import MapEvidence
+from probes.statistics.maps import MapEvidence, RightRows
 
-SCHEMA = 1
+COUNTS, SUMS = "1", "2"
+"""Schemas: right answers by group; sums of any kind."""
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> None:
-    """Write ``evidence.safetensors``: the arrays, and what they are as JSON in its metadata."""
-    tensors: dict[str, npt.NDArray[np.generic]] = {}
-    names = []
-    for number, one in enumerate(maps):
-        for field in ("units", "groups", "rows", "correct", "validation"):
-            tensors[f"{number}.{field}"] = np.ascontiguousarray(getattr(one, field))
-        names.append(
-            {
-                "feature": one.feature,
-                "site": one.site,
-                "probe": one.probe,
-                "streams": list(one.streams),
-            }
-        )
-    metadata = {"schema": str(SCHEMA), "maps": json.dumps(names)}
+    """Write the maps; the same maps give the same bytes."""
+    schema = COUNTS if all(map(_fits_schema_1, maps)) else SUMS
+    tensors: Arrays = {}
+    descriptions = []
+    for number, evidence in enumerate(maps):
+        arrays = _arrays(evidence)
+        tensors |= {f"{number}.{name}": np.ascontiguousarray(a) for name, a in arrays.items()}
+        descriptions.append(_description(evidence, schema))
+    metadata = {"schema": schema, "maps": json.dumps(descriptions)}
     with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
 def load_evidence(path: str | os.PathLike[str]) -> list[MapEvidence]:
-    """Read the maps back; raises ``UserError`` for a file that is missing or something else."""
+    """Read the maps back, of either schema.
+
+    Raises:
+        UserError: the file is missing, damaged, something else, or of a newer schema.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return [
-            MapEvidence(
-                feature=str(named["feature"]),
-                site=str(named["site"]),
-                probe=str(named["probe"]),
-                streams=tuple(map(str, named["streams"])),
-                **{
-                    field: tensors[f"{number}.{field}"]
-                    for field in ("units", "groups", "rows", "correct", "validation")
-                },
-            )
-            for number, named in enumerate(json.loads(metadata["maps"]))
-        ]
+        schema = metadata["schema"]
+        if schema in (COUNTS, SUMS):
+            return [
+                _evidence(description, tensors, f"{number}.")
+                for number, description in enumerate(json.loads(metadata["maps"]))
+            ]
     except Exception as error:  # safetensors raises its own type for every kind of damage
         raise UserError(
             f"{path}: no readable evidence of a run ({error})", fix="running it again"
         ) from None
+    raise UserError(f"{path}: schema {schema!r} of evidence", allowed=f"{COUNTS}, {SUMS}")
+
+
+def _fits_schema_1(evidence: MapEvidence) -> bool:
+    return (
+        evidence.method == "probe"
+        and np.issubdtype(evidence.totals.dtype, np.integer)
+        and evidence.right is None
+    )
+
+
+def _arrays(evidence: MapEvidence) -> Arrays:
+    """The arrays of one map by name; counts are called ``correct``, as in schema 1."""
+    counts = np.issubdtype(evidence.totals.dtype, np.integer)
+    arrays: Arrays = {
+        "units": evidence.units,
+        "groups": evidence.groups,
+        "rows": evidence.rows,
+        "correct" if counts else "sums": evidence.totals,
+        "validation": evidence.validation,
+    }
+    if evidence.reference is not None:
+        arrays["reference"] = evidence.reference
+    if evidence.right is not None:
+        arrays["right.bits"], arrays["right.rows"] = evidence.right.bits, evidence.right.rows
+    return arrays
+
+
+def _description(evidence: MapEvidence, schema: str) -> dict[str, object]:
+    description: dict[str, object] = {
+        "feature": evidence.feature,
+        "site": evidence.site,
+        "probe": evidence.probe,
+        "streams": list(evidence.streams),
+    }
+    if schema == SUMS:
+        for name in ("method", "metric", "effect", "positions", "validation_rows"):
+            description[name] = getattr(evidence, name)
+    return description
+
+
+def _evidence(description: dict[str, Any], tensors: Arrays, prefix: str) -> MapEvidence:
+    arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
+    right = None
+    if "right.bits" in arrays:
+        right = RightRows(arrays["right.bits"], arrays["right.rows"])
+    return MapEvidence(
+        feature=str(description["feature"]),
+        site=str(description["site"]),
+        probe=str(description["probe"]),
+        units=arrays["units"],
+        streams=tuple(map(str, description["streams"])),
+        groups=arrays["groups"],
+        rows=arrays["rows"],
+        totals=arrays["correct"] if "correct" in arrays else arrays["sums"],
+        validation=arrays["validation"],
+        method=str(description.get("method", "probe")),
+        metric=str(description.get("metric", "accuracy")),
+        effect=str(description.get("effect", "")),
+        positions=str(description.get("positions", "")),
+        reference=arrays.get("reference"),
+        validation_rows=int(description.get("validation_rows", 0)),
+        right=right,
+    )

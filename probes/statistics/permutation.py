@@ -3,7 +3,7 @@
 The null hypothesis is that activations and labels are independent, both with whatever dependence
 they have among their own rows. A permutation test is valid if permuted labels keep the dependence
 among labels. Free permutation of rows destroys it, and then finds far too much: two things that
-both drift within a document agree by chance. What is kept here depends on the task, always within
+both drift within a document agree by chance. What is kept here depends on the labels, always within
 each split, so that shipped splits may differ and every split keeps its labels:
 
 ``groups``    every group has one label in its split: groups exchange their labels. Exact if
@@ -28,9 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from probes.core.errors import UserError
-from probes.corpora.tasks import Task
-from probes.statistics.groups import Groups
+from probes.statistics.groups import Codes, Groups
 
 Kind = Literal["groups", "blocks", "sequence"]
 Labels = npt.NDArray[np.int64]
@@ -47,8 +45,27 @@ WORDS: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
+class GroupedLabels:
+    """Labels of n rows, and what their permutations must respect."""
+
+    labels: Labels
+    """(n,) classes."""
+    groups: Codes
+    """(n,) the group of each row: document, question, ..."""
+    split: Codes
+    """(n,) the split of each row; labels stay in theirs."""
+    ordered: bool
+    """Whether the rows of a group are in a meaningful order (the words of a text)."""
+
+    def parts(self) -> list[tuple[Labels, Groups]]:
+        """For each split its rows and their groups."""
+        parts = [np.flatnonzero(self.split == split) for split in np.unique(self.split)]
+        return [(rows, Groups.of(self.groups[rows])) for rows in parts]
+
+
+@dataclass(frozen=True)
 class Exchange:
-    """How the labels of a task can be permuted."""
+    """How labels can be permuted."""
 
     kind: Kind
     log_arrangements: float
@@ -60,20 +77,20 @@ class Exchange:
         return WORDS[self.kind]
 
     def smallest_p(self, permutations: int) -> float:
-        """The smallest p-value that this many permutations of the task can give."""
+        """The smallest p-value that this many permutations can give."""
         return max(1 / (1 + permutations), float(np.exp(-self.log_arrangements)))
 
 
-def exchange_of(task: Task) -> Exchange:
-    """The scheme that fits the task, and how many permutations it has."""
-    parts = _parts(task)
-    if all(_pure(task.labels[rows], groups) for rows, groups in parts):
+def exchange_of(grouped: GroupedLabels) -> Exchange:
+    """The scheme that fits the labels, and how many permutations it has."""
+    labels, parts = grouped.labels, grouped.parts()
+    if all(_pure(labels[rows], groups) for rows, groups in parts):
         log = 0.0
         for rows, groups in parts:
-            counts = np.bincount(task.labels[rows][groups.order[groups.starts]])
+            counts = np.bincount(labels[rows][groups.order[groups.starts]])
             log += float(gammaln(len(groups) + 1) - gammaln(counts + 1).sum())
         return Exchange("groups", log)
-    if task.level in ("sentence", "answer"):
+    if not grouped.ordered:
         log = 0.0
         for _, groups in parts:
             log += float(gammaln(groups.sizes + 1).sum())
@@ -83,41 +100,18 @@ def exchange_of(task: Task) -> Exchange:
     return Exchange("sequence", log)
 
 
-def permuted_labels(task: Task, permutations: int, *, seed: int) -> Labels:
+def permuted_labels(grouped: GroupedLabels, permutations: int, *, seed: int) -> Labels:
     """Label vectors drawn from the null hypothesis: (P, n), see the module for what is kept.
 
-    Each row holds the labels of the task's rows; the classes of each split keep their counts
-    (``groups``: their counts of groups).
+    The classes of each split keep their counts (``groups``: their counts of groups).
     """
     random = np.random.default_rng(seed)
-    kind, parts = exchange_of(task).kind, _parts(task)
-    permuted = np.empty((permutations, len(task.labels)), dtype=np.int64)
-    for one in permuted:
+    kind, parts = exchange_of(grouped).kind, grouped.parts()
+    permuted = np.empty((permutations, len(grouped.labels)), dtype=np.int64)
+    for labels in permuted:
         for rows, groups in parts:
-            one[rows] = _permute(task.labels[rows], groups, kind, random)
+            labels[rows] = _permute(grouped.labels[rows], groups, kind, random)
     return permuted
-
-
-def check_permutations(task: Task, permutations: int, level: float) -> None:
-    """Raise ``UserError`` if no head could reach ``level``, with the smallest reachable p."""
-    smallest = exchange_of(task).smallest_p(permutations)
-    if smallest <= level:
-        return
-    too_few = 1 / (1 + permutations) > level
-    raise UserError(
-        f"significance.permutations={permutations}: the smallest reachable p-value of feature "
-        f"'{task.feature}' is {smallest:.3g}, above significance.level={level:g}"
-        + ("" if too_few else " (the groups have too few distinct arrangements of their labels)"),
-        fix=f"significance.permutations={int(np.ceil(1 / level)) - 1}"
-        if too_few
-        else f"a corpus with more groups, or significance.level={smallest:.2g}",
-    )
-
-
-def _parts(task: Task) -> list[tuple[npt.NDArray[np.int64], Groups]]:
-    """For each split its rows and their groups."""
-    parts = [np.flatnonzero(task.split == split) for split in np.unique(task.split)]
-    return [(rows, Groups.of(task.groups[rows])) for rows in parts]
 
 
 def _pure(labels: Labels, groups: Groups) -> bool:

@@ -53,7 +53,7 @@ def evidence(seed: int, heads: list[tuple[str, int, int]]) -> MapEvidence:
         streams=tuple(unit[0] for unit in heads),
         groups=np.arange(12),
         rows=rows,
-        correct=rng.integers(10, 50, (len(heads), 12)),
+        totals=rng.integers(10, 50, (len(heads), 12)),
         validation=rng.random(len(heads)),
     )
 
@@ -171,7 +171,7 @@ def test_compare_pairs_the_groups(tmp_path: Path) -> None:
     found = first.compare(second, draws=200)
     assert len(found.difference) == 6 and found.groups == 12
     a, b = evidence(0, found.units), evidence(1, found.units)
-    expected = (a.correct.sum(axis=1) - b.correct.sum(axis=1)) / a.rows.sum()
+    expected = (a.totals.sum(axis=1) - b.totals.sum(axis=1)) / a.rows.sum()
     np.testing.assert_allclose(found.difference, expected)
 
 

@@ -38,7 +38,7 @@ def evidence(
         streams=tuple(unit[0] for unit in units),
         groups=np.arange(GROUPS),
         rows=np.full(GROUPS, ROWS),
-        correct=random.integers(least, ROWS, (len(units), GROUPS)),
+        totals=random.integers(least, ROWS, (len(units), GROUPS)),
         validation=random.random(len(units)),
     )
 
@@ -126,7 +126,7 @@ def test_json_has_the_numbers(runs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert content["confidence"] == 0.9 and content["pictures"] == []
     (found,) = content["features"]
     a, b = evidence(SHAPE, "upos", "linear", 0), evidence(SHAPE, "upos", "mlp", 6)
-    share = (a.correct.sum(axis=1) - b.correct.sum(axis=1)) / (GROUPS * ROWS)
+    share = (a.totals.sum(axis=1) - b.totals.sum(axis=1)) / (GROUPS * ROWS)
     shown = {(u["stream"], u["layer"], u["head"]): u["difference"] for u in found["units"]}
     assert shown == pytest.approx(dict(zip(a.keys, share, strict=True)), abs=1e-6)
     assert found["differing"] == sum(u["ci_low"] > 0 or u["ci_high"] < 0 for u in found["units"])
@@ -146,7 +146,7 @@ def test_a_run_against_its_random_model(runs: Path, capsys: pytest.CaptureFixtur
     content = json.loads(answer(capsys, runs / "a", runs / "a", *options, "--json"))
     trained = evidence(SHAPE, "upos", "linear", 0)
     random = evidence(SHAPE, "upos", "random_init", 0, least=0)
-    share = (trained.correct - random.correct).sum(axis=1) / (GROUPS * ROWS)
+    share = (trained.totals - random.totals).sum(axis=1) / (GROUPS * ROWS)
     units = content["features"][0]["units"]
     np.testing.assert_allclose([u["difference"] for u in units], share, atol=1e-6)
 

@@ -133,7 +133,7 @@ def test_evidence_of_the_map(binary, results, table):
     assert evidence.keys[5] == ("decoder", 1, 1)
     np.testing.assert_array_equal(evidence.groups, np.unique(binary.task.groups[rows]))
     assert evidence.rows.sum() == rows.sum()
-    accuracy = evidence.correct.sum(axis=1) / rows.sum()
+    accuracy = evidence.totals.sum(axis=1) / rows.sum()
     np.testing.assert_allclose(accuracy, values(table, "accuracy"))
 
 

@@ -9,56 +9,51 @@ import pytest
 
 from benchmarks.planted import planted_task
 from probes.evaluation import baselines
-from probes.evaluation.chunk_rows import Reported
 from probes.evaluation.paired_gains import paired_gains
+from probes.evaluation.scored_rows import ScoredRows
 from probes.statistics.bootstrap import draw_groups
 from probes.statistics.maps import MapEvidence
 from probes.training.problems import real_problem
 
 
 @pytest.fixture(scope="module")
-def reported() -> Reported:
+def scored() -> ScoredRows:
     task = planted_task(60, 8, level="word", types=100)
     problem = real_problem(task)
     groups = len(np.unique(task.groups[problem.score]))
     draws = draw_groups(groups, 500, seed=1, confidence=0.95)
-    return Reported.of(task, [problem], {"majority": baselines.majority(task, problem)}, draws)
+    return ScoredRows.of(task, [problem], {"majority": baselines.majority(task, problem)}, draws)
 
 
-def evidence(reported: Reported, site: str, probe: str, shares: np.ndarray) -> MapEvidence:
+def evidence(scored: ScoredRows, site: str, probe: str, shares: np.ndarray) -> MapEvidence:
     """Two layers; ``shares`` (H, G) of each group's rows are right."""
     units = len(shares) // 2
     heads = [(layer, head) for layer in (0, 1) for head in range(units)]
-    sizes = reported.groups.sizes
+    sizes = scored.groups.sizes
     return MapEvidence(
         feature="f",
         site=site,
         probe=probe,
         units=np.array(heads, dtype=np.int32),
         streams=("encoder",) * len(heads),
-        groups=reported.groups.names.astype(np.int64),
+        groups=scored.groups.names.astype(np.int64),
         rows=sizes,
-        correct=np.rint(shares * sizes).astype(np.int64),
+        totals=np.rint(shares * sizes).astype(np.int64),
         validation=np.zeros(len(heads)),
     )
 
 
-def places(one: MapEvidence) -> list[dict]:
-    return [{"stream": s, "layer": layer, "head": head} for s, layer, head in one.keys]
-
-
-def test_values_pairs_and_intervals(reported):
+def test_values_pairs_and_intervals(scored):
     random = np.random.default_rng(0)
-    hard = random.uniform(0.2, 0.9, size=(1, len(reported.groups.sizes)))  # of the documents
-    own = evidence(reported, "heads", "linear", np.repeat(hard, 6, axis=0))
-    fresh = evidence(reported, "heads", "random_init", np.repeat(hard, 6, axis=0) - 0.125)
-    layer = evidence(reported, "residual", "linear", np.vstack([hard + 0.0, hard / 2]))
-    others = {(m.site, m.probe): m for m in (own, fresh, layer)}
-    rows = paired_gains(own, others, places(own), reported)
-    total = reported.groups.sizes.sum()
+    hard = random.uniform(0.2, 0.9, size=(1, len(scored.groups.sizes)))  # of the documents
+    own = evidence(scored, "heads", "linear", np.repeat(hard, 6, axis=0))
+    fresh = evidence(scored, "heads", "random_init", np.repeat(hard, 6, axis=0) - 0.125)
+    layer = evidence(scored, "residual", "linear", np.vstack([hard + 0.0, hard / 2]))
+    rows = paired_gains(own, [own, fresh, layer], scored)
+    total = scored.groups.sizes.sum()
 
     def accuracy(one: MapEvidence) -> np.ndarray:
-        return one.correct.sum(1) / total
+        return one.totals.sum(1) / total
 
     of = {
         name: [r for r in rows if r["metric"] == name]
@@ -78,16 +73,15 @@ def test_values_pairs_and_intervals(reported):
         assert row["value"] == row["ci_low"] == row["ci_high"] == 0
 
 
-def test_heads_without_a_partner_and_strangers_have_no_row(reported):
-    shares = np.full((4, len(reported.groups.sizes)), 0.5)
-    own = evidence(reported, "heads", "linear", shares)
+def test_heads_without_a_partner_and_strangers_have_no_row(scored):
+    shares = np.full((4, len(scored.groups.sizes)), 0.5)
+    own = evidence(scored, "heads", "linear", shares)
     one_layer = replace(
-        evidence(reported, "all_heads", "linear", shares[:2]),
+        evidence(scored, "all_heads", "linear", shares[:2]),
         units=np.array([[1, 0], [7, 0]], dtype=np.int32),
     )
-    other_probe = evidence(reported, "all_heads", "mlp", shares[:2])
-    others = {("all_heads", "linear"): one_layer, ("all_heads", "mlp"): other_probe}
-    rows = paired_gains(own, others, places(own), reported)
+    other_probe = evidence(scored, "all_heads", "mlp", shares[:2])
+    rows = paired_gains(own, [one_layer, other_probe], scored)
     assert {(r["metric"], r["layer"], r["head"]) for r in rows} == {
         ("gain_all_heads", 1, 0),
         ("gain_all_heads", 1, 1),

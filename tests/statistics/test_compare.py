@@ -28,7 +28,7 @@ def evidence(truth, *, seed=0, layers=None, hard=None, name="linear"):
         streams=("encoder",) * H,
         groups=np.arange(100, 100 + GROUPS),
         rows=np.full(GROUPS, ROWS),
-        correct=random.binomial(ROWS, rate),
+        totals=random.binomial(ROWS, rate),
         validation=np.asarray(truth, dtype=float),
     )
 
@@ -44,7 +44,7 @@ def test_differences_are_those_of_the_accuracies():
 def test_units_are_paired_by_name_not_by_place():
     a = evidence(np.linspace(0.4, 0.9, 8), seed=0)
     order = np.random.default_rng(0).permutation(8)
-    b = replace(a, units=a.units[order], correct=a.correct[order], validation=a.validation[order])
+    b = replace(a, units=a.units[order], totals=a.totals[order], validation=a.validation[order])
     found = compare_maps(a, b)
     np.testing.assert_array_equal(found.difference, np.zeros(8))
     assert found.rank.value == pytest.approx(1.0)
@@ -71,7 +71,7 @@ def test_only_common_groups_count():
     b = replace(b, groups=b.groups + 30)
     found = compare_maps(a, b)
     assert found.groups == 30
-    want = a.correct[:, 30:].sum(1) / 300 - b.correct[:, :30].sum(1) / 300
+    want = a.totals[:, 30:].sum(1) / 300 - b.totals[:, :30].sum(1) / 300
     np.testing.assert_allclose(found.difference, want)
 
 
