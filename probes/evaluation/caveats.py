@@ -7,6 +7,7 @@ import numpy as np
 from probes.corpora.corpus import TRAIN
 from probes.evaluation.scored_rows import ScoredRows
 from probes.results.findings import MapTestSummary
+from probes.results.vocabulary.comparators import MAJORITY
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -69,7 +70,7 @@ def map_caveats(
     if control is not None:
         n = len(scored.labels)
         on_task, on_control = evidence.totals.sum(axis=1) / n, control.sum(axis=1) / n
-        majority = scored.right("majority").mean()
+        majority = scored.right(MAJORITY).mean()
         best = int(on_task.argmax())
         gain = on_task[best] - majority
         if gain > 0 and on_control[best] - majority > 0.8 * gain:

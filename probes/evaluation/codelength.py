@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from probes.corpora.corpus import TRAIN, VALIDATION
 from probes.corpora.tasks import Task
 from probes.statistics.groups import Array, Codes, Groups
-from probes.statistics.metrics import log_loss_bits
 from probes.training.problems import Problem, Role
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -84,6 +84,13 @@ def codelength_problems(task: Task, blocks: npt.NDArray[np.int64]) -> tuple[Prob
         )
         for block in range(1, int(blocks.max()) + 1)
     )
+
+
+def log_loss_bits(logits: npt.NDArray[np.floating], labels: Codes) -> Array:
+    """Bits needed to code each label under the probe: (H, n, C), (n,) -> (H, n)."""
+    logits = logits.astype(np.float64)
+    chosen = np.take_along_axis(logits, labels[None, :, None], axis=2)[..., 0]
+    return (logsumexp(logits, axis=2) - chosen) / np.log(2)
 
 
 def block_bits(logits: npt.NDArray[np.floating], labels: Codes, sent: int) -> Array:

@@ -15,11 +15,12 @@ from probes.evaluation.caveats import map_caveats, task_caveats
 from probes.evaluation.chunk_results import ChunkResult, evaluate_chunk
 from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.judge import MapFindings, judge_map
-from probes.evaluation.paired_gains import SAME_UNIT, paired_gains
+from probes.evaluation.paired_gains import paired_gains
 from probes.evaluation.scored_rows import ScoredRows
 from probes.evaluation.table_rows import Place, Row, metric_rows
 from probes.results.findings import BestUnit, MapTestSummary
-from probes.results.table import WHOLE_LAYER_SITES
+from probes.results.vocabulary.comparators import BAG_OF_WORDS, LEXICAL, MAJORITY, is_comparator
+from probes.results.vocabulary.sites import CORPUS, HEADS, is_whole_layer
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -91,12 +92,12 @@ class Evaluator:
             for row, columns in zip(main_rows, findings.columns(), strict=True):
                 row.update(columns)
             rows += [row for chunk in chunks for row in chunk.rows]
-            if evidence.site not in WHOLE_LAYER_SITES and evidence.probe not in SAME_UNIT:
+            if not is_whole_layer(evidence.site) and not is_comparator(evidence.probe):
                 others = [m for m in maps if m.feature == evidence.feature]
                 rows += paired_gains(evidence, others, scored)
             best.append(findings.best)
             tests.append(findings.summary)
-            if evidence.site == "heads":
+            if evidence.site == HEADS:
                 caveats += map_caveats(evidence, control, scored, findings.summary)
         return Evaluation(rows, maps, best, tests, list(dict.fromkeys(caveats)))
 
@@ -104,19 +105,19 @@ class Evaluator:
         """What all maps of a feature share: scored rows, draws, baselines of the corpus."""
         (positions,) = positions_by_role(problems)[Role.REAL]
         real = [problems[position] for position in positions]
-        predicted = {"majority": _by_fold(real, lambda p: baselines.majority(task, p))}
+        predicted = {MAJORITY: _by_fold(real, lambda p: baselines.majority(task, p))}
         if self.lexical and task.level in ("word", "span"):
-            predicted["lexical"] = _by_fold(real, lambda p: baselines.lexical(task, p))
+            predicted[LEXICAL] = _by_fold(real, lambda p: baselines.lexical(task, p))
         elif self.lexical and self.texts is not None:
             texts = self.texts(task)
-            predicted["bag_of_words"] = _by_fold(
+            predicted[BAG_OF_WORDS] = _by_fold(
                 real, lambda p: baselines.bag_of_words(task, p, texts)
             )
         scored = ScoredRows.of(task, real, predicted, self._draws(task, real), self.metrics)
         self._scored[task.feature] = scored
         select = np.any([p.select for p in real], axis=0)
         for name, classes in predicted.items():
-            place = Place(task.feature, "corpus", name)
+            place = Place(task.feature, CORPUS, name)
             self._corpus_rows += metric_rows([place], classes[None, scored.rows], scored)
             if select.any():
                 accuracy = float((classes == task.labels)[select].mean())
@@ -142,7 +143,7 @@ class Evaluator:
         scored = self._scored[evidence.feature]
         return judge_map(
             evidence,
-            baseline=scored.totals("majority"),
+            baseline=scored.totals(MAJORITY),
             control=control,
             permuted=_joined([chunk.permuted_gains for chunk in chunks]),
             draws=scored.draws,

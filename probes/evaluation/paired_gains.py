@@ -8,16 +8,12 @@ import numpy as np
 
 from probes.evaluation.scored_rows import ScoredRows
 from probes.evaluation.table_rows import Row, places_of, sums_rows
+from probes.results.vocabulary.comparators import COMPARATORS, Comparator, Compared
 from probes.statistics.maps import MapEvidence
-
-SAME_LAYER = ("all_heads", "residual")
-"""Sites that a head is compared with in its own layer."""
-SAME_UNIT = ("random_init", "erased")
-"""Probes of the same head: of the model with fresh weights, and without the erased feature."""
 
 
 def paired_gains(own: MapEvidence, others: Iterable[MapEvidence], scored: ScoredRows) -> list[Row]:
-    """Rows ``gain_all_heads``, ``gain_residual``, ``gain_random_init``, ``gain_erased`` of heads.
+    """Rows of the gains over comparators of the same unit or layer (``gain_residual``, ...).
 
     The same draws of groups serve both sides of a difference, so that what makes a document hard
     for both cancels out; a head without a partner has no row.
@@ -27,9 +23,10 @@ def paired_gains(own: MapEvidence, others: Iterable[MapEvidence], scored: Scored
     rows: list[Row] = []
     sums, places = own.sums(), places_of(own)
     for other in others:
-        same_layer = other.site in SAME_LAYER and other.probe == own.probe
-        if not same_layer and not (other.site == own.site and other.probe in SAME_UNIT):
+        comparator = _comparator(own, other)
+        if comparator is None:
             continue
+        same_layer = comparator.compared is Compared.SAME_LAYER
         index = {unit: position for position, unit in enumerate(other.keys)}
         partners = [(s, layer, 0 if same_layer else head) for s, layer, head in own.keys]
         kept = np.array([i for i, unit in enumerate(partners) if unit in index], dtype=np.int64)
@@ -37,9 +34,20 @@ def paired_gains(own: MapEvidence, others: Iterable[MapEvidence], scored: Scored
             continue
         rows += sums_rows(
             [places[i] for i in kept],
-            f"gain_{other.site if same_layer else other.probe}",
+            comparator.gain,
             sums.of_units(kept),
             scored,
             minus=other.sums().of_units(np.array([index[partners[i]] for i in kept])),
         )
     return rows
+
+
+def _comparator(own: MapEvidence, other: MapEvidence) -> Comparator | None:
+    """What the other map is to the heads: probes of their layers, or other probes of themselves."""
+    if other.probe == own.probe:
+        comparator = COMPARATORS.get(other.site)
+        compared = Compared.SAME_LAYER
+    else:
+        comparator = COMPARATORS.get(other.probe) if other.site == own.site else None
+        compared = Compared.SAME_UNIT
+    return comparator if comparator is not None and comparator.compared is compared else None

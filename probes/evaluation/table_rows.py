@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from probes.evaluation.baselines import Predictions
 from probes.evaluation.scored_rows import ScoredRows
-from probes.results.table import WHOLE_LAYER_SITES
+from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.sites import is_whole_layer
 from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -28,7 +29,7 @@ class Place:
     layer: int | None = None
     head: int | None = None
     """``None`` for whole-layer sites too."""
-    method: str = "probe"
+    method: str = PROBE
 
     def row(self, split: str, metric: str, value: float, *, n: int, **more: Cell) -> Row:
         """A row with this number; ``n`` counts what it is a mean over, ``more`` are columns."""
@@ -50,7 +51,7 @@ class Place:
 
 def places_of(evidence: MapEvidence) -> list[Place]:
     """(H,) the place of each unit of a map."""
-    whole = evidence.site in WHOLE_LAYER_SITES
+    whole = is_whole_layer(evidence.site)
     names = (evidence.feature, evidence.site, evidence.probe)
     return [
         Place(*names, stream, layer, None if whole else head, method=evidence.method)

@@ -12,24 +12,23 @@ from probes.evaluation.evidence_problems import evidence_problems
 from probes.interventions.erasure import erase_task
 from probes.models.handle import Handle
 from probes.models.loading import open_model
+from probes.results.vocabulary.comparators import ERASED, RANDOM_INIT
+from probes.results.vocabulary.sites import HEADS, RESIDUAL
 from probes.training.problems import ActivationSource, ProblemSet
 
-TRAINED, RANDOM = "trained", "random_init"
-"""The model as it is, and the same architecture with fresh weights."""
-
-ERASED = "erased"
-"""Probe of the heads after a feature was erased from them."""
+TRAINED = "trained"
+"""The model as it is; ``RANDOM_INIT`` is the same architecture with fresh weights."""
 
 
 def wanted_sites(config: RunConfig, handle: Handle) -> list[tuple[str, Handle, list[str]]]:
     """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``."""
     sites = [config.site]
-    if config.baseline.residual and config.site == "heads":
-        sites.append("residual")
+    if config.baseline.residual and config.site == HEADS:
+        sites.append(RESIDUAL)
     wanted = [(TRAINED, handle, sites)]
     if config.baseline.random_init and not config.model.random_init:
         random = open_model(replace(config.model, random_init=True))
-        wanted.append((RANDOM, random, [config.site]))
+        wanted.append((RANDOM_INIT, random, [config.site]))
     return wanted
 
 
@@ -70,17 +69,16 @@ def make_sources(
         for task in tasks
     )
     trained = caches[TRAINED]
-    together = plain if config.baseline.all_heads and config.site == "heads" else ()
+    together = plain if config.baseline.all_heads and config.site == HEADS else ()
     sources = [ActivationSource(config.site, trained[config.site], evidence, together)]
     sources += [
         ActivationSource(site, cache, plain)
         for site, cache in trained.items()
         if site != config.site
     ]
-    if RANDOM in caches:
-        sources.append(
-            ActivationSource(config.site, caches[RANDOM][config.site], plain, probe=RANDOM)
-        )
+    if RANDOM_INIT in caches:
+        cache = caches[RANDOM_INIT][config.site]
+        sources.append(ActivationSource(config.site, cache, plain, probe=RANDOM_INIT))
     if erased is not None:
         edit = erase_task(erased)
         sources.append(

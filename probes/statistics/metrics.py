@@ -13,8 +13,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
-from scipy.stats import rankdata
 
 from probes.statistics.group_sums import GroupSums, mean_sums
 from probes.statistics.groups import Array, Codes, Groups
@@ -108,6 +106,8 @@ def auroc_sums(scores: Scores, labels: Codes, groups: Groups) -> GroupSums:
     product instead of a sort for each draw and head, with an error that falls as one over the
     number of groups.
     """
+    from scipy.stats import rankdata  # takes half a second, and METRICS is read with every table
+
     assert scores is not None, "a metric of the order of rows needs scores"
     positive = labels == 1
     ranks = rankdata(scores, axis=1)  # (H, n)
@@ -135,13 +135,6 @@ def recalls(predicted: Codes, labels: Codes, classes: int) -> Array:
     hits = _by_class(np.where(predicted == labels, labels, -1), everything, classes)[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         return hits.astype(np.float64) / np.bincount(labels, minlength=classes)
-
-
-def log_loss_bits(logits: npt.NDArray[np.floating], labels: Codes) -> Array:
-    """Bits needed to code each label under the probe: (H, n, C), (n,) -> (H, n)."""
-    logits = logits.astype(np.float64)
-    chosen = np.take_along_axis(logits, labels[None, :, None], axis=2)[..., 0]
-    return (logsumexp(logits, axis=2) - chosen) / np.log(2)
 
 
 def _by_class(codes: Codes, groups: Groups, classes: int) -> npt.NDArray[np.float32]:

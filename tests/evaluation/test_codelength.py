@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics as oracle
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -16,6 +17,7 @@ from probes.evaluation.codelength import (
     codelength,
     codelength_blocks,
     codelength_problems,
+    log_loss_bits,
 )
 from probes.solver.solver import fit_logistic
 
@@ -109,3 +111,16 @@ def test_smoothing_vanishes_with_rows():
     logits, labels = np.random.default_rng(0).normal(size=(1, 100, 2)), np.zeros(100, dtype=int)
     plain = np.log2(1 + np.exp(logits[0, :, 1] - logits[0, :, 0])).sum()
     assert block_bits(logits, labels, sent=10**6)[0] == pytest.approx(plain, rel=1e-4)
+
+
+def test_log_loss_in_bits():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(2, 50, 3)) * 5, random.integers(0, 3, 50)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    expected = [oracle.log_loss(labels, p, labels=range(3)) / np.log(2) for p in probabilities]
+    np.testing.assert_allclose(log_loss_bits(logits, labels).mean(axis=1), expected)
+
+
+def test_log_loss_survives_huge_logits():
+    logits = np.array([[[1e4, -1e4]]], dtype=np.float32)
+    assert log_loss_bits(logits, np.array([1]))[0, 0] == pytest.approx(2e4 / np.log(2))

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from probes.statistics.groups import Groups
-from probes.statistics.metrics import METRICS, auroc_sums, log_loss_bits, recalls
+from probes.statistics.metrics import METRICS, auroc_sums, recalls
 
 CLASSES = 5
 
@@ -97,19 +97,6 @@ def test_recalls_by_class():
     expected = [oracle.recall_score(labels, p, labels=range(4), average=None) for p in predicted]
     np.testing.assert_allclose(got[:, :4], expected)
     assert np.isnan(got[:, 4]).all()  # no row has the class
-
-
-def test_log_loss_in_bits():
-    random = np.random.default_rng(0)
-    logits, labels = random.normal(size=(2, 50, 3)) * 5, random.integers(0, 3, 50)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    expected = [oracle.log_loss(labels, p, labels=range(3)) / np.log(2) for p in probabilities]
-    np.testing.assert_allclose(log_loss_bits(logits, labels).mean(axis=1), expected)
-
-
-def test_log_loss_survives_huge_logits():
-    logits = np.array([[[1e4, -1e4]]], dtype=np.float32)
-    assert log_loss_bits(logits, np.array([1]))[0, 0] == pytest.approx(2e4 / np.log(2))
 
 
 def test_group_sums_equal_a_loop():

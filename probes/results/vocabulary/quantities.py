@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from probes.results.vocabulary.comparators import COMPARATORS, Compared
+from probes.statistics.metrics import METRICS
 
 RECALL = "recall:"
 """Start of the names of metrics that are the recall of one class."""
+
+
+OTHERS = 99
+"""Place of quantities that are shown in the order in which they were measured."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class QuantityKind:
     """Whether heads may be called significant by it; the first that a table has is taken."""
     hover_only: bool = False
     """Not corrected for the number of heads, so that it gets no map of its own."""
-    place: int = 99
+    place: int = OTHERS
     """Smaller ones are shown first; equal ones in the order in which they were measured."""
 
     @property
@@ -52,29 +57,16 @@ class QuantityKind:
 def _metrics() -> list[QuantityKind]:
     return [
         QuantityKind(
-            "accuracy",
-            "accuracy",
-            "Share of test rows that the head's probe labels correctly.",
-            place=0,
-        ),
-        QuantityKind(
-            "macro_f1",
-            "macro F1",
-            "Mean over classes of the F1 score: rare classes count as much as frequent ones.",
-        ),
-        QuantityKind(
-            "balanced_accuracy",
-            "balanced accuracy",
-            "Mean over classes of the recall.",
-            uniform=True,
-        ),
-        QuantityKind(
-            "auroc",
-            "AUROC",
-            "Area under the ROC curve; .5 is chance.",
-            anchor=0.5,
-            anchor_label="chance",
-        ),
+            metric.name,
+            metric.label,
+            metric.description,
+            better=metric.better,
+            anchor=metric.anchor,
+            anchor_label=metric.anchor_label,
+            uniform=metric.uniform,
+            place=OTHERS if place else 0,
+        )
+        for place, metric in enumerate(METRICS.values())
     ]
 
 
