@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from probes.config import ModelConfig
 from probes.config.checks import check_model
