@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md", "docs/*/*.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "docs/*.md",
+    "docs/*/*.md",
+    "examples/*.py",
+)
 PROGRAMS = ("python train.py", "headprobes", "python -m probes", "python -m benchmarks.")
 PLACEHOLDERS = {
     "TASK": "markov",

@@ -154,7 +154,7 @@ class RowReader:
         if isinstance(value, list | dict):
             raise UserError(
                 f"{place}: column '{column}' holds a {type(value).__name__}, not a class",
-                fix=f"corpus.labels={{{feature}: ANOTHER_COLUMN}}",
+                fix=f"++corpus.labels.{feature}=ANOTHER_COLUMN",
             )
         if self.config.threshold is not None:
             try:
