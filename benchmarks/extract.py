@@ -35,7 +35,7 @@ from benchmarks.shapes import SENTENCES, SETTINGS, available, corpus_of, open_se
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig
-from probes.core.heap import give_back_heap
+from probes.core.process import return_freed_memory
 from probes.passes.alignment import align
 
 QUICK = 20
@@ -81,7 +81,7 @@ def measure(name: str, sentences: int, rounds: int, directory: Path, threads: in
     found: dict[str, list[np.ndarray]] = {}
     for _ in range(rounds):
         for contestant, (run, scale) in list(contestants.items()):
-            give_back_heap()  # nobody finds the pages warm that somebody else has left
+            return_freed_memory()  # nobody finds the pages warm that somebody else has left
             try:
                 spent, peak = peak_above(lambda run=run: found.update({contestant: run()}))  # type: ignore[misc]  # noqa: B023
             except Exception as error:

@@ -27,7 +27,7 @@ from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
 from probes.core.errors import UserError
 from probes.core.files import disk_errors, locked
-from probes.core.heap import give_back_heap
+from probes.core.process import return_freed_memory
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.models.sites import Site, find_sites
@@ -113,7 +113,7 @@ def extract(
                         directory=cache_dir,
                     )
                 found |= job.run(alignment, memory_budget, progress, checkpoint_seconds)
-                give_back_heap()  # the model's, or it would lie beside the chunks of the fits
+                return_freed_memory()  # the model's, or it would lie beside the chunks of the fits
     unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in found.values())
     if whole_texts and unread:
         raise UserError(

@@ -39,6 +39,7 @@ from probes.core.files import (
     sync_directory,
     write_atomically,
 )
+from probes.core.process import drop_pages
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
 RowFields = Callable[[str], Iterable[npt.NDArray[np.int32]]]
@@ -118,8 +119,7 @@ class CacheWriter:
             some = slice(start, start + heads)
             for rows, values in found:
                 cells[some, rows] = values[:, some].T  # (h, n)
-            if hasattr(mmap, "MADV_DONTNEED"):
-                self._maps[index].madvise(mmap.MADV_DONTNEED)
+            drop_pages(self._maps[index])
 
     def checkpoint(self, progress: Progress) -> None:
         """Make everything up to ``progress`` survive a kill or a power cut.

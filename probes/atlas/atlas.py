@@ -21,9 +21,10 @@ from probes.atlas.heads import head_table
 from probes.atlas.plan import AtlasJob, LeftOut, by_reason, make_plan
 from probes.catalogue import Entry
 from probes.config import RunConfig
+from probes.core.environment import without_home
 from probes.core.errors import UserError
 from probes.core.files import write_atomically
-from probes.core.imports import heavy_imports
+from probes.core.process import heavy_imports
 from probes.core.version import __version__
 from probes.results.atlas import RECORD, SCHEMA, TABLE
 
@@ -98,7 +99,6 @@ def make_atlas(
     created: str,
 ) -> Atlas:
     """Tables and depths of the finished jobs; raises ``UserError`` where there is none."""
-    from probes.pipeline.recorder import without_home
 
     level = config.significance.level
     table = head_table(outcomes, level=level)
@@ -136,7 +136,6 @@ def publish_atlas(
     from probes.atlas.figures import save_figures
     from probes.atlas.page import write_page
     from probes.atlas.terminal import print_atlas
-    from probes.pipeline.recorder import without_home
     from probes.results.table import write_results
 
     start = time.perf_counter()

@@ -19,7 +19,7 @@ from probes.config import register
 from probes.config.checks import check
 from probes.config.files import config_dir
 from probes.core.errors import ERROR_FILE, UserError
-from probes.core.interrupts import interrupts_heard
+from probes.core.process import redeliver_lost_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,7 +54,7 @@ def _main() -> int:
     user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of composition come here instead of to exit(1)
     try:
-        with interrupts_heard(), sweep_reports() as reports:
+        with redeliver_lost_interrupts(), sweep_reports() as reports:
             command(job)()
     except KeyboardInterrupt:
         print(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from probes.config import PositionConfig
 from probes.config.checks import check_position
 from probes.core.errors import UserError
-from probes.core.heap import give_back_heap
+from probes.core.process import return_freed_memory
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.passes.aligned_texts import AlignedTexts, align_texts
@@ -130,7 +130,7 @@ def align(
                     truncate=truncate,
                 )
             )
-            give_back_heap()
+            return_freed_memory()
         if whole_texts:
             _check_texts(joined, corpus, handle, special, truncate)
         if not joined.rows:

@@ -11,6 +11,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from probes.core.process import drop_pages
+
 IntArray = npt.NDArray[np.int32]
 
 
@@ -46,6 +48,5 @@ class DiskColumns:
 
     def release(self) -> None:
         """Give the pages that were read back to the system, which may keep them or not."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for mapped in self._maps:
-                mapped.madvise(mmap.MADV_DONTNEED)
+        for mapped in self._maps:
+            drop_pages(mapped)

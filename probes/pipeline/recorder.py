@@ -15,7 +15,8 @@ import numpy as np
 
 from probes.activations.cache import Cache
 from probes.config import RunConfig, SplitConfig
-from probes.core.resources import environment, peak_memory_bytes
+from probes.core.environment import environment, without_home
+from probes.core.memory import peak_memory_bytes
 from probes.core.version import __version__
 from probes.corpora.corpus import SPLITS, TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.tasks import Task
@@ -143,15 +144,3 @@ def _task_record(task: Task) -> TaskRecord:
         majority_accuracy=accuracy,
         dropped=dict(task.dropped),
     )
-
-
-def without_home(value: Any) -> Any:
-    """Plain data with ``~`` for the user's home directory."""
-    home = os.path.expanduser("~").rstrip("/")
-    if isinstance(value, dict):
-        return {key: without_home(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_home(item) for item in value]
-    if isinstance(value, str) and len(home) > 1:
-        return "~" + value[len(home) :] if value == home or value.startswith(home + "/") else value
-    return value

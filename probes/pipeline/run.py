@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from probes.config import RunConfig
 from probes.config.checks import check
-from probes.core.imports import heavy_imports
-from probes.core.resources import parse_size
+from probes.core.memory import parse_size
+from probes.core.process import heavy_imports
 from probes.corpora import load_corpus
 from probes.corpora.corpus import TEXT_LEVELS, Corpus
 from probes.corpora.splits import assign_splits

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from probes.core.errors import UserError
-from probes.core.threads import full_precision
+from probes.core.process import full_precision
 from probes.solver.buffers import borrowed
 from probes.solver.problem import CAUTION, ChunkProblem, solve_chunk
 from probes.solver.rows import batched

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
-from probes.core.threads import one_pool
+from probes.core.process import single_blas_thread
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
 from probes.training.problems import ActivationSource
@@ -53,7 +53,7 @@ def fit_banks(
     data = ChunkDataModule(tuple(sources), memory_budget=memory_budget)
     if not len(data.dataset):
         return FitSummary(0, 0.0, tuple(data.notes))
-    with undisturbed(), one_pool():
+    with undisturbed(), single_blas_thread():
         lightning.Trainer(
             accelerator=accelerator_of(trainer),
             devices=1,

@@ -13,7 +13,7 @@ from torch import Tensor
 from probes.config import LinearConfig, MLPConfig, ProbeConfig
 from probes.config.checks import check_probe
 from probes.core.errors import UserError
-from probes.core.heap import give_back_heap
+from probes.core.process import return_freed_memory
 from probes.training.chunk_fit import ChunkFit
 from probes.training.data import Chunk
 from probes.training.fitted import Fitted
@@ -139,7 +139,7 @@ class BankModule(lightning.LightningModule):
             )
         )
         if z.nbytes >= LARGE:
-            give_back_heap()  # or what fits have freed piles up beside the next chunk
+            return_freed_memory()  # or what fits have freed piles up beside the next chunk
         accuracy = fits[0].select_accuracy.nan_to_num(0.0)
         self.log_dict(
             {"layer": float(chunk.layer), "best_validation": float(accuracy.max())},

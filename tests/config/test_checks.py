@@ -28,7 +28,7 @@ from probes.config import (
 )
 from probes.config.checks import STORED_DTYPES, check
 from probes.core.errors import UserError
-from probes.core.imports import heavy_imports
+from probes.core.process import heavy_imports
 
 BAD = [
     ({"site": "head"}, "site=head; .*Try site=heads"),
@@ -114,7 +114,7 @@ def test_the_collector_rests_only_while_heavy_libraries_are_imported(enabled: bo
 def test_what_heavy_imports_bring_is_set_aside_once() -> None:
     script = """
         import gc
-        from probes.core.imports import heavy_imports
+        from probes.core.process import heavy_imports
         with heavy_imports():
             import torch
         frozen = gc.get_freeze_count()

@@ -1,9 +1,7 @@
-"""Sizes that users write, and what a run used: memory, versions, the machine."""
+"""Memory: sizes as users write them, and the peak of this process."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import re
 import resource
 import sys
@@ -11,9 +9,7 @@ import sys
 from probes.core.errors import UserError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-REPORTED_PACKAGES = (
-    "headprobes", "torch", "transformers", "lightning", "hydra-core", "numpy", "scikit-learn",
-)  # fmt: skip
+"""Factor of each unit; ``KiB``, ``MiB``, ... are powers of 1024."""
 
 
 def parse_size(text: str | int, *, key: str) -> int:
@@ -41,20 +37,3 @@ def peak_memory_bytes() -> int:
     """Largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def environment(device: str) -> dict[str, str]:
-    """Versions and machine, for ``run.json``; nothing that names the user or a path."""
-    versions = {}
-    for package in REPORTED_PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "platform": platform.platform(terse=True),
-        "machine": platform.machine(),
-        "device": device,
-    }

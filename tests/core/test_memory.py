@@ -3,7 +3,7 @@
 import pytest
 
 from probes.core.errors import UserError
-from probes.core.resources import environment, parse_size, peak_memory_bytes
+from probes.core.memory import parse_size, peak_memory_bytes
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,5 @@ def test_what_is_not_a_size(text: str) -> None:
         parse_size(text, key="memory_budget")
 
 
-def test_environment_names_no_path() -> None:
-    values = environment("cpu")
-    assert values["torch"] != "not installed"
-    assert not any("/" in value for value in values.values())
-    assert peak_memory_bytes() > 10**7
+def test_the_peak_is_in_bytes() -> None:
+    assert 10**7 < peak_memory_bytes() < 10**12

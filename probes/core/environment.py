@@ -1,0 +1,46 @@
+"""Versions and machine of a run, and records without the home directory in them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+REPORTED_PACKAGES = (
+    "headprobes", "torch", "transformers", "lightning", "hydra-core", "numpy", "scikit-learn",
+)  # fmt: skip
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions and machine, for ``run.json``; nothing that names the user or a path."""
+    versions = {}
+    for package in REPORTED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "device": device,
+    }
+
+
+def without_home(value: T) -> T:
+    """A copy of plain data (dicts, lists, strings, ...) with ``~`` for the home directory."""
+    return cast(T, _replaced(value, os.path.expanduser("~").rstrip("/")))
+
+
+def _replaced(value: object, home: str) -> object:
+    if isinstance(value, dict):
+        return {key: _replaced(item, home) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(item, home) for item in value]
+    if isinstance(value, str) and len(home) > 1:
+        return "~" + value[len(home) :] if value == home or value.startswith(home + "/") else value
+    return value

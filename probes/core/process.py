@@ -1,0 +1,142 @@
+"""What we do to the process besides computing: why, and what each measure gained.
+
+====================================  ================================  ===========================
+what                                  where                             gained
+====================================  ================================  ===========================
+``heavy_imports``                     before a run or an atlas          default job 44-46 to 39-41 s
+``return_freed_memory``               after tokenising, between chunks  see there
+``drop_pages``                        writing and reading caches        memory is flat in the rows
+``single_blas_thread``                while probes are fitted           fits of that job 18 to 14 s
+``full_precision``                    in the solver                     it converges on new GPUs
+``redeliver_lost_interrupts``         around the command                Ctrl+C always ends a run
+====================================  ================================  ===========================
+
+Others stand beside the library that they are about: ``training.trainer.undisturbed`` (signals and
+warnings that Lightning changes), ``passes.alignment`` (the word cache of a tokenizer) and
+``config.hydra_store`` (copies that Hydra makes of its store).
+
+Nothing heavy is imported at the top: the command line imports this module before all else.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import gc
+import mmap
+import platform
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+MANY_MODULES = 500
+"""An import of so many modules has brought a heavy library (torch alone brings a thousand)."""
+
+REDELIVERY_SECONDS = 0.05
+"""After which an interrupt that was lost is sent again."""
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Import torch, transformers, lightning, ... inside, unseen by the garbage collector.
+
+    The half a million objects that they create stay to the end of the process. Collections would
+    visit all of them again and again: a tenth of the time of the imports, a second during the run
+    and three at exit. They are moved out of its sight (``gc.freeze``); where the libraries were
+    imported before, nothing is, so that the garbage of an earlier run is still collected.
+    """
+    enabled, before = gc.isenabled(), len(sys.modules)
+    gc.disable()
+    try:
+        yield
+        if len(sys.modules) - before >= MANY_MODULES:
+            gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def redeliver_lost_interrupts() -> Iterator[None]:
+    """Send a Ctrl+C again that arrived inside a ``__del__``, where Python drops exceptions.
+
+    After a long call into a library (of a tokenizer, say) the first Python code to run may be the
+    finaliser of a collected object; the run would go on as if no key had been pressed.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            before(dropped)
+            return
+        timer = threading.Timer(REDELIVERY_SECONDS, _thread.interrupt_main)
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Multiply float32 matrices in float32, whatever torch was set to.
+
+    With TF32 or bfloat16 passes (GPUs since 2020) the solver stalls above its tolerance.
+    """
+    import torch  # seconds; see the top
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """Limit NumPy's and SciPy's OpenBLAS to one thread; torch keeps its own.
+
+    OpenBLAS's threads keep spinning for tens of milliseconds after every product, on the cores that
+    torch's need for the next one.
+    """
+    from threadpoolctl import ThreadpoolController  # 30 ms; see the top
+
+    with ThreadpoolController().select(internal_api="openblas").limit(limits=1):
+        yield
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the system, where the C library can (glibc's ``malloc_trim``).
+
+    A tokenizer's many small objects leave holes all over the heap. Without this it is several times
+    as large as what is in use and grows with the number of texts, and what one chunk of fits has
+    freed stays beside the next chunk.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim
+
+
+def drop_pages(mapped: mmap.mmap) -> None:
+    """Take the pages of a file's map out of this process's memory (``MADV_DONTNEED``).
+
+    They stay in the system's page cache, changed ones included, as long as it has room for them.
+    Without this a map that is written or read from end to end counts in full as memory of the
+    process, and where a limit is set (a container, a batch system) the process is killed for it.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
