@@ -62,7 +62,7 @@ class Depths:
         """Heads in all layers."""
         return sum(self.heads)
 
-    def as_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """For ``atlas.json``."""
         return {
             "group": self.group,

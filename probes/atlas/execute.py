@@ -1,46 +1,44 @@
-"""Running the jobs of an atlas one after another, so that it can stop and go on."""
+"""Runs the jobs of an atlas one after another; those that are finished are not run again."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import json
+import dataclasses
 import logging
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from probes.analysis.runs import Run, load_run
 from probes.atlas.plan import AtlasJob
-from probes.config import RunConfig
 from probes.core.errors import UserError
-
-if TYPE_CHECKING:
-    from probes.models.handle import Handle
+from probes.models.handle import Handle
+from probes.pipeline import run as pipeline
+from probes.pipeline.identity import gives_the_results_of
 
 log = logging.getLogger(__name__)
 
 CORPORA = "corpora"
-NO_MATTER = ("trainer", "logger", "cache_dir", "memory_budget", "atlas")
-"""Keys of a config that change no result."""
+"""Directory of the jobs' runs."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job."""
+    """How one job ended."""
 
     job: AtlasJob
     run: Run | None
+    """None where it failed."""
     seconds: float
     reused: bool = False
+    """Whether it was finished before."""
     error: str = ""
 
 
 def run_jobs(jobs: list[AtlasJob], run_dir: Path, handle: Handle) -> list[Outcome]:
-    """Run what is not finished; a mistake in one job is written down and stops no other."""
+    """Run the jobs that are not finished; the error of one job is kept and stops no other."""
     outcomes = []
     for number, job in enumerate(jobs, start=1):
         directory = run_dir / CORPORA / job.name
@@ -61,7 +59,7 @@ def run_jobs(jobs: list[AtlasJob], run_dir: Path, handle: Handle) -> list[Outcom
 
 
 def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
-    """The run that lies in the job's directory if it is the one that would be made."""
+    """The run in the job's directory, if the job would make the same; None otherwise."""
     try:
         run = load_run(directory)
     except UserError:
@@ -69,21 +67,19 @@ def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
     same = (
         run.record.model.fingerprint == handle.fingerprint
         and run.record.corpus.fingerprint == job.fingerprint
-        and _that_matters(run.record.config) == _that_matters(_plain(job.config))
+        and gives_the_results_of(run.record.config, job.config)
     )
     return run if same else None
 
 
 def _run(job: AtlasJob, directory: Path) -> Outcome:
-    from probes.pipeline.run import run
-
-    # What an interrupted or other run left would stand beside the new files.
+    # Files of an interrupted or another run would be mixed with the new ones.
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     start = time.perf_counter()
     try:
         with quiet(directory / "log.txt"):
-            run(copy.deepcopy(job.config), directory)
+            pipeline.run(dataclasses.replace(job.config), directory)
     except UserError as error:
         return Outcome(job, None, time.perf_counter() - start, error=str(error))
     return Outcome(job, load_run(directory), time.perf_counter() - start)
@@ -91,7 +87,7 @@ def _run(job: AtlasJob, directory: Path) -> Outcome:
 
 @contextlib.contextmanager
 def quiet(path: Path) -> Iterator[None]:
-    """What a run prints and logs goes to a file: dozens of maps are no progress report."""
+    """Send what is printed and logged inside to a file; only errors reach the console."""
     package = logging.getLogger("probes")
     consoles = [
         (handler, handler.level)
@@ -117,16 +113,5 @@ def quiet(path: Path) -> Iterator[None]:
 
 
 def _spent(run: Run) -> float:
-    parts = ("extract_seconds", "fit_seconds", "report_seconds")
-    return float(sum(run.record.timings.get(part, 0.0) for part in parts))
-
-
-def _plain(config: RunConfig) -> dict[str, Any]:
-    from probes.pipeline.recorder import Ledger
-
-    return Ledger(config).plain_config()
-
-
-def _that_matters(config: dict[str, Any]) -> Any:
-    kept = {key: value for key, value in config.items() if key not in NO_MATTER}
-    return json.loads(json.dumps(kept, default=str, sort_keys=True))
+    phases = ("extract_seconds", "fit_seconds", "report_seconds")
+    return float(sum(run.record.timings.get(phase, 0.0) for phase in phases))

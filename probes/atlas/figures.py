@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,14 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from probes.atlas.depth import THIRDS, Depths
+from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import depth_line
 from probes.reporting.drawing.colours import FAINT, INK, RULE
 from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
 from probes.results.record import model_title
-
-if TYPE_CHECKING:
-    from probes.atlas.atlas import Atlas
 
 LEGEND = 3.4
 """Inches for the names of a stage's features."""

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from probes.atlas.features import FeatureLine
 from probes.atlas.figures import depth_lines, draw_depth
 from probes.atlas.heads import PLACE, of_stage
+from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES
@@ -22,9 +23,6 @@ from probes.reporting.drawing.maps import STYLE
 from probes.reporting.page.report import moment, render
 from probes.results.record import model_title
 from probes.results.summary import optional
-
-if TYPE_CHECKING:
-    from probes.atlas.atlas import Atlas
 
 SHOWN = 12
 """Features on a head's card and in its hover; ``atlas.csv`` has all."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -11,12 +9,10 @@ from rich.text import Text
 
 from probes.atlas.figures import depth_lines
 from probes.atlas.plan import by_reason
+from probes.atlas.result import Atlas
 from probes.atlas.stages import stage_maps
 from probes.reporting.terminal import sayable
 from probes.results.record import model_title
-
-if TYPE_CHECKING:
-    from probes.atlas.atlas import Atlas
 
 
 def print_atlas(atlas: Atlas, console: Console) -> None:

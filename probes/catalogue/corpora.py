@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from probes.config import SCHEMAS, CorpusConfig, GeneratedConfig, GrammarConfig
@@ -47,9 +48,8 @@ def corpus_config(
     except OmegaConfBaseException as error:
         raise UserError(f"corpus={name}: {str(error).splitlines()[0]}") from None
     assert isinstance(config, CorpusConfig)
-    if examples is not None:
-        if isinstance(config, GeneratedConfig):
-            config.examples = examples
-        elif isinstance(config, GrammarConfig):
-            config.sentences = examples
+    if examples is not None and isinstance(config, GeneratedConfig):
+        return replace(config, examples=examples)
+    if examples is not None and isinstance(config, GrammarConfig):
+        return replace(config, sentences=examples)
     return config

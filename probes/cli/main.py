@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from probes.config import register
 from probes.config.checks import check
 from probes.config.files import config_dir
 from probes.core.errors import ERROR_FILE, UserError
-from probes.core.process import redeliver_lost_interrupts
+from probes.core.process import heavy_imports, redeliver_lost_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -86,9 +87,13 @@ def _run_job(cfg: DictConfig) -> None:
     check(config)  # before the libraries of the run or the atlas, which take time to import
     # Late: torch takes seconds, a typo should not.
     if config.atlas is not None:
-        from probes.atlas.atlas import run_atlas
+        from probes.atlas.choice import chosen_entries
 
-        run_atlas(config, run_dir)
+        chosen_entries(config.atlas)
+        with heavy_imports():
+            from probes.atlas.run import run_atlas
+
+        run_atlas(config.atlas, replace(config, atlas=None), run_dir)
         return
     from probes.pipeline.run import run
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 
 import probes.pipeline.run
 from probes.analysis.runs import load_run
-from probes.atlas.atlas import run_atlas
 from probes.atlas.execute import finished_run
-from probes.atlas.plan import make_plan
-from probes.config import AtlasConfig, ModelConfig, RunConfig
+from probes.atlas.plan import AtlasJob, make_plan
+from probes.atlas.run import run_atlas
+from probes.config import AtlasConfig, BaselineConfig, EvaluationConfig, ModelConfig, RunConfig
 from probes.core.errors import UserError
+from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.results.atlas import RECORD, TABLE, load_atlas
 from probes.results.table import COLUMNS
@@ -31,16 +32,23 @@ from tests.tiny_checkpoints import write_checkpoint
 CORPORA = ["iteration", "acronyms"]
 
 
-def config_of(folder: Path, **atlas: object) -> RunConfig:
-    config = RunConfig(
+ATLAS = AtlasConfig(corpora=CORPORA, examples=60, folds=0)
+
+
+def base_of(folder: Path) -> RunConfig:
+    """The settings of all jobs, on the model of this folder."""
+    return RunConfig(
         model=ModelConfig(name=str(folder / "model")),
-        atlas=AtlasConfig(corpora=CORPORA, examples=60, folds=0, **atlas),  # type: ignore[arg-type]
+        evaluation=EvaluationConfig(bootstrap=20),
+        baseline=BaselineConfig(all_heads=False, residual=False),
         cache_dir=str(folder / "cache"),
         min_count=3,
     )
-    config.evaluation.bootstrap = 20
-    config.baseline.all_heads = config.baseline.residual = False
-    return config
+
+
+def job_named(name: str, base: RunConfig, handle: Handle) -> AtlasJob:
+    (job,) = [job for job in make_plan(ATLAS, base, handle).jobs if job.name == name]
+    return job
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = folder / "sweep" / "atlas"
     (run_dir / ".hydra").mkdir(parents=True)
     (run_dir / ".hydra" / "overrides.yaml").write_text("[experiment=atlas]")
-    run_atlas(config_of(folder), run_dir)
+    run_atlas(ATLAS, base_of(folder), run_dir)
     return folder
 
 
@@ -97,7 +105,9 @@ def test_the_table_is_that_of_its_runs(run_dir: Path) -> None:
     assert (table["significant"] == ((table["q"] <= 0.05) & (table["score"] > 0))).all()
 
 
-def test_it_goes_on_where_it_stopped(made: Path, run_dir: Path, monkeypatch) -> None:
+def test_it_goes_on_where_it_stopped(
+    made: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[str] = []
     real = probes.pipeline.run.run
 
@@ -109,31 +119,44 @@ def test_it_goes_on_where_it_stopped(made: Path, run_dir: Path, monkeypatch) -> 
     before = (run_dir / TABLE).read_bytes()
     (run_dir / RECORD).unlink()  # as if it had been interrupted in its second job
     (run_dir / "corpora" / "iteration" / "run.json").unlink()
-    run_atlas(config_of(made), run_dir)
+    run_atlas(ATLAS, base_of(made), run_dir)
     assert ran == ["iteration"]
     assert (run_dir / TABLE).read_bytes() == before
     assert load_atlas(run_dir).record["timings"]["reused"] == ["acronyms"]
 
 
 def test_another_configuration_is_not_taken_for_finished(made: Path, run_dir: Path) -> None:
-    config = config_of(made)
-    handle = open_model(config.model)
-    job = next(job for job in make_plan(config, handle).jobs if job.name == "acronyms")
+    base = base_of(made)
+    handle = open_model(base.model)
     directory = run_dir / "corpora" / "acronyms"
+    assert finished_run(job_named("acronyms", base, handle), directory, handle) is not None
+    for other in (replace(base, seed=4), replace(base, min_count=4)):
+        assert finished_run(job_named("acronyms", other, handle), directory, handle) is None
+    elsewhere = replace(base, memory_budget="2GB", cache_dir="/elsewhere")
+    assert finished_run(job_named("acronyms", elsewhere, handle), directory, handle) is not None
+
+
+def test_a_job_of_an_earlier_version_is_not_run_again(
+    made: Path, run_dir: Path, tmp_path: Path
+) -> None:
+    """Its record has a key that is gone, and lacks one that was added since."""
+    base = base_of(made)
+    handle = open_model(base.model)
+    job = job_named("acronyms", base, handle)
+    directory = tmp_path / "acronyms"
+    shutil.copytree(run_dir / "corpora" / "acronyms", directory)
+    record = json.loads((directory / "run.json").read_text())
+    record["config"]["atlas"] = None
+    del record["config"]["evaluation"]["codelength"]
+    (directory / "run.json").write_text(json.dumps(record))
     assert finished_run(job, directory, handle) is not None
-    for change in ("seed", "min_count"):
-        other = copy.deepcopy(config)
-        setattr(other, change, 4)
-        (changed,) = [j for j in make_plan(other, handle).jobs if j.name == "acronyms"]
-        assert finished_run(changed, directory, handle) is None
-    slower = copy.deepcopy(config)
-    slower.memory_budget, slower.cache_dir = "2GB", "/elsewhere"
-    (same,) = [j for j in make_plan(slower, handle).jobs if j.name == "acronyms"]
-    assert finished_run(same, directory, handle) is not None
+    record["config"]["evaluation"]["codelength"] = True
+    (directory / "run.json").write_text(json.dumps(record))
+    assert finished_run(job, directory, handle) is None
 
 
 def test_a_job_that_cannot_be_run_stops_no_other(
-    made: Path, run_dir: Path, tmp_path: Path, monkeypatch
+    made: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(config: RunConfig, directory: Path) -> None:
         raise UserError("letters are out", fix="corpus=iteration")
@@ -141,7 +164,7 @@ def test_a_job_that_cannot_be_run_stops_no_other(
     monkeypatch.setattr(probes.pipeline.run, "run", failing)
     finished = Path("corpora") / "iteration"
     shutil.copytree(run_dir / finished, tmp_path / finished)
-    run_atlas(config_of(made, stages=["ICI", "LR"]), tmp_path)
+    run_atlas(replace(ATLAS, stages=["ICI", "LR"]), base_of(made), tmp_path)
     atlas = load_atlas(tmp_path)
     assert {job for job, _ in atlas.features} == {"iteration"}
     (out,) = atlas.record["left_out"]
@@ -150,10 +173,9 @@ def test_a_job_that_cannot_be_run_stops_no_other(
 
 
 def test_nothing_that_suits_is_a_mistake(made: Path, tmp_path: Path) -> None:
-    config = config_of(made)
-    config.min_count = 1000
+    base = replace(base_of(made), min_count=1000)
     with pytest.raises(UserError, match=r"nothing in the catalogue could be probed.*too few"):
-        run_atlas(config, tmp_path)
+        run_atlas(ATLAS, base, tmp_path)
     assert not (tmp_path / RECORD).exists()
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from probes.atlas.atlas import Atlas
 from probes.atlas.depth import depths
 from probes.atlas.features import FeatureLine
 from probes.atlas.figures import save_figures
 from probes.atlas.page import write_page
 from probes.atlas.plan import LeftOut
+from probes.atlas.result import Atlas
 from probes.atlas.stages import COLOURS, paled, stage_maps
 from probes.atlas.terminal import print_atlas
 from probes.results.summary import Estimate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.atlas.plan import LeftOut, Plan, by_reason, make_plan
+from probes.atlas.plan import AtlasPlan, LeftOut, by_reason, make_plan
 from probes.config import AtlasConfig, ModelConfig, RunConfig
 from probes.core.errors import UserError
 from probes.models.handle import Handle
@@ -28,12 +28,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Handle:
     return open_model(ModelConfig(name=str(directory)))
 
 
-def plan_of(handle: Handle, **changes: object) -> Plan:
+def plan_of(handle: Handle, **changes: object) -> AtlasPlan:
     atlas = AtlasConfig(**changes)  # type: ignore[arg-type]
-    return make_plan(RunConfig(atlas=atlas), handle)
+    return make_plan(atlas, RunConfig(), handle)
 
 
-def reasons(plan: Plan) -> dict[tuple[str, str], str]:
+def reasons(plan: AtlasPlan) -> dict[tuple[str, str], str]:
     return {(out.corpus, name): out.reason for out in plan.left_out for name in out.features}
 
 
@@ -44,7 +44,6 @@ def test_a_corpus_is_one_job_with_all_its_features(decoder: Handle) -> None:
     assert {"attribute", "continent", "category", "relation"} >= set(jobs["facts"].features)
     assert jobs["subwords"].config.position.word == "every_subword"
     assert jobs["facts"].config.position.word == "last_subword"
-    assert jobs["facts"].config.atlas is None
     assert jobs["facts-hold_out-template"].config.corpus.options["hold_out"] == "template"
     assert [e.name for e in jobs["facts"].entries_of("relation")] == ["relation_head"]
 
@@ -95,20 +94,22 @@ def test_features_with_too_few_rows_leave_the_others(decoder: Handle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("atlas", "base", "message"),
     [
-        (RunConfig(atlas=AtlasConfig(corpora=["fact"])), r"atlas\.corpora=\[fact\].*=\[facts\]"),
-        (RunConfig(atlas=AtlasConfig(stages=["XY"])), "KR, ICI, LR, EP"),
-        (RunConfig(atlas=AtlasConfig(examples=0)), "atlas.examples=0; allowed: 1"),
-        (RunConfig(atlas=AtlasConfig(corpora=["facts"], stages=["LR"])), "no entry .* has both"),
-        (RunConfig(atlas=AtlasConfig(), features=["upos"]), r"features=\[upos\]: the atlas takes"),
-        (RunConfig(atlas=AtlasConfig(), site="residual"), "site=residual: an atlas is about heads"),
-        (RunConfig(atlas=AtlasConfig(), layers=[0]), r"layers=\[0\]: an atlas compares depths"),
+        (AtlasConfig(corpora=["fact"]), RunConfig(), r"atlas\.corpora=\[fact\].*=\[facts\]"),
+        (AtlasConfig(stages=["XY"]), RunConfig(), "KR, ICI, LR, EP"),
+        (AtlasConfig(examples=0), RunConfig(), "atlas.examples=0; allowed: 1"),
+        (AtlasConfig(corpora=["facts"], stages=["LR"]), RunConfig(), "no entry .* has both"),
+        (AtlasConfig(), RunConfig(features=["upos"]), r"features=\[upos\]: the atlas takes"),
+        (AtlasConfig(), RunConfig(site="residual"), "site=residual: an atlas is about heads"),
+        (AtlasConfig(), RunConfig(layers=[0]), r"layers=\[0\]: an atlas compares depths"),
     ],
 )
-def test_what_an_atlas_cannot_have(decoder: Handle, config: RunConfig, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        make_plan(config, decoder)
+def test_what_an_atlas_cannot_have(
+    decoder: Handle, atlas: AtlasConfig, base: RunConfig, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(atlas, base, decoder)
 
 
 def test_a_reason_is_said_once_with_all_that_it_keeps_out() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from probes.__main__ import main
-from probes.atlas.atlas import write_json
+from probes.atlas.publish import write_json
 from probes.atlas.transfer import counts, transfers
 from probes.results.atlas import RECORD, TABLE, SavedAtlas, load_atlas
 from probes.results.table import write_results

@@ -1,0 +1,66 @@
+"""Which run a configuration asks for: the keys that change its results.
+
+Runs whose ``result_keys`` are equal, on equal texts and the same model, have equal results; so a
+job that is finished can be recognised, whatever its directory is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from probes.config import RunConfig
+from probes.core.environment import without_home
+
+KEYS_THAT_CHANGE_NO_RESULT = ("trainer", "logger", "cache_dir", "memory_budget", "atlas")
+"""Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
+
+Settings = dict[str, object]
+
+
+def result_keys(config: RunConfig) -> Settings:
+    """The keys of a run that change its results, as plain JSON values.
+
+    >>> from probes.config import RunConfig
+    >>> result_keys(RunConfig(cache_dir="/a")) == result_keys(RunConfig(cache_dir="/b"))
+    True
+    """
+    return _that_change_results(_plain(config))
+
+
+def gives_the_results_of(stored: Mapping[str, object], config: RunConfig) -> bool:
+    """Whether a run with this stored configuration has the results that ``config`` asks for.
+
+    stored: ``RunRecord.config``. A key that it lacks was not known to the version that wrote it
+    and counts as its default; one that this version does not know makes it another run.
+    """
+    return _that_change_results(_completed(stored, config)) == result_keys(config)
+
+
+def _completed(stored: Mapping[str, object], config: object) -> Settings:
+    """``stored`` with the defaults of the keys of ``config`` that it lacks, nested ones too."""
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    defaults = type(config)()
+    completed = dict(stored)
+    for field in dataclasses.fields(config):
+        group, known = getattr(config, field.name), stored.get(field.name)
+        if field.name not in stored:
+            completed[field.name] = _plain(getattr(defaults, field.name))
+        elif dataclasses.is_dataclass(group) and isinstance(known, Mapping):
+            completed[field.name] = _completed(known, group)
+    return completed
+
+
+def _plain(value: object) -> object:
+    """As ``run.json`` holds it: dictionaries and lists, the user's home directory as ``~``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    return without_home(value)
+
+
+def _that_change_results(config: object) -> Settings:
+    assert isinstance(config, dict)
+    kept = {key: v for key, v in config.items() if key not in KEYS_THAT_CHANGE_NO_RESULT}
+    settings: Settings = json.loads(json.dumps(kept, default=str))
+    return settings

@@ -1,0 +1,69 @@
+"""Which runs are the same: what changes results, and what an earlier version wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from probes.catalogue.corpora import corpus_config
+from probes.config import (
+    BaselineConfig,
+    LoggerConfig,
+    MLPConfig,
+    ModelConfig,
+    RunConfig,
+    SplitConfig,
+    TrainerConfig,
+)
+from probes.pipeline.identity import gives_the_results_of, result_keys
+
+EARLIER = Path(__file__).with_name("atlas_job_of_0_1.json")
+"""``config`` in the ``run.json`` of an atlas' job, written before the atlas had a configuration of
+its own."""
+
+
+@pytest.fixture
+def job() -> RunConfig:
+    """What an atlas of the present version asks of that job."""
+    return RunConfig(
+        model=ModelConfig(name="../shared/models/stories260K"),
+        corpus=corpus_config("key_value", examples=300),
+        split=SplitConfig(folds=5),
+        baseline=BaselineConfig(all_heads=False),
+        features=["answer", "pair"],
+    )
+
+
+def test_a_job_of_an_earlier_version_is_recognised(job: RunConfig) -> None:
+    stored = json.loads(EARLIER.read_text())
+    assert gives_the_results_of(stored, job)
+    assert not gives_the_results_of(stored, replace(job, seed=1))
+    assert not gives_the_results_of(stored, replace(job, probe=MLPConfig()))
+
+
+def test_keys_that_a_stored_configuration_lacks_are_defaults(job: RunConfig) -> None:
+    stored = asdict(job)
+    del stored["significance"], stored["model"]["bos"], stored["corpus"]["seed"]
+    assert gives_the_results_of(stored, job)
+    assert not gives_the_results_of(stored, replace(job, model=replace(job.model, bos="never")))
+
+
+def test_keys_that_nobody_knows_make_another_run(job: RunConfig) -> None:
+    stored = asdict(job)
+    stored["evaluation"]["of_a_later_version"] = True
+    assert not gives_the_results_of(stored, job)
+
+
+def test_where_and_how_a_run_is_made_changes_no_result(job: RunConfig) -> None:
+    other = replace(
+        job,
+        cache_dir="/elsewhere",
+        memory_budget="4GB",
+        trainer=TrainerConfig(accelerator="cpu", progress=False),
+        logger=LoggerConfig(name="csv"),
+    )
+    assert result_keys(other) == result_keys(job)
+    assert result_keys(replace(job, min_count=11)) != result_keys(job)
