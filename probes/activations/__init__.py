@@ -1,0 +1,1 @@
+"""The activation cache: its layout, key, reader and writer, and the extraction that fills it."""

@@ -1,0 +1,1 @@
+"""What every package may use: errors, files, process settings, targets outside the package."""

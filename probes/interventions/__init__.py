@@ -1,0 +1,1 @@
+"""Edits of activations at the sites."""

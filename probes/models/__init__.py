@@ -1,0 +1,1 @@
+"""Models: opening them, finding and verifying their sites, hooks and forward passes."""

@@ -1,0 +1,1 @@
+"""What a run does, from the corpus to the run directory."""

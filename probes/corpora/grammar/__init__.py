@@ -1,0 +1,1 @@
+"""The built-in corpus: English sentences from a seeded grammar, with their annotations."""

@@ -1,0 +1,1 @@
+"""Corpora read from files: one module for each kind, with ``load(config)``."""

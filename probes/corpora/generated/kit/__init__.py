@@ -1,0 +1,1 @@
+"""What the generated corpora share: prompts and how they are written."""
