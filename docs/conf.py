@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
+shutil.rmtree(DOCS / "api", ignore_errors=True)  # pages of modules that are gone would be errors
 sys.path.insert(0, str(DOCS / "_extensions"))
 
 from probes.core.version import __version__  # noqa: E402
