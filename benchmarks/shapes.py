@@ -47,7 +47,8 @@ class LoadedHandle(Handle):
 
     body: Any = None
 
-    def load(self) -> nn.Module:
+    def load(self, *, head: bool = False) -> nn.Module:
+        assert not head, "only the body is in memory"
         return self.body  # type: ignore[no-any-return]
 
 

@@ -34,6 +34,19 @@ def build(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **option
     return randomise(body, dtype, seed)
 
 
+def build_with_head(
+    name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any
+) -> Any:
+    """A decoder or encoder-decoder with its language-model head, else as ``build``."""
+    seq2seq = FAMILIES[name].kind == "encoder-decoder"
+    auto = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = auto.from_config(config_of(name, **options), **experts)
+    return randomise(model, dtype, seed)
+
+
 def randomise(body: Any, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
     """Random weights large enough that every part of the model matters."""
     generator = torch.Generator().manual_seed(seed)

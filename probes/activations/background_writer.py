@@ -13,14 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from probes.activations.layout import DTYPES, LayerInfo
-from probes.activations.writer import CacheWriter, Piece, Progress
+from probes.activations.dtypes import DTYPES
+from probes.activations.layout import LayerInfo
+from probes.activations.writer import CacheWriter, Piece
 from probes.core.errors import UserError
-
-RAW = {2: (torch.int16, np.uint16), 4: (torch.int32, np.uint32)}
-# The exponent bits of a value that is infinite or not a number are all ones.
-EXPONENT = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
-MANTISSA = {"float16": 0x03FF, "bfloat16": 0x007F, "float32": 0x007FFFFF}
+from probes.passes.progress import Progress
 
 
 class BackgroundWriter:
@@ -66,13 +63,12 @@ class BackgroundWriter:
 
     def put(self, writer: int, index: int, rows: npt.NDArray[np.int64], picked: Tensor) -> None:
         """Hand over ``picked``, shape (n, units, width), for ``rows`` of a layer of a writer."""
-        dtype = self.writers[writer].dtype
-        stored = picked.to(DTYPES[dtype])
+        stored = picked.to(DTYPES[self.writers[writer].dtype].dtype)
         ready = None
         if stored.is_cuda:
             pinned = torch.empty(stored.shape, dtype=stored.dtype, pin_memory=True)
             stored = pinned.copy_(stored, non_blocking=True)
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
         with self._room:
             if not self._has_room(stored.nbytes):
@@ -134,11 +130,12 @@ class BackgroundWriter:
         if item.ready is not None:
             item.ready.synchronize()
         writer = self.writers[item.writer]
-        raw, unsigned = RAW[item.values.element_size()]
+        dtype = DTYPES[writer.dtype]
+        raw, unsigned = dtype.raw
         values = item.values.view(raw).cpu().numpy().view(unsigned)  # (n, H, D)
-        bad = values & EXPONENT[writer.dtype] == EXPONENT[writer.dtype]
+        bad = values & dtype.exponent == dtype.exponent
         if bad.any():
-            nan = bool((values[bad] & MANTISSA[writer.dtype]).any())
+            nan = bool((values[bad] & dtype.mantissa).any())
             raise not_finite(writer.layers[item.index], writer, int(bad.sum()), bad.size, nan)
         self._held.setdefault((item.writer, item.index), []).append((item.rows, values))
 

@@ -19,8 +19,8 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from probes.activations.dtypes import DTYPES
 from probes.activations.layout import (
-    DTYPES,
     MANIFEST,
     ROW_FIELDS,
     ROWS,
@@ -93,7 +93,7 @@ class Cache:
 
     @property
     def dtype(self) -> torch.dtype:
-        return DTYPES[self.manifest["dtype"]]
+        return DTYPES[self.manifest["dtype"]].dtype
 
     @property
     def n_bytes(self) -> int:

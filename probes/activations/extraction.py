@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import safetensors
 import tokenizers
 import torch
@@ -22,28 +21,34 @@ from probes.activations.background_writer import BackgroundWriter
 from probes.activations.cache import Cache
 from probes.activations.key import CacheKey, cache_key
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
-from probes.activations.writer import CacheWriter, Progress, RowFields
+from probes.activations.locks import require_idle, shard_lock, writing
+from probes.activations.row_fields import row_fields
+from probes.activations.storing import StoringVisitor
+from probes.activations.writer import CacheWriter
 from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
 from probes.core.errors import UserError
-from probes.core.files import disk_errors, locked
+from probes.core.files import disk_errors
 from probes.core.process import return_freed_memory
+from probes.core.version import __version__
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.models.sites import Site, find_sites
 from probes.models.verification import verify_sites
 from probes.passes.alignment import Alignment, align
 from probes.passes.batches import BatchPlan
-from probes.passes.loop import Passes
-from probes.passes.progress import ProgressBar
+from probes.passes.loop import CHECKPOINT_SECONDS, run_passes
+from probes.passes.progress import Progress
+from probes.passes.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 20.0
-STAGED_BYTES = 32 << 20  # rows that may wait for the disk; more would only use memory
-INDEX_BYTES = 24  # of a row on disk while it is extracted: see ``Alignment``
-ROWS_AT_ONCE = 1 << 20  # of the index, when it is copied into the cache
-WORKING_SET = 32  # bytes that a forward pass holds per token and unit of d_model, roughly
+WAITING_BYTES = 32 << 20
+"""Rows that may wait for the disk; more would only use memory."""
+INDEX_BYTES = 24
+"""Of a row on disk while it is extracted: see ``Alignment``."""
+WORKING_SET = 32
+"""Bytes that a forward pass holds for each token and unit of d_model, roughly."""
 
 
 def extract(
@@ -58,6 +63,7 @@ def extract(
     truncate: bool = False,
     whole_texts: bool = True,
     memory_budget: int = 1 << 30,
+    shard: Shard = WHOLE,
     progress: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, Cache]:
@@ -65,19 +71,26 @@ def extract(
 
     All kinds that are missing are computed in one run of the model; what is there is neither
     tokenised nor computed again, and the model is not even loaded. One process extracts a cache
-    at a time; others that need it wait and then use it. An interrupted run is resumed from its
-    last checkpoint and ends in the same bytes as an undisturbed one.
+    (or a shard of it) at a time; others that need it wait and then use it. An interrupted run is
+    resumed from its last checkpoint and ends in the same bytes as an undisturbed one.
 
     sites: of heads, residual, attention_output, mlp_output. layers: only these are computed and
-    stored, and the forward pass stops behind the last of them; a cache of more layers serves too.
+    stored, and the forward pass stops after the last of them; a cache of more layers serves too.
+    truncate: read the end of texts beyond the context where their sentence or answer is labelled.
     whole_texts: labels of sentences or answers are wanted, so texts beyond the context are refused
     (unless ``truncate``) instead of read for their words alone.
     memory_budget: bytes; bounds the batch and the rows that wait for the disk.
+    shard: run only this part of the corpus' batches. The parts may run at the same time, and their
+    bytes are those of a single process. The result is empty while any of them is not done.
+    progress: show a bar where standard error is a terminal.
     checkpoint_seconds: work that a kill may cost; each checkpoint waits for the disk.
 
-    Raises ``UserError`` for a disk that is too small or not writable, a damaged cache, values
-    that the stored dtype cannot hold, a text that does not fit into memory, and whatever
-    ``align``, ``find_sites`` and the loading of the model refuse.
+    Returns a cache for each kind of ``sites``.
+
+    Raises:
+        UserError: for a disk that is too small or not writable, a damaged cache, values that the
+            stored dtype cannot hold, a text that does not fit into memory, other shards that are
+            being written, and whatever ``align``, ``find_sites`` and loading the model refuse.
     """
     cache_dir = Path(cache_dir)
     position, extraction = position or PositionConfig(), extraction or ExtractionConfig()
@@ -94,55 +107,33 @@ def extract(
         )
         for kind in dict.fromkeys(sites)
     }
-    found = _find(keys, cache_dir)
-    if len(found) < len(keys):
-        missing = {kind: key for kind, key in keys.items() if kind not in found}
-        with _locked(missing, cache_dir):
-            # Another process may have finished them while this one waited.
-            found |= _find(missing, cache_dir)
-            missing = {kind: key for kind, key in missing.items() if kind not in found}
-            if missing:
-                job = _Extraction(handle, corpus, missing, layers, position, extraction, cache_dir)
-                with disk_errors(cache_dir, INDEX_BYTES * len(corpus.units)):
-                    alignment = align(
-                        corpus,
-                        handle,
-                        position,
-                        truncate=truncate,
-                        whole_texts=whole_texts,
-                        directory=cache_dir,
-                    )
-                found |= job.run(alignment, memory_budget, progress, checkpoint_seconds)
-                return_freed_memory()  # the model's, or it would lie beside the chunks of the fits
-    unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in found.values())
+    caches = _find(keys, cache_dir)
+    if len(caches) < len(keys):
+        missing = {kind: key for kind, key in keys.items() if kind not in caches}
+        run = _Extraction(
+            handle, corpus, missing, layers, position, extraction, cache_dir, truncate,
+            whole_texts, memory_budget, shard,
+        )  # fmt: skip
+        caches |= run.run(progress, checkpoint_seconds)
+        if len(caches) < len(keys):
+            log.info("shard %d of %d is done; others are not", shard.index, shard.count)
+            return {}
+    unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in caches.values())
     if whole_texts and unread:
         raise UserError(
             f"{unread} texts exceed the model's context of {handle.context} or are empty, so "
             "their sentence or answer labels cannot be read",
             fix="truncate=true to read only the end of long texts",
         )
-    for kind, cache in found.items():
+    for kind, cache in caches.items():
         if not cache.fresh:
             log.info("%s: activations reused from %s; the model is not run", kind, cache.directory)
-    return {kind: found[kind] for kind in keys}
+    return {kind: caches[kind] for kind in keys}
 
 
 def _find(keys: dict[str, CacheKey], cache_dir: Path) -> dict[str, Cache]:
     caches = {kind: key.find(cache_dir) for kind, key in keys.items()}
     return {kind: cache for kind, cache in caches.items() if cache is not None}
-
-
-@contextlib.contextmanager
-def _locked(keys: dict[str, CacheKey], cache_dir: Path) -> Iterator[None]:
-    """Hold the locks of all keys, taken in one order everywhere so that none wait in a circle."""
-    with disk_errors(cache_dir, 0):
-        cache_dir.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        for name in sorted(key.name for key in keys.values()):
-            waiting = f"another run is extracting {cache_dir / name}; waiting for it"
-            with disk_errors(cache_dir, 0):
-                stack.enter_context(locked(cache_dir / f"{name}.lock", wait_message=waiting))
-        yield
 
 
 @dataclass
@@ -156,40 +147,84 @@ class _Extraction:
     position: PositionConfig
     extraction: ExtractionConfig
     cache_dir: Path
+    truncate: bool
+    whole_texts: bool
+    memory_budget: int
+    shard: Shard
 
-    def run(
-        self, alignment: Alignment, memory_budget: int, progress: bool, checkpoint_seconds: float
+    def run(self, progress: bool, checkpoint_seconds: float) -> dict[str, Cache]:
+        """The caches that are complete in the end: all of them, unless other shards are missing."""
+        with writing(self._lock_names(), self.cache_dir):
+            # Another process may have finished some while this one waited.
+            caches = self._take_finished()
+            if self.keys:
+                with disk_errors(self.cache_dir, INDEX_BYTES * len(self.corpus.units)):
+                    alignment = align(
+                        self.corpus,
+                        self.handle,
+                        self.position,
+                        truncate=self.truncate,
+                        whole_texts=self.whole_texts,
+                        directory=self.cache_dir,
+                    )
+                caches |= self._extract(alignment, progress, checkpoint_seconds)
+                return_freed_memory()  # the model's, before probes are fitted
+        return caches
+
+    def _extract(
+        self, alignment: Alignment, progress: bool, checkpoint_seconds: float
     ) -> dict[str, Cache]:
         body = self.handle.load()
         sites = {kind: self._sites(body, kind) for kind in self.keys}
-        budget = self._tokens_per_batch(body, memory_budget)
-        plan = BatchPlan(alignment, budget)
+        plan = BatchPlan(alignment, self._tokens_per_batch(body))
         writers: dict[str, CacheWriter] = {}
         try:
-            for kind in self.keys:
-                writers[kind] = self._writer(kind, sites[kind], alignment, budget)
-            state = _common_progress([w.progress for w in writers.values()], budget)
-            log.info(
-                "%s: %d sequences, %d tokens, %d rows -> %s%s",
-                ", ".join(self.keys),
-                len(plan),
-                alignment.offsets[-1],
-                len(alignment),
-                self.cache_dir,
-                f" (resumed at sequence {state.sequences})" if state.sequences else "",
-            )
-            stage = BackgroundWriter(list(writers.values()), min(STAGED_BYTES, memory_budget // 4))
-            with stage, ProgressBar(plan, state.sequences, shown=progress) as meter:
-                passes = Passes(self.handle, body, sites, plan, stage, meter)
-                state = passes.run(state, checkpoint_seconds)
-            return {kind: writer.finish(state) for kind, writer in writers.items()}
+            with self._keys_locked():
+                caches = self._take_finished()
+                for kind in self.keys:
+                    writers[kind] = self._writer(kind, sites[kind], plan)
+            if not writers:
+                return caches
+            done = _common_progress(list(writers.values()), plan.start(self.shard))
+            self._log(plan, done)
+            capacity = min(WAITING_BYTES, self.memory_budget // 4)
+            with BackgroundWriter(list(writers.values()), capacity) as writer:
+                done = run_passes(
+                    self.handle,
+                    body,
+                    plan,
+                    StoringVisitor(self.handle.kind, {k: sites[k] for k in writers}, writer),
+                    progress=done,
+                    shard=self.shard,
+                    checkpoint_seconds=checkpoint_seconds,
+                    label="extracting" if progress else None,
+                )
+            return caches | self._finish(writers, done)
         except BaseException as error:
-            for writer in writers.values():
-                writer.close()
+            for of_kind in writers.values():
+                of_kind.close()
                 # Nothing done, or done in vain: what is left would only take up the disk.
-                if isinstance(error, UserError) or not writer.progress.sequences:
-                    writer.discard()
+                if isinstance(error, UserError) or not of_kind.progress.sequences:
+                    of_kind.discard()
             raise
+
+    def _take_finished(self) -> dict[str, Cache]:
+        """The caches that another run has finished by now, which are no longer extracted here."""
+        caches = _find(self.keys, self.cache_dir)
+        self.keys = {kind: key for kind, key in self.keys.items() if kind not in caches}
+        return caches
+
+    def _finish(self, writers: dict[str, CacheWriter], done: Progress) -> dict[str, Cache]:
+        if self.shard != WHOLE:
+            for writer in writers.values():
+                writer.checkpoint(done)
+        with self._keys_locked():
+            # The last shard that is done completes the cache, perhaps while this one waited.
+            caches = self._take_finished()
+            for kind in self.keys:
+                if (cache := writers[kind].finish(done)) is not None:
+                    caches[kind] = cache
+            return caches
 
     def _sites(self, body: nn.Module, kind: str) -> list[Site]:
         projection = self.handle.settings.head_projection
@@ -197,16 +232,14 @@ class _Extraction:
         verify_sites(body, sites)
         return sites
 
-    def _tokens_per_batch(self, body: nn.Module, memory_budget: int) -> int:
+    def _tokens_per_batch(self, body: nn.Module) -> int:
         """The configured batch size, or less where a small budget asks for it."""
         weight: Tensor = body.get_input_embeddings().weight  # type: ignore[operator]
-        affordable = memory_budget // (WORKING_SET * weight.shape[-1])
+        affordable = self.memory_budget // (WORKING_SET * weight.shape[-1])
         return max(1, min(self.extraction.tokens_per_batch, affordable))
 
-    def _writer(
-        self, kind: str, sites: list[Site], alignment: Alignment, budget: int
-    ) -> CacheWriter:
-        key = self.keys[kind]
+    def _writer(self, kind: str, sites: list[Site], plan: BatchPlan) -> CacheWriter:
+        key, alignment, own = self.keys[kind], plan.alignment, self._lock_names()
         single = len({site.stream for site in sites}) == 1
         infos = [
             LayerInfo(
@@ -228,47 +261,55 @@ class _Extraction:
             "device": self.handle.device,
             "tokens": int(alignment.offsets[-1]),
             "sequences": len(alignment.example),
-            "tokens_per_batch": budget,
+            "tokens_per_batch": plan.tokens_per_batch,
             "counts": alignment.counts,
             "versions": _versions(),
         }
-        directory = self.cache_dir / key.name
-        return CacheWriter(directory, manifest, infos, len(alignment), _rows(alignment))
+        return CacheWriter(
+            self.cache_dir / key.name,
+            manifest,
+            infos,
+            len(alignment),
+            row_fields(alignment),
+            shard=self.shard,
+            span=plan.range_of(self.shard),
+            before_discard=lambda: require_idle(key.name, self.cache_dir, own),
+        )
+
+    def _log(self, plan: BatchPlan, done: Progress) -> None:
+        begin, end = plan.range_of(self.shard)
+        log.info(
+            "%s: %d sequences, %d tokens, %d rows%s -> %s%s",
+            ", ".join(self.keys),
+            len(plan),
+            plan.alignment.offsets[-1],
+            len(plan.alignment),
+            "" if self.shard == WHOLE else f", of which sequences {begin} to {end} here",
+            self.cache_dir,
+            f" (resumed at sequence {done.sequences})" if done.sequences > begin else "",
+        )
+
+    def _lock_names(self) -> list[str]:
+        """What only this run may write: the caches, or a shard of each."""
+        names = [key.name for key in self.keys.values()]
+        return names if self.shard == WHOLE else [shard_lock(name, self.shard) for name in names]
+
+    def _keys_locked(self) -> contextlib.AbstractContextManager[None]:
+        """The locks of the caches, which a run without shards holds anyway."""
+        if self.shard == WHOLE:
+            return contextlib.nullcontext()
+        return writing([key.name for key in self.keys.values()], self.cache_dir)
 
 
-def _common_progress(found: Sequence[Progress], budget: int) -> Progress:
+def _common_progress(writers: Sequence[CacheWriter], start: Progress) -> Progress:
     """Where all caches can go on together: the least of them, if they used the same batches."""
-    least = min(found, key=lambda progress: progress.sequences)
-    if least.sequences == 0 or any(p.batching != least.batching for p in found):
-        return Progress(0, 0, ((0, budget),))
-    return least
-
-
-def _rows(alignment: Alignment) -> RowFields:
-    """What ``rows.safetensors`` holds."""
-    example = alignment.example  # (S,)
-    order = np.lexsort((np.arange(len(example)), example))
-    rank = np.empty(len(example), dtype=np.int32)
-    rank[order] = np.arange(len(example)) - np.searchsorted(example[order], example[order])
-    columns: dict[str, Callable[[slice], npt.NDArray[np.int32]]] = {
-        "unit": lambda at: alignment.unit[at],
-        "example": lambda at: example[alignment.sequence[at]],
-        "window": lambda at: rank[alignment.sequence[at]],
-        "first_token": lambda at: alignment.first[at],
-        "last_token": lambda at: alignment.last[at],
-    }
-
-    def pieces(field: str) -> Iterator[npt.NDArray[np.int32]]:
-        for start in range(0, len(alignment), ROWS_AT_ONCE):
-            yield columns[field](slice(start, start + ROWS_AT_ONCE))
-            alignment.release()
-
-    return pieces
+    progresses = [writer.progress for writer in writers]
+    least = min(progresses, key=lambda progress: progress.sequences)
+    different = any(progress.batching != least.batching for progress in progresses)
+    return start if least.sequences <= start.sequences or different else least
 
 
 def _versions() -> dict[str, str]:
-    from probes.core.version import __version__
-
     modules = (torch, transformers, tokenizers, safetensors, np)
     versions = {module.__name__: str(module.__version__) for module in modules}
     return versions | {"headprobes": __version__, "python": platform.python_version()}

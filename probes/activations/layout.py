@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from probes.activations.dtypes import DTYPES
 from probes.core.errors import UserError
 from probes.core.files import digest
 
@@ -20,10 +19,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 ROWS = "rows.safetensors"
 ROW_FIELDS = ("unit", "example", "window", "first_token", "last_token")
-ALIGNMENT = 64  # bytes; a cache line, so that vector loads from the map are aligned
-
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-SAFETENSORS_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+ALIGNMENT = 64
+"""Bytes: a cache line, so that vector loads from the map are aligned."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def layer_file(stream: str, layer: int, *, single_stream: bool) -> str:
 
 def header(units: int, rows: int, width: int, dtype: str) -> bytes:
     """The bytes before the numbers in the file of tensor ``z``, of shape (units, rows, width)."""
-    name, n_bytes = SAFETENSORS_NAMES[dtype], data_bytes(units, rows, width, dtype)
+    name, n_bytes = DTYPES[dtype].safetensors, data_bytes(units, rows, width, dtype)
     return _header({"z": (name, [units, rows, width], n_bytes)})
 
 
@@ -75,11 +72,17 @@ def data_bytes(units: int, rows: int, width: int, dtype: str) -> int:
     return units * rows * width * DTYPES[dtype].itemsize
 
 
-def seal(manifest: dict[str, Any]) -> bytes:
-    """The manifest as a file, with a checksum over the rest of it."""
-    body = {key: value for key, value in manifest.items() if key != "checksum"}
+def seal(content: dict[str, Any]) -> bytes:
+    """A JSON object as a file, with a checksum over the rest of it."""
+    body = {key: value for key, value in content.items() if key != "checksum"}
     body["checksum"] = digest(body)
     return json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def sealed(content: dict[str, Any]) -> bool:
+    """Whether a JSON object has the checksum of the rest of it."""
+    body = {key: value for key, value in content.items() if key != "checksum"}
+    return bool(content.get("checksum") == digest(body))
 
 
 def damaged(path: Path, what: str, directory: Path) -> UserError:
@@ -112,8 +115,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             allowed=f"up to {SCHEMA_VERSION}",
             fix="a newer version of headprobes, or another cache_dir",
         )
-    body = {key: value for key, value in manifest.items() if key != "checksum"}
-    if manifest.get("checksum") != digest(body):
+    if not sealed(manifest):
         raise damaged(path, "its checksum differs from its content", directory)
     try:
         _check_types(manifest)

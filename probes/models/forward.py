@@ -16,24 +16,44 @@ from probes.models.hooks import PassStopped
 
 
 def token_offset(kind: Kind, stream: str) -> int:
-    """Where token ``t`` of the text stands in a stream: at position ``t + offset``.
+    """The offset of a text in a stream: token ``t`` of the text is at position ``t + offset``.
 
-    The decoder of an encoder-decoder reads the same text as its encoder behind its start token,
-    so that its streams (decoder and cross) are one longer than the text: offset 1. Else 0.
-    With padding on the left this holds for the padded positions all the same.
+    The decoder of an encoder-decoder reads the same text as its encoder after its start token, so
+    its streams (decoder and cross) are one token longer than the text: offset 1. Otherwise 0.
+    With padding on the left this holds for the padded positions too.
+
+    >>> token_offset("decoder", "decoder"), token_offset("encoder-decoder", "cross")
+    (0, 1)
     """
     return 1 if kind == "encoder-decoder" and stream != "encoder" else 0
 
 
-@torch.inference_mode()
-def forward(body: nn.Module, kind: Kind, input_ids: Tensor, attention_mask: Tensor) -> Any:
+def forward(
+    body: nn.Module,
+    kind: Kind,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    gradients: bool = False,
+) -> Any:
     """Run the body and return its output, or None where a hook stopped the pass early.
 
+    Padding on either side gives the numbers of the text alone, up to rounding.
+
+    body: a body, or a model with its language-model head, whose output holds ``logits``.
     input_ids, attention_mask: (batch, tokens); any valid id may stand under a zero of the mask.
-    Padding on either side gives the numbers of the text alone, up to rounding; raises
-    ``UserError`` for padding on the left where a model's fixed positions make that impossible.
+    gradients: record the pass, so that it can be differentiated with respect to what hooks made
+    require gradients; by default it runs in inference mode.
+
+    Raises:
+        UserError: for padding on the left where a model's fixed positions make that impossible.
     """
-    padded_left = not bool(attention_mask[:, 0].all())  # asked before it lies on a busy device
+    with torch.enable_grad() if gradients else torch.inference_mode():
+        return _forward(body, kind, input_ids, attention_mask)
+
+
+def _forward(body: nn.Module, kind: Kind, input_ids: Tensor, attention_mask: Tensor) -> Any:
+    padded_left = not bool(attention_mask[:, 0].all())  # checked before it is on a busy device
     device = body.get_input_embeddings().weight.device  # type: ignore[operator]
     if device.type != "meta":  # offloaded models move their inputs themselves
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
@@ -50,7 +70,7 @@ def forward(body: nn.Module, kind: Kind, input_ids: Tensor, attention_mask: Tens
 
 
 def _decoder_inputs(config: Any, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """The text behind the start token, which stands right before the first token of the text."""
+    """The text after the start token, which is put right before the first token of the text."""
     rows = torch.arange(len(ids), device=ids.device)
     first = mask.argmax(dim=1)  # (B,) zero but for padding on the left
     ids = torch.cat([ids[:, :1], ids], dim=1)  # (B, T + 1)
@@ -79,7 +99,7 @@ def _positions(body: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _position_start(body: nn.Module) -> int:
-    """The position of the first token: behind the padding index in RoBERTa and its kin."""
+    """The position of the first token: one after the padding index in RoBERTa and its kin."""
     for module in body.modules():
         if hasattr(module, "create_position_ids_from_input_ids"):
             return int(getattr(module, "padding_idx", -1)) + 1

@@ -1,5 +1,5 @@
-"""A model that is known but not loaded, and loading its body: pretrained weights or fresh ones,
-never a mixture of both."""
+"""A model that is known but not loaded, and loading it: pretrained weights or fresh ones, never a
+mixture of both."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch import nn
 
 from probes.config import ModelConfig
 from probes.core.errors import UserError
-from probes.models.hf_config import Kind, field_of, text_config
+from probes.models.hf_config import Kind, field_of
 from probes.models.hf_messages import explained, quiet
+from probes.models.language_model import body_of
 from probes.models.tokens import Encoding, encode
 from probes.models.words import require_known
 
@@ -44,13 +45,39 @@ class Handle:
     device: str
     pad_id: int
 
-    def load(self) -> nn.Module:
-        """The body without its language-model head, in eval mode, without gradients.
+    def load(self, *, head: bool = False) -> nn.Module:
+        """The body on its device, in eval mode, without gradients.
 
-        Raises ``UserError`` where files are damaged, weights are missing from the checkpoint
-        (they would be random numbers), or a kernel or device is not available.
+        head: with the language-model head around it; ``body_of`` finds the body inside, which has
+        the same weights as without the head.
+
+        Raises:
+            UserError: where files are damaged or do not fit the config, where weights are missing
+                from the checkpoint (they would be random numbers), where a kernel or device is not
+                available, and with ``head`` for a model that has none.
         """
-        return load_body(self)
+        if head:
+            self._require_head()
+        with quiet(), explained(self.name, "weights"):
+            random = self.settings.random_init
+            model = _fresh(self, head) if random else _pretrained(self, head)
+        return (model if head else body_of(model)).eval().requires_grad_(False)
+
+    def _require_head(self) -> None:
+        if self.kind == "encoder":
+            raise UserError(
+                f"model.name={self.name} is an encoder, which predicts no next token",
+                allowed="decoders and encoder-decoders, for anything that needs logits",
+                fix="model.name=DECODER",
+            )
+        remote = getattr(self.config, "auto_map", None) or {}
+        auto, mapping = _head_class(self.kind)
+        if type(self.config) not in mapping and auto.__name__ not in remote:
+            raise UserError(
+                f"model.name={self.name}: transformers has no {self.config.model_type} with a "
+                "language-model head",
+                fix="model.name=ANOTHER_MODEL",
+            )
 
     def require_offsets(self) -> None:
         """Raise ``UserError`` unless the tokenizer can say which characters a token covers."""
@@ -87,22 +114,6 @@ class Handle:
         return encodings
 
 
-def load_body(handle: Handle) -> nn.Module:
-    """The body without its language-model head, in eval mode, without gradients, on its device.
-
-    Raises ``UserError`` where files are damaged or do not fit the config, where weights are
-    missing from the checkpoint, and where a kernel is not available.
-    """
-    with quiet(), explained(handle.name, "weights"):
-        body = _fresh(handle) if handle.settings.random_init else _pretrained(handle)
-    if text_config(handle.config) is not handle.config:
-        # Of a multimodal model only the part that reads text is of use here.
-        parts = [getattr(body, name, None) for name in ("language_model", "text_model")]
-        body = next((part for part in parts if part is not None), body)
-        body = body.model if hasattr(body, "lm_head") else body
-    return body.eval().requires_grad_(False)
-
-
 def _options(handle: Handle) -> dict[str, Any]:
     options: dict[str, Any] = {"trust_remote_code": handle.settings.trust_remote_code}
     options["dtype"] = getattr(torch, handle.dtype)
@@ -114,7 +125,7 @@ def _options(handle: Handle) -> dict[str, Any]:
     return options
 
 
-def _auto_class(config: Any) -> Any:
+def _body_class(config: Any) -> Any:
     """AutoModel; for configs that it does not know, the one with the language-model head."""
     remote = getattr(config, "auto_map", None) or {}
     if type(config) in transformers.MODEL_MAPPING or "AutoModel" in remote:
@@ -122,22 +133,33 @@ def _auto_class(config: Any) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def _pretrained(handle: Handle) -> Any:
+def _head_class(kind: Kind) -> tuple[Any, Any]:
+    """The class that opens models of a kind with their head, and the configs that it knows."""
+    if kind == "encoder-decoder":
+        return (
+            transformers.AutoModelForSeq2SeqLM,
+            transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        )
+    return transformers.AutoModelForCausalLM, transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+
+
+def _pretrained(handle: Handle, head: bool) -> Any:
     settings = handle.settings
     options = _options(handle) | {"use_safetensors": True, "output_loading_info": True}
     options["ignore_mismatched_sizes"] = True  # they are refused below, with their names
     if settings.device_map is not None:
         options["device_map"] = settings.device_map
-    body, info = _auto_class(handle.config).from_pretrained(
+    auto = _head_class(handle.kind)[0] if head else _body_class(handle.config)
+    model, info = auto.from_pretrained(
         handle.source, config=handle.config, revision=handle.commit, **options
     )
-    body = getattr(body, "base_model", body)
-    # A pooler is behind everything that is read here.
+    model = model if head else getattr(model, "base_model", model)
+    # A pooler comes after everything that is read here.
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
         raise UserError(
             f"model.name={handle.name}: the checkpoint lacks {len(missing)} weights of "
-            f"{type(body).__name__}, which would be random: {', '.join(missing[:3])}",
+            f"{type(model).__name__}, which would be random: {', '.join(missing[:3])}",
             fix="another checkpoint, or model.random_init=true if random weights are wanted",
         )
     if info["mismatched_keys"]:
@@ -147,15 +169,24 @@ def _pretrained(handle: Handle) -> Any:
             f"{list(expected)} by its config"
         )
     # Models spread over devices, and quantised ones, are where they belong already.
-    placed = settings.device_map is not None or getattr(body, "hf_quantizer", None) is not None
-    return body if placed else body.to(handle.device)
+    placed = settings.device_map is not None or getattr(model, "hf_quantizer", None) is not None
+    return model if placed else model.to(handle.device)
 
 
-def _fresh(handle: Handle) -> Any:
-    """Fresh weights as the architecture draws them, without touching the global generators."""
+def _fresh(handle: Handle, head: bool) -> Any:
+    """Fresh weights as the architecture draws them, without touching the global generators.
+
+    With the head, the body has the weights that it is drawn without: draws depend on their order.
+    """
     device = torch.device(handle.device)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), device:
         torch.manual_seed(handle.settings.random_seed)
-        body = _auto_class(handle.config).from_config(handle.config, **_options(handle))
-    return getattr(body, "base_model", body)
+        body = _body_class(handle.config).from_config(handle.config, **_options(handle))
+        body = getattr(body, "base_model", body)
+        if not head:
+            return body
+        model = _head_class(handle.kind)[0].from_config(handle.config, **_options(handle))
+    unknown = getattr(model, "base_model", model).load_state_dict(body.state_dict(), strict=False)
+    assert not unknown.unexpected_keys
+    return model

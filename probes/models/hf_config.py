@@ -42,7 +42,7 @@ def field_of(config: Any, *names: str) -> int:
             value = getattr(part, name, None)
             if isinstance(value, int):
                 return value
-    raise UserError(f"the config of {config.model_type} says none of {', '.join(names)}")
+    raise UserError(f"the config of {config.model_type} has no {' or '.join(names)}")
 
 
 def model_kind(config: Any) -> Kind:

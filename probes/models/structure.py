@@ -141,7 +141,7 @@ def head_count(body: nn.Module, projection: Projection) -> int:
                     f"({name}) do not divide",
                 )
             return count
-    raise _unsettled(body, f"nothing says how many heads {projection.path} has")
+    raise _unsettled(body, f"cannot tell how many heads {projection.path} has")
 
 
 def feed_forward(layer: Layer) -> str:
@@ -150,7 +150,7 @@ def feed_forward(layer: Layer) -> str:
     That is the last matrix where there is one, for some modules around it add the residual
     stream themselves; with experts, the module that holds them.
     """
-    names = [name for name, _ in layer.block.named_modules()]
+    names: list[str] = [name for name, _ in layer.block.named_modules()]
     root = next((name for name in names if name.rpartition(".")[2] in FEED_FORWARDS), None)
     if root is not None:
         inside = [name.removeprefix(f"{root}.") for name in names if name.startswith(f"{root}.")]

@@ -84,7 +84,9 @@ def identity_error(body: nn.Module, site: Site, z: Tensor, output: Tensor) -> tu
         if module.bias is not None:
             total += module.bias.to(where).double()
         size = total.abs()
-        for head, rows in enumerate(weight.split(site.width)):  # one at a time: W_O can be large
+        for head, rows in enumerate(
+            torch.split(weight, site.width)
+        ):  # one at a time: W_O can be large
             of_head, rows = z[:, :, head].to(where).double(), rows.to(where).double()
             total += of_head @ rows  # (B, T, M)
             size += of_head.abs() @ rows.abs()
@@ -107,8 +109,9 @@ def _computes_its_own_way(module: nn.Module) -> bool:
 def projection_weight(module: nn.Module) -> Tensor | None:
     """The weight of a plain linear map as (inputs, outputs), a view; None where it is not plain."""
     shape, weight = linear_shape(module), getattr(module, "weight", None)
-    plain = isinstance(weight, Tensor) and weight.is_floating_point() and not weight.is_meta
-    if shape is None or weight is None or not plain or weight.dim() != 2:
+    if shape is None or not isinstance(weight, Tensor) or weight.dim() != 2:
+        return None
+    if not weight.is_floating_point() or weight.is_meta:
         return None
     if isinstance(module, nn.Linear) and weight.shape == (shape[1], shape[0]):
         return weight.T
@@ -117,7 +120,7 @@ def projection_weight(module: nn.Module) -> Tensor | None:
 
 @torch.inference_mode()
 def _sum_by_module(module: nn.Module, z: Tensor) -> Tensor:
-    bias = module(torch.zeros_like(z.flatten(-2))).float()
+    bias: Tensor = module(torch.zeros_like(z.flatten(-2))).float()
     total = bias.clone()
     for head in range(z.shape[-2]):
         alone = torch.zeros_like(z)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probes.passes.alignment import Alignment
+from probes.passes.progress import Progress
+from probes.passes.shards import WHOLE, Shard
 
-BLOCK_BATCHES = (
-    64  # fewer write sooner and pad more: 1% more than one block for all at 64, 4% at 32
-)
+BLOCK_BATCHES = 64
+"""Batches of a block. Fewer are written sooner and pad more: 1% more than one block for all
+sequences at 64, 4% at 32."""
 
 LongArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences padded on the right, and the rows of the cache that are read in them."""
+    """Sequences padded on the right, and the rows of the corpus that are read in them."""
 
     position: int
     """Sequences done before this batch, in the order of the plan."""
@@ -31,7 +34,7 @@ class Batch:
     attention_mask: Tensor
     """(B, T) int64."""
     rows: LongArray
-    """(n,) rows of the cache."""
+    """(n,) rows, as the alignment numbers them."""
     sequence: LongArray
     """(n,) sequence of each row, as an index of the batch."""
     first: LongArray
@@ -54,13 +57,14 @@ class BatchPlan:
     sequence comes first: a batch size that is too large for the memory shows at once, not an hour
     later.
 
-    Where a batch ends depends on where it begins and on nothing before, so an interrupted
-    extraction goes on with the very batches of an undisturbed one.
+    Where a batch ends depends on where it begins and on nothing before, so an interrupted run
+    goes on with the very batches of an undisturbed one, and a shard has those of a single process.
     """
 
     def __init__(self, alignment: Alignment, tokens_per_batch: int) -> None:
         """``tokens_per_batch``: what the run begins with; it sets the size of the blocks."""
         self.alignment = alignment
+        self.tokens_per_batch = tokens_per_batch
         lengths = alignment.lengths
         total = int(lengths.sum())
         blocks = max(1, round(total / (BLOCK_BATCHES * tokens_per_batch)))
@@ -70,23 +74,65 @@ class BatchPlan:
         # Stable sorts, so that the order is a function of the lengths alone.
         rank = np.empty(blocks, dtype=np.int64)
         rank[np.argsort(-longest, kind="stable")] = np.arange(blocks)
-        self.order = np.lexsort((-lengths, rank[block]))
-        self.lengths = lengths[self.order]
-        self.block_ends = np.cumsum(np.bincount(rank[block], minlength=blocks))
+        self.order: LongArray = np.lexsort((-lengths, rank[block]))
+        """(S,) sequence of the alignment at each position of the plan."""
+        self.lengths: LongArray = lengths[self.order]
+        """(S,) tokens of the sequence at each position."""
+        self.block_ends: LongArray = np.cumsum(np.bincount(rank[block], minlength=blocks))
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def batch(self, position: int, tokens_per_batch: int) -> Batch:
-        """The batch that begins with sequence ``position`` of the plan."""
+    def range_of(self, shard: Shard) -> tuple[int, int]:
+        """Positions ``begin <= end`` of the sequences that a shard runs.
+
+        Shards hold whole batches of the plan, with about the same number of padded tokens each,
+        so that every sequence is padded as in a single process. Where there are more shards than
+        batches, some are empty.
+        """
+        if shard == WHOLE:
+            return 0, len(self)
+        begins = self._begins
+        padded = np.diff(begins) * self.lengths[begins[:-1]]  # (b,)
+        before = np.concatenate([[0], np.cumsum(padded)])  # (b + 1,)
+        parts = np.arange(shard.index, shard.index + 2) / shard.count
+        begin, end = begins[np.searchsorted(before, parts * before[-1])]
+        return int(begin), int(end)
+
+    def start(self, shard: Shard = WHOLE) -> Progress:
+        """The progress of a shard of which nothing is done."""
+        begin, _ = self.range_of(shard)
+        return Progress(begin, 0, ((begin, self.tokens_per_batch),))
+
+    @cached_property
+    def _begins(self) -> LongArray:
+        """(b + 1,) where each batch begins at the first token budget; the end of the plan last."""
+        begins = [0]
+        while begins[-1] < len(self):
+            begins.append(self._end(begins[-1], self.tokens_per_batch, len(self)))
+        return np.array(begins, dtype=np.int64)
+
+    def _end(self, position: int, tokens_per_batch: int, limit: int) -> int:
+        """The position after the batch that begins with ``position``."""
         longest = int(self.lengths[position])
-        end = min(position + max(1, tokens_per_batch // longest), self.block_end(position))
+        full = position + max(1, tokens_per_batch // longest)
+        end = min(full, self.block_end(position), limit)
         quarter = position + tokens_per_batch // (4 * longest)
         if quarter < end:
             # A batch that is a quarter full takes no shorter sequences: they would be padded.
             lengths = self.lengths[position:end]
             shortest = self.lengths[quarter]
             end = position + int(np.searchsorted(-lengths, -shortest, side="right"))
+        return end
+
+    def batch(self, position: int, tokens_per_batch: int, end: int | None = None) -> Batch:
+        """The batch that begins with the sequence at ``position``.
+
+        tokens_per_batch: most tokens with padding, unless a single sequence has more. end: the
+        position that no batch goes beyond, the end of a shard; None: that of the plan.
+        """
+        end = self._end(position, tokens_per_batch, len(self) if end is None else end)
+        longest = int(self.lengths[position])
         chosen = self.order[position:end]  # (B,)
         lengths = self.lengths[position:end]  # (B,)
         mask = np.arange(longest) < lengths[:, None]  # (B, T)
@@ -108,19 +154,19 @@ class BatchPlan:
         )
 
     def block_end(self, position: int) -> int:
-        """The first position behind the block that holds ``position``."""
+        """The first position after the block that holds ``position``."""
         return int(self.block_ends[np.searchsorted(self.block_ends, position, side="right")])
 
-    def tokens_after(self, position: int) -> int:
-        """Tokens still to be read from ``position`` on."""
-        return int(self.lengths[position:].sum())
+    def tokens_between(self, begin: int, end: int) -> int:
+        """Tokens of the sequences at positions ``begin`` to ``end``, without padding."""
+        return int(self.lengths[begin:end].sum())
 
 
 class Gather:
     """Picks the rows of a batch out of a tensor of all its tokens."""
 
     def __init__(self, batch: Batch, *, offset: int, device: torch.device) -> None:
-        """``offset``: where a stream holds the text's first token; see ``token_offset``."""
+        """offset: where a stream holds the text's first token; see ``token_offset``."""
         tokens = batch.input_ids.shape[1] + offset
         start = batch.sequence * tokens + batch.first + offset
         lengths = batch.last - batch.first + 1
@@ -150,14 +196,5 @@ class Gather:
 def _ranges(start: LongArray, length: LongArray) -> LongArray:
     """``[s, s + 1, ..., s + l - 1]`` for each start and length, one after another."""
     before = np.cumsum(length) - length
-    return np.arange(int(length.sum())) + np.repeat(start - before, length)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whichever device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+    ranges: LongArray = np.arange(int(length.sum())) + np.repeat(start - before, length)
+    return ranges

@@ -32,10 +32,10 @@ def run(model: str, cache_dir: str, pause: float, hold: int) -> None:
     real = loop.forward
     count = itertools.count(1)
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **options: Any) -> Any:
         print("pass", flush=True)
         time.sleep(3600 if next(count) == hold else pause)
-        return real(*args)
+        return real(*args, **options)
 
     loop.forward = slow
     caches = extraction.extract(

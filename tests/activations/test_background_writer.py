@@ -10,8 +10,8 @@ import torch
 
 from probes.activations.background_writer import BackgroundWriter
 from probes.activations.layout import LayerInfo
-from probes.activations.writer import Progress
 from probes.core.errors import UserError
+from probes.passes.progress import Progress
 
 
 class Recorder:

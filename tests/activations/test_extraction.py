@@ -166,7 +166,7 @@ def test_windows_of_long_texts_are_read_as_texts_of_their_own(
 def test_rows_say_where_they_come_from(
     llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("probes.activations.extraction.ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr("probes.activations.row_fields.ROWS_AT_ONCE", at_once)
     corpus = corpus_of_words(["the old sailor mended nets", "nobody believed a storm"])
     cache = extract(llama, corpus, cache_dir=tmp_path)["heads"]
     np.testing.assert_array_equal(cache.rows["unit"], np.arange(len(corpus.units)))
@@ -288,7 +288,7 @@ class TestOutOfMemory:
     def test_other_errors_pass(
         self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def broken(*args: Any) -> None:
+        def broken(*args: Any, **options: Any) -> None:
             raise RuntimeError("shapes differ")
 
         monkeypatch.setattr(passes_module, "forward", broken)
@@ -399,9 +399,9 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     real, real_extract = passes_module.forward, module._Extraction.run
 
-    def counting(*args: Any) -> Any:
+    def counting(*args: Any, **options: Any) -> Any:
         counts[-1] += 1
-        return real(*args)
+        return real(*args, **options)
 
     def run(self: Any, *args: Any) -> Any:
         counts.append(0)
@@ -416,8 +416,8 @@ def limit_tokens(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """A machine that runs out of memory above ``limit`` padded tokens, half-way through."""
     real = passes_module.forward
 
-    def limited(body: Any, kind: Any, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-        result = real(body, kind, ids, mask)
+    def limited(body: Any, kind: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
+        result = real(body, kind, ids, mask, **options)
         if ids.numel() > limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return result

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probes.activations import writer
+from probes.activations import partial, writer
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig
 from probes.core import files as disk
@@ -28,6 +28,7 @@ from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.passes import loop as passes_module
 from probes.passes.disk_columns import DiskColumns
+from probes.passes.progress import Progress
 from tests.activations.test_extraction import limit_tokens, refuse
 from tests.small_corpora import corpus_of_words, mixed_corpus, random_texts
 
@@ -121,7 +122,7 @@ class TestKill:
         corpus = corpus_of_words(random_texts(20))
         extract(llama, corpus, extraction=SMALL, cache_dir=tmp_path / "a")
         with monkeypatch.context() as patch:
-            patch.setattr(writer.os, "rename", stop)
+            patch.setattr(partial.os, "rename", stop)
             with pytest.raises(KeyboardInterrupt):
                 extract(llama, corpus, extraction=SMALL, cache_dir=tmp_path / "b")
         assert list((tmp_path / "b").glob("*.partial"))
@@ -139,7 +140,9 @@ class TestKill:
         passes: list[int] = []
         real = passes_module.forward
         monkeypatch.setattr(
-            passes_module, "forward", lambda *args: (passes.append(len(args[2])), real(*args))[1]
+            passes_module,
+            "forward",
+            lambda *args, **options: (passes.append(len(args[2])), real(*args, **options))[1],
         )
         cache = extract(llama, corpus, extraction=SMALL, cache_dir=tmp_path / "b")["heads"]
         assert sum(passes) < cache.manifest["sequences"]
@@ -152,7 +155,7 @@ class TestKill:
         large = ExtractionConfig(tokens_per_batch=200)
         real = writer.CacheWriter.checkpoint
 
-        def slow(self: writer.CacheWriter, progress: writer.Progress) -> None:
+        def slow(self: writer.CacheWriter, progress: Progress) -> None:
             time.sleep(0.2)  # a disk so busy that the marks between are left out
             real(self, progress)
 
@@ -173,14 +176,14 @@ class TestKill:
         settings = SMALL if damage != "settings" else ExtractionConfig(tokens_per_batch=50)
         extract(llama, corpus, extraction=settings, cache_dir=tmp_path / "a")
         interrupted(monkeypatch, llama, corpus, tmp_path / "b", after=4)
-        partial = next((tmp_path / "b").glob("*.partial"))
+        begun = next((tmp_path / "b").glob("*.partial"))
         if damage == "manifest":
-            (partial / "manifest.json").write_text("{")
+            (begun / "manifest.json").write_text("{")
         elif damage == "layer":
-            (partial / "layer_001.safetensors").write_bytes(b"short")
+            (begun / "layer_001.safetensors").write_bytes(b"short")
         elif damage == "rows":
-            content_of_rows = (partial / "rows.safetensors").read_bytes()
-            (partial / "rows.safetensors").write_bytes(content_of_rows[:-1] + b"?")
+            content_of_rows = (begun / "rows.safetensors").read_bytes()
+            (begun / "rows.safetensors").write_bytes(content_of_rows[:-1] + b"?")
         extract(llama, corpus, extraction=settings, cache_dir=tmp_path / "b")
         assert content(tmp_path / "a") == content(tmp_path / "b")
 
@@ -223,7 +226,7 @@ class TestDisk:
     def test_too_small_names_both_sizes(
         self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(writer, "free_bytes", lambda path: 1000)
+        monkeypatch.setattr(partial, "free_bytes", lambda path: 1000)
         with pytest.raises(UserError, match=r"need 1\d\.\d kB, and the disk has 1.0 kB free"):
             extract(llama, corpus_of_words(random_texts(10)), cache_dir=tmp_path)
         assert not [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -241,7 +244,7 @@ class TestDisk:
                 raise OSError(code, os.strerror(code))
             real(descriptor, n_bytes)
 
-        monkeypatch.setattr(writer, "reserve", second_fails)
+        monkeypatch.setattr(partial, "reserve", second_fails)
         with pytest.raises(UserError, match=r"need .* and the disk has .* free"):
             extract(
                 llama,
@@ -278,7 +281,7 @@ class TestDisk:
     ) -> None:
         seen: list[bool] = []
 
-        def look(*args: Any) -> Any:
+        def look(*args: Any, **options: Any) -> Any:
             files = list(tmp_path.glob("*.partial/layer*"))
             seen.append(
                 len(files) == 2 and all(f.stat().st_blocks * 512 >= f.stat().st_size for f in files)
@@ -384,11 +387,11 @@ def interrupted(
     real = passes_module.forward
     passes: list[int] = []
 
-    def counting(*args: Any) -> Any:
+    def counting(*args: Any, **options: Any) -> Any:
         passes.append(1)
         if len(passes) > after:
             raise KeyboardInterrupt
-        return real(*args)
+        return real(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(passes_module, "forward", counting)

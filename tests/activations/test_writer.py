@@ -9,7 +9,8 @@ import pytest
 
 from probes.activations import writer as module
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo
-from probes.activations.writer import CacheWriter, Progress
+from probes.activations.writer import CacheWriter
+from probes.passes.progress import Progress
 
 ROWS, UNITS, WIDTH = 50, 3, 4
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from probes.activations.layout import DTYPES
+from probes.activations.dtypes import DTYPES
 from probes.config import (
     EvaluationConfig,
     ExtractionConfig,

@@ -62,5 +62,5 @@ def test_decoder_start() -> None:
 
 
 def test_missing_field_is_named() -> None:
-    with pytest.raises(UserError, match="says none of hidden_size"):
+    with pytest.raises(UserError, match="has no hidden_size"):
         field_of(transformers.PreTrainedConfig(), "hidden_size")

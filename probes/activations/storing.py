@@ -1,0 +1,60 @@
+"""The visitor that stores: it gathers the rows of each batch and hands them to the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from probes.activations.background_writer import BackgroundWriter
+from probes.models.forward import token_offset
+from probes.models.hf_config import Kind
+from probes.models.sites import Site
+from probes.passes.batches import Batch, Gather
+from probes.passes.progress import Progress
+from probes.passes.visitor import Visitor
+
+
+class StoringVisitor(Visitor):
+    """Stores the rows of every batch at its sites, one cache for each kind of site.
+
+    A batch that is run again after memory ran out writes the same rows again.
+    """
+
+    def __init__(
+        self, kind: Kind, sites: Mapping[str, Sequence[Site]], writer: BackgroundWriter
+    ) -> None:
+        """kind: of the model. sites: for each kind of site, in the order of the writer's caches,
+        the sites in the order of the cache's layers."""
+        self.kind, self.writer = kind, writer
+        self.sites = [site for of_kind in sites.values() for site in of_kind]
+        self._target = {
+            site: (cache, layer)
+            for cache, of_kind in enumerate(sites.values())
+            for layer, site in enumerate(of_kind)
+        }
+        self._batch: Batch | None = None
+        self._gathers: dict[tuple[int, torch.device], Gather] = {}
+
+    def begin(self, batch: Batch) -> None:
+        self._batch, self._gathers = batch, {}
+
+    def visit(self, site: Site, z: Tensor) -> None:
+        assert self._batch is not None
+        offset = token_offset(self.kind, site.stream)
+        gather = self._gathers.get((offset, z.device))
+        if gather is None:
+            gather = Gather(self._batch, offset=offset, device=z.device)
+            self._gathers[offset, z.device] = gather
+        cache, layer = self._target[site]
+        self.writer.put(cache, layer, self._batch.rows, gather(z))
+
+    def mark(self, progress: Progress) -> None:
+        self.writer.mark(progress)
+
+    def settle(self, progress: Progress) -> None:
+        self.writer.settle(progress)
+
+    def drain(self) -> None:
+        self.writer.drain()
