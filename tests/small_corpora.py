@@ -18,13 +18,14 @@ WORDS = TEXT.split()
 
 def make_corpus(texts: Sequence[str], units: Sequence[tuple[int, int, int, str]]) -> Corpus:
     """A corpus of ``texts`` with units (text, start, end, level)."""
-    table = np.array([(t, s, e, LEVELS.index(level)) for t, s, e, level in units])  # type: ignore
+    numbers = [(text, start, end, LEVELS.index(level)) for text, start, end, level in units]
+    columns = np.array(numbers, dtype=np.int32).T  # (4, U)
     return Corpus(
         name="handmade",
         texts=tuple(texts),
         groups=tuple(str(i) for i in range(len(texts))),
         splits=np.zeros(len(texts), dtype=np.int8),
-        units=Units(*table[:, :3].astype(np.int32).T, table[:, 3].astype(np.int8)),
+        units=Units(columns[0], columns[1], columns[2], columns[3].astype(np.int8)),
         features={},
     )
 

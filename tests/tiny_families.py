@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import transformers
 
+from probes.models.hf_config import Kind
+
 VOCABULARY = 96
 CONTEXT = 64
 
@@ -23,7 +25,7 @@ class Family:
 
     config: Callable[..., Any]
     options: dict[str, Any]
-    kind: str
+    kind: Kind
     heads: dict[str, list[tuple[int, int]]]
     """For each stream, (heads, width) of each of its layers."""
     left_padding: bool = True

@@ -38,8 +38,9 @@ def build_with_head(
     name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any
 ) -> Any:
     """A decoder or encoder-decoder with its language-model head, else as ``build``."""
-    seq2seq = FAMILIES[name].kind == "encoder-decoder"
-    auto = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+    auto: Any = transformers.AutoModelForCausalLM
+    if FAMILIES[name].kind == "encoder-decoder":
+        auto = transformers.AutoModelForSeq2SeqLM
     experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -68,7 +68,7 @@ class BackgroundWriter:
         if stored.is_cuda:
             pinned = torch.empty(stored.shape, dtype=stored.dtype, pin_memory=True)
             stored = pinned.copy_(stored, non_blocking=True)
-            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            ready = torch.cuda.Event()
             ready.record()
         with self._room:
             if not self._has_room(stored.nbytes):

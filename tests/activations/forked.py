@@ -1,9 +1,9 @@
 """Extractions in processes that may be killed, forked from one that has imported everything.
 
-``python -m tests.activations.forked MODEL`` reads a JSON object a line: ``{"cache_dir", "pause",
-"hold"}`` starts an extraction and answers with its process id; its passes wait ``pause`` seconds
-each, and it stays for ever at pass ``hold``, if that is not 0. ``{"wait": pid}`` answers with its
-exit status. Importing once keeps the tests short.
+``python -m tests.activations.forked MODEL OUTPUTS`` reads a JSON object a line: ``{"cache_dir",
+"pause", "hold", "shard"}`` starts an extraction and answers with its process id; its passes wait
+``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0. ``{"wait": pid}``
+answers with its exit status. Importing once keeps the tests short.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import torch
 
 from probes.activations import extraction
 from probes.config import ExtractionConfig, ModelConfig
+from probes.models.forward import forward
 from probes.models.loading import open_model
 from probes.passes import loop
+from probes.passes.shards import Shard
 from tests.small_corpora import mixed_corpus, random_texts
 
 
-def run(model: str, cache_dir: str, pause: float, hold: int) -> None:
-    """One extraction; says ``pass`` before each forward pass, then ``fresh`` or ``reused``."""
+def run(model: str, cache_dir: str, pause: float, hold: int, shard: Shard) -> None:
+    """One extraction; says ``pass`` before each forward pass, then ``fresh`` or ``reused``, or
+    ``missing`` where other shards are not done."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    real = loop.forward
+    real = forward
     count = itertools.count(1)
 
     def slow(*args: Any, **options: Any) -> Any:
@@ -37,19 +40,23 @@ def run(model: str, cache_dir: str, pause: float, hold: int) -> None:
         time.sleep(3600 if next(count) == hold else pause)
         return real(*args, **options)
 
-    loop.forward = slow
+    setattr(loop, "forward", slow)  # noqa: B010 (mypy knows no such name in that module)
     caches = extraction.extract(
         open_model(ModelConfig(name=model)),
         mixed_corpus(random_texts(30, seed=9)),
         sites=["heads", "residual"],
         extraction=ExtractionConfig(tokens_per_batch=64),
         cache_dir=cache_dir,
+        shard=shard,
         checkpoint_seconds=0.0,
     )
-    print("fresh" if caches["heads"].fresh else "reused", flush=True)
+    if caches:
+        print("fresh" if caches["heads"].fresh else "reused", flush=True)
+    else:
+        print("missing", flush=True)
 
 
-def child(model: str, cache_dir: str, pause: float, hold: int, output: Path) -> int:
+def child(model: str, cache_dir: str, pause: float, hold: int, shard: Shard, output: Path) -> int:
     """Fork an extraction that writes what it says to ``output``; its process id."""
     pid = os.fork()
     if pid:
@@ -59,7 +66,7 @@ def child(model: str, cache_dir: str, pause: float, hold: int, output: Path) -> 
         with open(output, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        run(model, cache_dir, pause, hold)
+        run(model, cache_dir, pause, hold, shard)
         status = 0
     finally:
         os._exit(status)
@@ -79,7 +86,8 @@ def main() -> None:
             output = outputs / f"{count}.txt"
             output.touch()
             cache_dir, pause, hold = request["cache_dir"], request["pause"], request["hold"]
-            pid = child(sys.argv[1], cache_dir, pause, hold, output)
+            shard = Shard(*request["shard"])
+            pid = child(sys.argv[1], cache_dir, pause, hold, shard, output)
             answer = {"pid": pid, "output": str(output)}
         print(json.dumps(answer), flush=True)
 

@@ -43,6 +43,7 @@ def test_rows_come_back_however_many_heads_and_pieces_are_written_at_a_time(
         for start in range(0, len(pieces), together):
             writer.write(layer, pieces[start : start + together])
     cache = writer.finish(Progress(sequences=1, rows=ROWS))
+    assert cache is not None
     for layer in range(2):
         found = cache.layer(layer).numpy()  # (H, n, D)
         np.testing.assert_array_equal(found, wanted[layer].transpose(1, 0, 2))
@@ -55,4 +56,5 @@ def test_pieces_without_rows_are_nothing(tmp_path: Path) -> None:
     writer.write(0, [nothing])
     writer.write(0, [nothing, one])
     cache = writer.finish(Progress(sequences=1, rows=ROWS))
+    assert cache is not None
     assert cache.layer(0).float().sum(dim=(0, 2)).nonzero().tolist() == [[7]]

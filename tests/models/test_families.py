@@ -36,7 +36,8 @@ def read(body, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tenso
 
 
 def hidden(body, ids: Tensor, mask: Tensor) -> Tensor:
-    return forward(body, model_kind(body.config), ids, mask).last_hidden_state
+    state: Tensor = forward(body, model_kind(body.config), ids, mask).last_hidden_state
+    return state
 
 
 @families

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from probes.config import ModelConfig
 from probes.config.checks import SITE_KINDS
 from probes.core.errors import UserError
 from probes.models.forward import forward
+from probes.models.handle import Handle
 from probes.models.hf_config import UNLIMITED
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
@@ -25,11 +27,11 @@ def llama(tmp_path: Path) -> Path:
     return tiny_checkpoints.write_checkpoint(tmp_path / "llama")
 
 
-def opened(directory: Path, **settings):
+def opened(directory: Path, **settings: Any) -> Handle:
     return open_model(ModelConfig(name=str(directory), device="cpu", **settings))
 
 
-def loaded(directory: Path, **settings):
+def loaded(directory: Path, **settings: Any) -> Any:
     return opened(directory, **settings).load()
 
 
@@ -83,7 +85,7 @@ def test_text_part_of_a_multimodal_model(tmp_path: Path) -> None:
     config = transformers.Gemma3Config(
         text_config=text.to_dict(),
         vision_config=vision | {"num_attention_heads": 2, "image_size": 28, "patch_size": 14},
-        image_token_id=3,
+        image_token_id=3,  # type: ignore[call-arg]
     )
     tiny_models.randomise(transformers.AutoModel.from_config(config)).save_pretrained(tmp_path)
     tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
@@ -230,7 +232,7 @@ def refused(pattern: str, settings: ModelConfig, *, load: bool = False) -> None:
         ({"random_init": True, "device_map": "auto"}, r"model\.device_map=null"),
     ],
 )
-def test_wrong_settings(settings: dict[str, str], pattern: str, llama: Path) -> None:
+def test_wrong_settings(settings: dict[str, Any], pattern: str, llama: Path) -> None:
     refused(pattern, ModelConfig(**({"name": str(llama)} | settings)))
 
 

@@ -5,9 +5,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from probes.config import ModelConfig
+from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.models.loading import open_model
-from tests.small_corpora import WORDS
+from probes.passes.alignment import align
+from probes.passes.batches import BatchPlan
+from tests import tiny_checkpoints, tiny_models
+from tests.passes.visitors import BUDGET
+from tests.small_corpora import WORDS, mixed_corpus, random_texts
 from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
 from tests.tiny_handles import llama, llama_directory
 
@@ -65,3 +70,22 @@ def any_tokenizer(
     directory = tmp_path_factory.mktemp(request.param)
     write_checkpoint(directory, tokenizer=make[request.param]())
     return open_model(ModelConfig(name=str(directory)))
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return mixed_corpus(random_texts(30, seed=6))
+
+
+@pytest.fixture(scope="module")
+def plan(llama: Handle, corpus: Corpus) -> BatchPlan:
+    return BatchPlan(align(corpus, llama), BUDGET)
+
+
+@pytest.fixture(scope="module")
+def with_head(tmp_path_factory: pytest.TempPathFactory) -> Handle:
+    """A llama whose checkpoint has its language-model head, in float64."""
+    directory = tmp_path_factory.mktemp("with_head")
+    tiny_models.build_with_head("llama_gqa", vocab_size=320).save_pretrained(directory)
+    tiny_checkpoints.make_tokenizer().save_pretrained(directory)
+    return open_model(ModelConfig(name=str(directory), device="cpu"))

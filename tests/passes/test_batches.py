@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from probes.core.errors import UserError
 from probes.passes import batches as module
 from probes.passes.alignment import Alignment
 from probes.passes.batches import Batch, BatchPlan, Gather
+from probes.passes.shards import Shard
 
 
 def make_alignment(lengths: np.ndarray, seed: int = 0) -> Alignment:
@@ -38,10 +40,12 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
     return int(request.param)
 
 
-def all_batches(plan: BatchPlan, budget: int, position: int = 0) -> list[Batch]:
+def all_batches(
+    plan: BatchPlan, budget: int, position: int = 0, end: int | None = None
+) -> list[Batch]:
     found = []
-    while position < len(plan):
-        found.append(plan.batch(position, budget))
+    while position < (len(plan) if end is None else end):
+        found.append(plan.batch(position, budget, end))
         position += found[-1].count
     return found
 
@@ -123,3 +127,36 @@ def test_gather_keeps_nothing_of_the_batch_alive() -> None:
     z = torch.randn(*batch.input_ids.shape, 3, 4)
     got = Gather(batch, offset=0, device=z.device)(z)
     assert got.untyped_storage().nbytes() == got.nbytes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 1000])
+def test_shards_are_whole_batches_of_the_plan(blocks: int, count: int) -> None:
+    lengths = np.random.default_rng(6).integers(1, 40, size=200)
+    plan = BatchPlan(make_alignment(lengths), 100)
+    begins = [batch.position for batch in all_batches(plan, 100)] + [len(plan)]
+    ranges = [plan.range_of(Shard(index, count)) for index in range(count)]
+    assert ranges[0][0] == 0 and ranges[-1][1] == len(plan)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
+    assert {position for span in ranges for position in span} <= set(begins)
+    if count <= 3:  # of similar work, up to a batch
+        padded = [
+            sum(b.input_ids.numel() for b in all_batches(plan, 100, begin, end))
+            for begin, end in ranges
+        ]
+        assert max(padded) - min(padded) <= 2 * 100
+
+
+def test_no_batch_goes_beyond_the_end_of_a_shard() -> None:
+    """Smaller batches than those that the shards were cut by, after memory ran out."""
+    lengths = np.random.default_rng(7).integers(1, 40, size=200)
+    plan = BatchPlan(make_alignment(lengths), 100)
+    begin, end = plan.range_of(Shard(1, 3))
+    found = all_batches(plan, 70, begin, end)
+    assert found[-1].position + found[-1].count == end
+    assert all(batch.count > 0 for batch in found)
+
+
+@pytest.mark.parametrize(("index", "count"), [(-1, 2), (2, 2), (0, 0)])
+def test_a_shard_that_is_none(index: int, count: int) -> None:
+    with pytest.raises(UserError, match=rf"shard={index}/{count}: allowed: 0/N|shard="):
+        Shard(index, count)
