@@ -17,8 +17,8 @@ from probes.activations import extraction
 from probes.activations.extraction import extract
 from probes.config import ExtractionConfig
 from probes.corpora.corpus import Corpus
-from probes.models.forward import forward
 from probes.models.handle import Handle
+from probes.passes import loop
 from probes.passes.shards import WHOLE, Shard
 
 SMALL = ExtractionConfig(tokens_per_batch=64)
@@ -102,7 +102,7 @@ def interrupted(
     shard: Shard = WHOLE,
 ) -> None:
     """Run ``after`` passes, with a checkpoint behind each, and stop."""
-    real = forward
+    real = vars(loop)["forward"]
     passes: list[int] = []
 
     def counting(*args: Any, **options: Any) -> Any:
@@ -132,7 +132,7 @@ def refuse(*args: Any, **options: Any) -> Any:
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Appends the number of forward passes of each ``extract``."""
     counts: list[int] = []
-    real, real_extract = forward, extraction._Extraction.run
+    real, real_extract = vars(loop)["forward"], extraction._Extraction.run
 
     def counting(*args: Any, **options: Any) -> Any:
         counts[-1] += 1
@@ -149,7 +149,7 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def limit_tokens(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """A machine that runs out of memory above ``limit`` padded tokens, half-way through."""
-    real = forward
+    real = vars(loop)["forward"]
 
     def limited(body: Any, kind: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
         result = real(body, kind, ids, mask, **options)

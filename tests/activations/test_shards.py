@@ -28,6 +28,8 @@ from tests.activations.interrupting import (
 from tests.small_corpora import mixed_corpus, random_texts
 
 BOTH = ["heads", "residual"]
+ENDS = (["fresh", "missing"], ["fresh", "reused"])
+"""What two shards report: one completes the cache, while the other ends before or waits for it."""
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +179,7 @@ class TestProcesses:
     ) -> None:
         running = [forks.start(tmp_path, pause=0.01, shard=(index, 2)) for index in range(2)]
         outputs = [forks.finish(*process) for process in running]
-        assert sorted(output.split()[-1] for output in outputs) == ["fresh", "missing"]
+        assert sorted(output.split()[-1] for output in outputs) in ENDS
         assert all("pass" in output.split() for output in outputs)
         assert content(tmp_path) == undisturbed
 
@@ -191,7 +193,7 @@ class TestProcesses:
         assert forks.ask(wait=first) == -signal.SIGKILL
         again = forks.start(tmp_path, shard=(0, 2))
         outputs = [forks.finish(*other), forks.finish(*again)]
-        assert sorted(output.split()[-1] for output in outputs) == ["fresh", "missing"]
+        assert sorted(output.split()[-1] for output in outputs) in ENDS
         assert content(tmp_path) == undisturbed
 
     def test_others_that_are_at_work_are_not_disturbed(
