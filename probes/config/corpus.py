@@ -50,6 +50,21 @@ class RowsConfig(CorpusConfig):
     """Class -> column of the text that is an example of it: rows of contrasting texts."""
     pair_feature: str = "acceptability"
     """Name of the feature whose classes ``pairs`` gives."""
+    preferred: str | None = None
+    """Of pairs: the class whose text a model should find more likely than the others."""
+    answer: str | None = None
+    """Column of what comes next after the text."""
+    answer_prefix: str = " "
+    """What stands between text and answer, where neither brings a space."""
+    alternatives: str | None = None
+    """Column of wrong answers: a list, or one string with ``|`` between them."""
+    corrupted: str | None = None
+    """Column of a text of as many words with another answer, or none."""
+    peers: str | None = None
+    """Column of what is asked: answers of other rows with the same value are alternatives."""
+    swap: str | None = None
+    """Column of the part of the text that it is asked about: exchanged for that of a peer with
+    another answer it makes a corrupted text."""
 
 
 @dataclass

@@ -15,10 +15,11 @@ from typing import Any
 
 from probes.config import FunctionVectorsConfig
 from probes.core.errors import UserError, closest
+from probes.corpora.answers import derange
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.files import existing, json_files, read_json
-from probes.corpora.readers.rows import render
+from probes.corpora.readers.columns import render
 
 Pair = dict[str, str]
 
@@ -36,6 +37,7 @@ def load(config: FunctionVectorsConfig) -> Corpus:
     _check(config)
     builder = CorpusBuilder(config.name, group_name="input")
     notes: list[str] = []
+    space = _space(config)
     descriptions = {"task": "which task the demonstrations define"}
     for name, file in _tasks(config).items():
         pairs = [p for p in _pairs(file) if len(p["input"]) <= config.max_characters]
@@ -46,12 +48,29 @@ def load(config: FunctionVectorsConfig) -> Corpus:
             notes.append(
                 f"task '{name}' left out: too few inputs of {config.max_characters} characters"
             )
-        for number, (text, split, pair) in enumerate(prompts):
+        for number, (split, shown, pair) in enumerate(prompts):
+            text = _text(config, shown, pair)
             example = builder.add_text(text, group=pair["input"].casefold(), split=split)
             values = {"task": name if number < config.examples else None}
             if name in config.outputs:
                 values[name] = pair["output"]
             builder.add_unit(example, 0, len(text), "answer", values)
+            outputs = [each["output"] for each in shown]
+            builder.add_answer(
+                example,
+                len(text),
+                space + pair["output"],
+                alternatives=[space + output for output in outputs if output != pair["output"]],
+                feature=name if name in config.outputs else "",
+            )
+            shuffled = derange(random.Random(f"twin of {text}"), outputs)
+            if shuffled is not None:
+                mixed = [
+                    {"input": each["input"], "output": output}
+                    for each, output in zip(shown, shuffled, strict=True)
+                ]
+                twin = _text(config, mixed, pair)
+                builder.add_contrast(example, twin, kind="shuffled_outputs")
     descriptions.update({name: f"what '{name}' answers" for name in config.outputs})
     return builder.build(
         default_features=["task", *config.outputs], descriptions=descriptions, notes=notes
@@ -67,8 +86,9 @@ def side_of(text: str) -> int:
 
 def _prompts(
     name: str, pairs: list[Pair], count: int, config: FunctionVectorsConfig
-) -> Iterator[tuple[str, int, Pair]]:
-    """Text, split and question of at most ``count`` prompts; every pair asks once at most."""
+) -> Iterator[tuple[int, list[Pair], Pair]]:
+    """Split, demonstrations and question of at most ``count`` prompts; every pair asks once at
+    most."""
     chance = random.Random(f"{config.seed} {name}")
     sides: dict[int, list[Pair]] = {}
     for pair in pairs:
@@ -82,10 +102,21 @@ def _prompts(
     for side, number in chance.sample(questions, min(count, len(questions))):
         members = sides[side]
         others = members[:number] + members[number + 1 :]
-        shown = "".join(
-            render(config.demonstration, pair) for pair in chance.sample(others, config.shots)
-        )
-        yield shown + render(config.question, members[number]), side, members[number]
+        yield side, chance.sample(others, config.shots), members[number]
+
+
+def _text(config: FunctionVectorsConfig, shown: list[Pair], question: Pair) -> str:
+    """The demonstrations and the question."""
+    demonstrations = "".join(render(config.demonstration, pair) for pair in shown)
+    return demonstrations + render(config.question, question)
+
+
+def _space(config: FunctionVectorsConfig) -> str:
+    """What stands between question and answer: what a demonstration has there."""
+    asked = config.demonstration.split("{output}")[0]
+    if asked.startswith(config.question):
+        return asked.removeprefix(config.question)
+    return "" if config.question[-1:].isspace() else " "
 
 
 def _tasks(config: FunctionVectorsConfig) -> dict[str, Path]:

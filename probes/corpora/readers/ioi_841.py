@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from random import Random
 
 from probes.config import IOIConfig
 from probes.core.errors import UserError
@@ -42,17 +43,25 @@ def load(config: IOIConfig) -> Corpus:
     if not isinstance(content, list):
         raise UserError(f"{path}: not a list of prompts", allowed="ioi.json: a JSON list")
     builder = CorpusBuilder(config.name, group_name=config.group)
-    for number, entry in enumerate(content, start=1):
-        text, first, second, answer = _prompt(entry, path, number)
+    prompts = [_prompt(entry, path, number) for number, entry in enumerate(content, start=1)]
+    names = sorted({name for _, *pair, _ in prompts for name in pair})
+    for text, first, second, answer in prompts:
         template = _NOUN.sub(r"\1 _", re.sub(rf"\b({first}|{second})\b", "_", text)).lower()
         group = template if config.group == "template" else " ".join(sorted((first, second)))
         example = builder.add_text(text, group=group, split=UNASSIGNED)
+        subject = second if answer == first else first
         values = {
             "name": answer,
-            "suppressed": second if answer == first else first,
+            "suppressed": subject,
             "answer_first": "yes" if answer == first else "no",
         }
         builder.add_unit(example, 0, len(text), "answer", values)
+        builder.add_answer(
+            example, len(text), f" {answer}", alternatives=[f" {subject}"], feature="name"
+        )
+        for kind, (twin, said) in _twins(text, first, second, answer, names).items():
+            if twin != text:
+                builder.add_contrast(example, twin, kind=kind, answer=said and f" {said}")
     return builder.build(
         default_features=("name", "suppressed", "answer_first"),
         descriptions={
@@ -61,6 +70,33 @@ def load(config: IOIConfig) -> Corpus:
             "answer_first": "whether the answer is the first of the two names",
         },
     )
+
+
+def _twins(
+    text: str, first: str, second: str, answer: str, names: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Kind of contrast -> text and its answer, where it has one.
+
+    ``third_name``: the name that comes again is a third one, so that both are as likely;
+    ``swapped_order``: the pair the other way round, with the same answer; ``swapped_roles``: the
+    other name comes again.
+    """
+    subject = second if answer == first else first
+    pair = re.search(rf"\b{first} and {second}\b", text)
+    assert pair is not None  # ``_prompt`` found it
+
+    def again(name: str) -> str:
+        """The text with another name where the subject comes again."""
+        before, after = text[: pair.end()], text[pair.end() :]
+        return before + re.sub(rf"\b{subject}\b", name, after)
+
+    swapped = f"{text[: pair.start()]}{second} and {first}{text[pair.end() :]}"
+    twins = {"swapped_order": (swapped, answer), "swapped_roles": (again(answer), subject)}
+    third_names = [name for name in names if name not in (first, second)]
+    if third_names:
+        third = Random(f"twin of {text}").choice(third_names)
+        twins = {"third_name": (again(third), ""), **twins}
+    return twins
 
 
 def _prompt(entry: object, path: Path, number: int) -> tuple[str, str, str, str]:

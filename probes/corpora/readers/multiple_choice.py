@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 from probes.config import MultipleChoiceConfig
 from probes.core.errors import UserError, closest
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import Corpus
+from probes.corpora.readers.columns import render
 from probes.corpora.readers.records import Record, records
-from probes.corpora.readers.rows import render
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -53,6 +54,7 @@ def load(config: MultipleChoiceConfig) -> Corpus:
             builder.add_unit(example, start, end, "span", {"correct": correct})
         values = {"answer": LETTERS[question.answer], "subject": question.subject}
         builder.add_unit(example, 0, len(text), "answer", values)
+        _add_answer(builder, example, question, config)
     return builder.build(
         default_features=("answer", "correct"),
         descriptions={
@@ -64,6 +66,30 @@ def load(config: MultipleChoiceConfig) -> Corpus:
         if long
         else [],
     )
+
+
+def _add_answer(
+    builder: CorpusBuilder, example: int, question: Question, config: MultipleChoiceConfig
+) -> None:
+    """The right letter against the others, and a twin with the right option in another place."""
+    text = builder.texts[example]
+    space = "" if text[-1:].isspace() else " "
+    letters = [f"{space}{letter}" for letter in LETTERS[: len(question.options)]]
+    right = question.answer
+    wrong = [number for number in range(len(letters)) if number != right]
+    builder.add_answer(
+        example,
+        len(text),
+        letters[right],
+        alternatives=[letters[number] for number in wrong],
+        feature="answer",
+    )
+    other = Random(f"twin of {text}").choice(wrong)
+    options = list(question.options)
+    options[right], options[other] = options[other], options[right]
+    twin, _ = _render(replace(question, options=tuple(options)), config.prompt)
+    if twin != text:
+        builder.add_contrast(example, twin, kind="swapped_options", answer=letters[other])
 
 
 def read_questions(config: MultipleChoiceConfig) -> Iterator[tuple[int, Question]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from probes.config import RecordsConfig, TableConfig
-from probes.core.errors import UserError, closest
+from probes.core.errors import UserError
 from probes.corpora.corpus import SPLITS, TRAIN
 from probes.corpora.files import existing, parts
-from probes.corpora.readers.rows import Row, fields, render, value_at
+from probes.corpora.readers.columns import Row, column_of, fields, render
 from probes.corpora.readers.table import SPLIT_NAMES, read_rows
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
@@ -33,16 +33,7 @@ class Record:
 
     def column(self, name: str, key: str) -> Any:
         """The value of a column; raises ``UserError`` that names ``corpus.<key>``."""
-        try:
-            return value_at(self.row, name)
-        except KeyError:
-            pass
-        names = [str(column) for column in self.row]
-        raise UserError(
-            f"corpus.{key}={name}: {self.place} has no column '{name}'",
-            allowed=", ".join(names),
-            fix=f"corpus.{key}={closest(name, names)}",
-        )
+        return column_of(self.row, name, key, self.place)
 
     def text(self, template: str, key: str) -> str:
         """A template of columns, filled."""

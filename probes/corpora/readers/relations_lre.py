@@ -10,13 +10,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from probes.config import RelationsConfig
 from probes.core.errors import UserError, closest
+from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import UNASSIGNED, Corpus, Level
 from probes.corpora.files import existing, json_files, read_json
+
+MOST_ALTERNATIVES = 10
+"""The most frequent objects of the relation."""
+TRIES = 50
+"""Draws of another subject that fits."""
 
 READ: dict[str, Level] = {"end": "answer", "subject": "span"}
 """Place where features are read -> level of the unit there."""
@@ -50,8 +57,13 @@ def load(config: RelationsConfig) -> Corpus:
     descriptions = {"relation": "which relation the prompt asks about"}
     for relation in read_relations(config):
         shared = _shared(relation, config.min_shared)
+        answers = [answer for answer, _ in Counter(a for _, a in relation.pairs).most_common()]
         descriptions[relation.name] = f"the object of '{relation.name}', where subjects share it"
+        right: dict[str, set[str]] = {}
         for subject, answer in relation.pairs:
+            right.setdefault(subject, set()).add(answer)
+        for subject, answer in relation.pairs:
+            wrong = [each for each in answers if each not in right[subject]]
             value = answer if len(shared) > 1 and answer in shared else None
             for template in relation.templates:
                 before, after = template.split("{}")
@@ -64,7 +76,35 @@ def load(config: RelationsConfig) -> Corpus:
                 )
                 values = {"relation": relation.name, relation.name: value}
                 builder.add_unit(example, start, end, READ[config.read], values)
+                builder.add_answer(
+                    example,
+                    len(text),
+                    _spaced(text, answer),
+                    alternatives=[_spaced(text, each) for each in wrong[:MOST_ALTERNATIVES]],
+                    feature="" if value is None else relation.name,
+                )
+                other = _other(relation, subject, answer, text)
+                if other is not None:
+                    twin = before + other[0] + after
+                    said = _spaced(twin, other[1])
+                    builder.add_contrast(example, twin, kind="other_subject", answer=said)
     return builder.build(default_features=builder.features, descriptions=descriptions)
+
+
+def _spaced(text: str, answer: str) -> str:
+    """An answer as the text goes on with it."""
+    return answer if text[-1:].isspace() else f" {answer}"
+
+
+def _other(relation: Relation, subject: str, answer: str, text: str) -> tuple[str, str] | None:
+    """Another subject of as many words and with another object; None if none is drawn."""
+    draws = Random(f"twin of {text}")
+    for _ in range(TRIES):
+        other = draws.choice(relation.pairs)
+        as_long = count_words(other[0]) == count_words(subject)
+        if as_long and subject != other[0] and answer != other[1]:
+            return other
+    return None
 
 
 def read_relations(config: RelationsConfig) -> Iterator[Relation]:

@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
 from probes.config import RowsConfig
-from probes.core.errors import UserError, closest
+from probes.core.errors import UserError
+from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import Corpus, Level
-
-Row = Mapping[str, Any]
+from probes.corpora.readers.columns import Row, column_of, fields, render
+from probes.corpora.readers.row_answers import RowAnswers
 
 LABELS = {"label": "label"}
 """What is read where the config names no label column."""
-
-_FIELD = re.compile(r"\{([^{}]+)\}")
-
-
-def render(template: str, row: Row) -> str:
-    """Fill ``{column}`` fields; nothing else in the template is interpreted.
-
-    >>> render("Q: {q} A: {a}", {"q": "Who?", "a": "Me."})
-    'Q: Who? A: Me.'
-    """
-    return _FIELD.sub(lambda match: str(value_at(row, match[1])), template)
-
-
-def value_at(row: Row, column: str) -> Any:
-    """A column, or what lies inside one: ``answer.type``, ``questions.0``.
-
-    >>> value_at({"a": {"b": [4, 5]}}, "a.b.1")
-    5
-
-    Raises ``KeyError`` where there is no such place.
-    """
-    if column in row:
-        return row[column]
-    value: Any = row
-    for step in column.split("."):
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            raise KeyError(column)
-    return value
-
-
-def fields(template: str) -> list[str]:
-    """The columns that a template names."""
-    return _FIELD.findall(template)
 
 
 class RowReader:
@@ -61,11 +23,14 @@ class RowReader:
         self.config = config
         self.builder = CorpusBuilder(config.name, group_name=self._group_name())
         self.level: Level = "span" if config.span else _level(config.level)
-        self.labels = dict(config.labels) or ({} if config.pairs else LABELS)
+        self.labels = dict(config.labels) or _default_labels(config)
+        feature = next((f for f, column in self.labels.items() if column == config.answer), "")
+        self.answers = RowAnswers(config, feature)
         self.skipped = {"text": 0, "label": 0}
         self._examples: dict[tuple[object, ...], int] = {}
         self._units: dict[tuple[object, ...], int] = {}
         self._occurrences: dict[tuple[object, ...], int] = {}
+        self._preferred: set[int] = set()
         if config.span is not None and len(config.span) != 2:
             raise UserError(
                 f"corpus.span={config.span}: a span has two columns",
@@ -76,6 +41,11 @@ class RowReader:
             raise UserError(
                 f"corpus.cut={{{unknown[0]}: ...}}: no feature '{unknown[0]}'",
                 allowed=", ".join(self.labels),
+            )
+        if config.preferred is not None and config.preferred not in config.pairs:
+            raise UserError(
+                f"corpus.preferred={config.preferred}: no such class of corpus.pairs",
+                allowed=", ".join(config.pairs) or "none: corpus.pairs is empty",
             )
 
     def _group_name(self) -> str:
@@ -93,12 +63,18 @@ class RowReader:
             rename or feature: self._value(row, feature, column, place)
             for feature, column in self.labels.items()
         }
-        group = self._column(row, self.config.group, "group", place) if self.config.group else None
+        group = column_of(row, self.config.group, "group", place) if self.config.group else None
         if self.config.pairs:
-            for name, column in self.config.pairs.items():
-                pair = {(rename or self.config.pair_feature): name, **values}
-                text = self._text(row, column, f"pairs.{name}", place)
-                self._add(text, row, pair, str(group or place), split, place)
+            texts = {
+                name: self._text(row, column, f"pairs.{name}", place)
+                for name, column in self.config.pairs.items()
+            }
+            feature = rename or self.config.pair_feature
+            for name, text in texts.items():
+                pair = {feature: name, **values}
+                example = self._add(text, row, pair, str(group or place), split, place)
+                if example is not None and name == self.config.preferred:
+                    self._prefer(example, texts, feature)
             return
         text = self._text(row, self.config.text, "text", place)
         self._add(text, row, values, text if group is None else str(group), split, place)
@@ -111,13 +87,14 @@ class RowReader:
         group: str,
         split: int,
         place: str,
-    ) -> None:
+    ) -> int | None:
+        """Add a row's text and unit; the example, or None where the row is left out."""
         if not text.strip():
             self.skipped["text"] += 1
-            return
+            return None
         if all(value is None for value in values.values()):
             self.skipped["label"] += 1
-            return
+            return None
         start, end = self._span(row, text, place) if self.config.span else (0, len(text))
         # Spans of one text share an example; a text that one file repeats is a new example.
         key: tuple[object, ...] = (text, group, split)
@@ -132,23 +109,42 @@ class RowReader:
             self.builder.add_unit(self._examples[example_key], start, end, self.level, values)
         else:
             self.builder.label(self._units[unit_key], self.level, values)
+        example = self._examples[example_key]
+        if not self.config.pairs:
+            self.answers.note(example, row, place)
+        return example
+
+    def _prefer(self, example: int, texts: Mapping[str, str], feature: str) -> None:
+        """The text that a model should prefer, as an answer to nothing, against the others."""
+        if example in self._preferred:
+            return  # a text that recurs in another file
+        self._preferred.add(example)
+        text = self.builder.texts[example]
+        others = {name: other for name, other in texts.items() if other.strip() and other != text}
+        self.builder.add_answer(
+            example, 0, text, alternatives=list(others.values()), feature=feature, sequence=True
+        )
+        for name, other in others.items():
+            if count_words(other) == count_words(text):
+                self.builder.add_contrast(example, other, kind=name)
 
     def build(self, notes: list[str]) -> Corpus:
         """The corpus of all rows so far."""
         left_out = [f"{n} rows without a {what} left out" for what, n in self.skipped.items() if n]
+        left_out += self.answers.add_to(self.builder)
         features = self.builder.features
         return self.builder.build(default_features=features, notes=[*notes, *left_out])
 
     def _text(self, row: Row, column: str, key: str, place: str) -> str:
         if column not in row and fields(column):
             for name in fields(column):
-                self._column(row, name, key, place)
+                column_of(row, name, key, place)
             return render(column, row)
-        value = self._column(row, column, key, place)
+        value = column_of(row, column, key, place)
         return "" if value is None else str(value)
 
     def _value(self, row: Row, feature: str, column: str, place: str) -> str | None:
-        value = self._column(row, column, f"labels.{feature}", place)
+        value = column_of(row, column, f"labels.{feature}", place)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         if isinstance(value, list | dict):
@@ -170,7 +166,7 @@ class RowReader:
         return self.config.classes.get(name, name)
 
     def _span(self, row: Row, text: str, place: str) -> tuple[int, int]:
-        values = [self._column(row, column, "span", place) for column in self.config.span or ()]
+        values = [column_of(row, column, "span", place) for column in self.config.span or ()]
         try:
             start, end = (int(value) for value in values)
         except (TypeError, ValueError):
@@ -182,18 +178,12 @@ class RowReader:
             )
         return start, end
 
-    @staticmethod
-    def _column(row: Row, column: str, key: str, place: str) -> Any:
-        try:
-            return value_at(row, column)
-        except KeyError:
-            pass
-        names = [str(name) for name in row]
-        raise UserError(
-            f"corpus.{key}={column}: {place} has no column '{column}'",
-            allowed=", ".join(names),
-            fix=f"corpus.{key}={closest(column, names)}",
-        )
+
+def _default_labels(config: RowsConfig) -> dict[str, str]:
+    """Feature -> column where the config names none: the answer is a feature of its own."""
+    if config.pairs:
+        return {}
+    return LABELS if config.answer is None else {"answer": config.answer}
 
 
 def _level(level: str) -> Level:

@@ -13,7 +13,8 @@ from probes.config import TableConfig
 from probes.core.errors import UserError, closest
 from probes.corpora.corpus import SPLITS, UNASSIGNED, Corpus
 from probes.corpora.files import existing, inside, matching, read_json, read_text
-from probes.corpora.readers.rows import Row, RowReader
+from probes.corpora.readers.columns import Row
+from probes.corpora.readers.rows import RowReader
 
 FORMATS = {"csv": ".csv", "tsv": ".tsv", "jsonl": ".jsonl", "json": ".json", "label_text": ""}
 """Format -> the file ending that says so."""

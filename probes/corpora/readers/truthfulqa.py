@@ -14,11 +14,12 @@ from pathlib import Path
 
 from probes.config import TruthfulQAConfig
 from probes.core.errors import UserError
+from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import UNASSIGNED, Corpus
 from probes.corpora.files import existing, read_text
+from probes.corpora.readers.columns import render
 from probes.corpora.readers.records import is_dataset
-from probes.corpora.readers.rows import render
 
 FILES = ("mc_task.json", "data/mc_task.json", "TruthfulQA.csv")
 """Where a directory is searched, in this order: the paper probed the answers of mc_task.json."""
@@ -37,6 +38,7 @@ def load(config: TruthfulQAConfig) -> Corpus:
     builder = CorpusBuilder(config.name, group_name="question")
     seen: dict[tuple[str, str], str] = {}
     repeated = 0
+    examples: dict[str, dict[str, list[int]]] = {"true": {}, "false": {}}
     for question, answer, truth in _answers(config):
         if (question, answer) in seen:
             repeated += 1
@@ -45,11 +47,43 @@ def load(config: TruthfulQAConfig) -> Corpus:
         text = render(config.prompt, {"question": question, "answer": answer})
         example = builder.add_text(text, group=question, split=UNASSIGNED)
         builder.add_unit(example, 0, len(text), "answer", {"truthful": truth})
+        examples[truth].setdefault(question, []).append(example)
+    for question, true in examples["true"].items():
+        _add_answers(builder, config, question, true, examples["false"].get(question, []))
     return builder.build(
         default_features=("truthful",),
         descriptions={"truthful": "whether the answer to the question is true"},
         notes=[f"{repeated} repeated answers read once"] if repeated else [],
     )
+
+
+def _add_answers(
+    builder: CorpusBuilder,
+    config: TruthfulQAConfig,
+    question: str,
+    true: list[int],
+    false: list[int],
+) -> None:
+    """Each true answer of a question against its false ones, in all their words."""
+    if not false:
+        return
+    asked = render(config.prompt.split("{answer}")[0], {"question": question}).rstrip()
+    for example in true:
+        text = builder.texts[example]
+        if not text[len(asked) :].strip():
+            continue  # the file has an empty answer
+        others = [builder.texts[other] for other in false if builder.texts[other] != text]
+        builder.add_answer(
+            example,
+            len(asked),
+            text[len(asked) :],
+            alternatives=[other[len(asked) :] for other in others],
+            feature="truthful",
+            sequence=True,
+        )
+        twin = next((other for other in others if count_words(other) == count_words(text)), None)
+        if twin is not None:
+            builder.add_contrast(example, twin, kind="false_answer")
 
 
 def _answers(config: TruthfulQAConfig) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from probes.config import TableConfig
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.corpus import LEVELS, TEST, TRAIN, UNASSIGNED, VALIDATION, Corpus
-from probes.corpora.readers.rows import render
+from probes.corpora.readers.columns import render
 
 
 def read(tmp_path: Path, name: str, content: str, **config: Any) -> Corpus:
