@@ -129,7 +129,7 @@ def _twins(draws: Random, text: str, walk: list[int], names: list[str]) -> tuple
     shown = [
         place
         for place, following in followers.items()
-        if place != walk[-1] and following == {(place + 1) % len(names)}
+        if place not in walk[-2:] and following == {(place + 1) % len(names)}
     ]
     if not shown:
         return ()
