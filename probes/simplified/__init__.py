@@ -1,1 +1,1 @@
-"""Small decoders trained on a generated task: models whose heads can be understood."""
+"""Small decoders trained on a generated corpus, whose heads can be understood."""

@@ -78,7 +78,11 @@ ARCHITECTURES: dict[str, Callable[[SimplifiedConfig, dict[str, Any]], Any]] = {
 
 
 def check_shape(config: SimplifiedConfig) -> None:
-    """Raise ``UserError`` for an unknown architecture or a shape that it cannot have."""
+    """Check a configuration before anything is trained.
+
+    Raises:
+        UserError: an unknown architecture, or a shape that it cannot have.
+    """
     key = "model.simplified"
     if config.architecture not in ARCHITECTURES:
         raise UserError(
@@ -92,9 +96,9 @@ def check_shape(config: SimplifiedConfig) -> None:
     if config.mlp < 0:
         raise UserError(f"{key}.mlp={config.mlp}", allowed="0 (attention only) and more")
     if config.mlp == 0 and config.architecture == "gpt2":
-        # Its convolutions reshape their input, which numbers of no units make ambiguous.
+        # Its convolutions reshape their input, which is ambiguous for zero units.
         raise UserError(
-            f"{key}.mlp=0: gpt2 cannot do without its feed-forward part",
+            f"{key}.mlp=0: gpt2 needs its feed-forward layers",
             fix=f"{key}.architecture=llama, or {key}.mlp={4 * config.width}",
         )
     if config.window < 0 or (config.window and config.architecture != "smollm3"):
@@ -114,7 +118,7 @@ def check_shape(config: SimplifiedConfig) -> None:
         )
     if config.target is not None and not 0 < config.target <= 1:
         raise UserError(f"{key}.target={config.target}", allowed="above 0, at most 1, or null")
-    # Rotary positions turn pairs of a head's units.
+    # Rotary position embeddings rotate pairs of a head's units.
     unit = config.heads if config.architecture == "gpt2" else 2 * config.heads
     if config.width % unit:
         pairs = "" if unit == config.heads else ", each an even number of units wide"
@@ -138,7 +142,7 @@ def build_model(config: SimplifiedConfig, vocabulary: int) -> Any:
     """
     shared: dict[str, Any] = {"vocab_size": vocabulary, "initializer_range": config.spread}
     shared |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": None, "use_cache": False}
-    made = ARCHITECTURES[config.architecture](config, shared)
+    architecture = ARCHITECTURES[config.architecture](config, shared)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(config.seed)
-        return transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+        return transformers.AutoModelForCausalLM.from_config(architecture, dtype=torch.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from probes.config import SimplifiedConfig
 from probes.reporting.drawing.colours import FAINT, INK
 from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
@@ -17,7 +19,7 @@ WIDTH, TALL = 5.2, 2.2
 def save_curve(curve: Sequence[Point], config: SimplifiedConfig, png: Path) -> list[Path]:
     """Accuracy on held-out prompts and training loss over steps; a PNG, and an SVG beside it."""
 
-    def draw():  # type: ignore[no-untyped-def]
+    def draw() -> Figure:
         width = LEFT + WIDTH + 0.7
         heading = Heading.wrapped(
             f"Training on '{config.task}'",
@@ -39,9 +41,9 @@ def save_curve(curve: Sequence[Point], config: SimplifiedConfig, png: Path) -> l
         loss.plot(steps, [point.loss for point in curve], color="#a04f00", linewidth=1.0)
         loss.set_ylim(bottom=0)
         loss.set_ylabel("loss (nats)", size=8, color="#a04f00")
-        for one in (axes, loss):
-            one.spines["top"].set_visible(False)
-            one.tick_params(labelsize=7, color=INK)
+        for drawn in (axes, loss):
+            drawn.spines["top"].set_visible(False)
+            drawn.tick_params(labelsize=7, color=INK)
         return figure
 
     return save_figure(draw, png)

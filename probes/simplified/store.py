@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.config import ModelConfig, SimplifiedConfig, TrainerConfig
+from probes.config.names import slug
 from probes.core.errors import UserError
 from probes.core.files import (
     digest,
@@ -31,7 +32,7 @@ from probes.corpora.generated.kit.prompt import Prompt
 from probes.models.hf_messages import quiet
 from probes.simplified.architecture import build_model, check_shape
 from probes.simplified.curve import save_curve
-from probes.simplified.examples import HELD_OUT, Stream, block_size, encode, prompts
+from probes.simplified.examples import HELD_OUT, TrainingBatches, block_size, encode, prompts
 from probes.simplified.training import SimplifiedModule, train
 from probes.simplified.vocabulary import build_tokenizer, vocabulary
 
@@ -54,8 +55,9 @@ def resolve(
     Trains the model where ``cache_dir`` does not have it; a second process that needs the same
     model waits for the first. ``settings.checkpoint`` chooses one of the steps that were kept.
 
-    Raises ``UserError`` for an unknown task, architecture or option, a shape that cannot be, a
-    prompt beyond the context, words that only some prompts have, and a step that was not kept.
+    Raises:
+        UserError: an unknown task, architecture or option, an impossible shape, a prompt longer
+            than the context, words that only later prompts have, or a step that was not kept.
     """
     config = settings.simplified
     if config is None:
@@ -106,7 +108,7 @@ def _directory(config: SimplifiedConfig, cache_dir: Path) -> Path:
     first = prompts(config, 0, 64)
     seen = [(prompt.text, prompt.targets) for prompt in first]
     key = digest({"schema": SCHEMA, "config": asdict(config), "prompts": digest(seen)})
-    return cache_dir / "simplified" / f"{config.task}-{key[:16]}"
+    return cache_dir / "simplified" / f"{slug(config.task)}-{key[:16]}"
 
 
 def _at(directory: Path, step: int | None) -> Path:
@@ -119,7 +121,7 @@ def _at(directory: Path, step: int | None) -> Path:
         return directory
     if step not in kept:
         raise UserError(
-            f"model.checkpoint={step}: training kept no model after that step",
+            f"model.checkpoint={step}: no checkpoint was kept at that step",
             allowed=", ".join(map(str, sorted({*kept, last}))),
             fix=f"model.checkpoint={min({*kept, last}, key=lambda one: abs(one - step))}, or "
             f"model.simplified.checkpoints=[{step}] model.simplified.target=null",
@@ -151,7 +153,7 @@ def _train(config: SimplifiedConfig, directory: Path, trainer: TrainerConfig) ->
         _save(model, tokenizer, partial / "steps" / str(step))
 
     state = partial / STATE
-    train(module, Stream(config, tokenizer, blocks), trainer, state=state, keep=keep)
+    train(module, TrainingBatches(config, tokenizer, blocks), trainer, state=state, keep=keep)
     last = module.curve[-1]
     _warn_if_short(config, last.accuracy)
     _save(model, tokenizer, partial)
@@ -200,7 +202,7 @@ def _warn_if_short(config: SimplifiedConfig, accuracy: float) -> None:
 
 
 def _save(model: Any, tokenizer: Any, directory: Path) -> None:
-    """A Hugging Face checkpoint; where one lies already it is replaced by the same."""
+    """Write a Hugging Face checkpoint; one that exists already is replaced by the same."""
     new = directory.with_name(directory.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     with quiet():

@@ -1,4 +1,4 @@
-"""Train a small decoder to say what comes next where its task has an answer.
+"""Train a small decoder to predict the targets of a generated corpus.
 
 The state that a resumed training needs is one safetensors file; everything else (batches, learning
 rate) follows from the number of steps done, so that an interrupted training ends in the same
@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,15 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from probes.config import SimplifiedConfig, TrainerConfig
 from probes.core.files import atomic_path
-from probes.simplified.examples import NO_TARGET, Examples, Stream
+from probes.simplified.examples import NO_TARGET, Examples, TrainingBatches
 from probes.training.trainer import accelerator_of, undisturbed
 
 SAVE_SECONDS = 5.0
-"""Work that a kill may cost."""
+"""Between two saved states: the work that a kill costs at most."""
 LOWEST_RATE = 0.1
+"""Learning rate of the last step, as a share of its peak."""
 LARGEST_GRADIENT = 1.0
+"""Norm at which gradients are clipped."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Point:
     loss: float
     """Mean cross-entropy of the steps since the point before, in nats; of held-out at step 0."""
     accuracy: float
-    """On held-out prompts: share of the answers said."""
+    """On held-out prompts: share of the targets that are predicted."""
     seconds: float
     """Of training so far."""
 
@@ -164,7 +167,7 @@ class SimplifiedModule(lightning.LightningModule):
 
 def train(
     module: SimplifiedModule,
-    stream: Stream,
+    batches: TrainingBatches,
     trainer: TrainerConfig,
     *,
     state: Path,
@@ -172,9 +175,9 @@ def train(
 ) -> None:
     """Train to the accuracy or the number of steps that was asked for.
 
-    state: file of an interrupted training, gone on with where it exists, kept up to date meanwhile.
+    state: file of an interrupted training, which is resumed where it exists; kept up to date.
     keep: called after each of ``config.checkpoints`` with the number of steps done. A step may
-    come twice when training was interrupted behind it, with the same weights.
+        come twice, with the same weights, when training was interrupted after it.
     """
     if state.exists():
         module.load_state(state)
@@ -201,7 +204,7 @@ def train(
                 enable_progress_bar=trainer.progress,
                 enable_checkpointing=False,
                 enable_model_summary=False,
-            ).fit(module, DataLoader(_Batches(stream, module.step, left), batch_size=None))
+            ).fit(module, DataLoader(_Remaining(batches, module.step, left), batch_size=None))
     module.to("cpu")
 
 
@@ -214,18 +217,17 @@ def interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
+class _Remaining(IterableDataset[tuple[Tensor, Tensor]]):
     """The batches of the steps that are left."""
 
-    def __init__(self, stream: Stream, first: int, count: int) -> None:
-        self.stream, self.first, self.count = stream, first, count
+    def __init__(self, batches: TrainingBatches, first: int, count: int) -> None:
+        self.batches, self.first, self.count = batches, first, count
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = self.stream.batches(self.first)
-        return (next(batches) for _ in range(self.count))
+        return islice(self.batches.from_step(self.first), self.count)
 
 
 class _Keeper(lightning.Callback):

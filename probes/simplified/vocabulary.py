@@ -1,4 +1,4 @@
-"""A tokenizer whose tokens are the whole words of a generated task."""
+"""A tokenizer whose tokens are the whole words of a generated corpus."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ LARGEST = 8192
 def vocabulary(prompts: Iterable[Prompt], task: str) -> list[str]:
     """Every word of the prompts and of their targets, sorted.
 
-    Raises ``UserError`` for a target that is not one word, and for a vocabulary with which nothing
-    can be learned (fewer than two words) or that no small model could hold.
+    Raises:
+        UserError: a target is not one word, or the vocabulary is too small to learn from (fewer
+            than two words) or too large for a small model.
     """
-    found: set[str] = set()
+    distinct: set[str] = set()
     for prompt in prompts:
-        found.update(words(prompt.text))
+        distinct.update(words(prompt.text))
         for _, target in prompt.targets:
             if words(target) != [target]:
                 raise UserError(
                     f"simplified.task={task}: the answer {target!r} is {len(words(target))} words",
                     allowed="answers of one word",
                 )
-            found.add(target)
-    if not 2 <= len(found) <= LARGEST:
+            distinct.add(target)
+    if not 2 <= len(distinct) <= LARGEST:
         raise UserError(
-            f"simplified.task={task}: its prompts have {len(found):,} different words",
+            f"simplified.task={task}: its prompts have {len(distinct):,} different words",
             allowed=f"2 to {LARGEST:,}",
             fix="other model.simplified.options",
         )
-    return sorted(found)
+    return sorted(distinct)
 
 
 def build_tokenizer(words: Iterable[str], context: int) -> Any:
-    """A ``PreTrainedTokenizerFast`` with one token a word; it puts ``<s>`` in front of a text."""
+    """A ``PreTrainedTokenizerFast`` with one token a word; it prepends ``<s>`` to a text."""
     ids = {word: index for index, word in enumerate([PAD, START, UNKNOWN, *words])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), "removed", invert=True)

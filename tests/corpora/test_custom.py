@@ -114,18 +114,29 @@ def test_an_error_inside_keeps_its_traceback(file: Path) -> None:
         load_corpus(config(file, "raises"))
 
 
-TINY = ("model=simplified", "model.simplified.task=induction", "model.simplified.layers=1",
-        "model.simplified.heads=2", "model.simplified.width=16", "model.simplified.mlp=0",
-        "model.simplified.steps=2", "model.simplified.batch_size=8", "model.simplified.warmup=1",
-        "model.simplified.evaluate_every=2", "model.simplified.target=null",
-        "trainer.progress=false", "trainer.accelerator=cpu", "significance.permutations=0",
-        "evaluation.bootstrap=0")  # fmt: skip
+TINY = [
+    "model=simplified",
+    "model.simplified.layers=1",
+    "model.simplified.heads=2",
+    "model.simplified.width=16",
+    "model.simplified.mlp=0",
+    "model.simplified.steps=2",
+    "model.simplified.batch_size=8",
+    "model.simplified.warmup=1",
+    "model.simplified.target=null",
+    "model.simplified.checkpoints=[]",
+    "trainer.progress=false",
+    "trainer.accelerator=cpu",
+    "significance.permutations=0",
+    "evaluation.bootstrap=0",
+    "min_count=1",
+]
 
 
 def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """The command line in a folder, as a user calls it."""
     return subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), f"cache_dir={folder / 'cache'}", *overrides],
+        [sys.executable, str(PROJECT / "train.py"), *overrides, f"cache_dir={folder / 'cache'}"],
         cwd=folder,
         env={**os.environ, "HYDRA_FULL_ERROR": "0"},
         capture_output=True,
@@ -140,14 +151,14 @@ def test_on_the_command_line(file: Path) -> None:
     folder, target = file.parent, "mine.py:generate"
     model = [*TINY, f"model.simplified.task={target}", "model.simplified.context=16"]
     corpus = ["corpus=custom", f"corpus._target_={target}", "corpus.examples=60"]
-    done = run(folder, *model, *corpus, "hydra.run.dir=one", "min_count=1")
+    done = run(folder, *model, *corpus, "hydra.run.dir=one")
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((folder / "one" / "run.json").read_text())
     assert record["config"]["corpus"]["_target_"] == target
     assert record["corpus"]["name"] == "fruit"
-    swept = run(folder, "-m", *model, *corpus, "corpus.seed=1,2", "sweep=seeds", "min_count=1")
+    swept = run(folder, "-m", *model, *corpus, "corpus.seed=1,2", "hydra.sweep.dir=swept")
     assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert len(list(folder.glob("outputs/sweeps/seeds/*/results.csv"))) == 2
+    assert len(list(folder.glob("swept/*/results.csv"))) == 2
 
 
 def test_mistakes_on_the_command_line_are_one_message(file: Path) -> None:

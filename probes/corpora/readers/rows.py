@@ -144,7 +144,9 @@ class RowReader:
         return "" if value is None else str(value)
 
     def _value(self, row: Row, feature: str, column: str, place: str) -> str | None:
-        key = f"labels.{feature}" if self.config.labels or column != self.config.answer else "answer"
+        key = (
+            f"labels.{feature}" if self.config.labels or column != self.config.answer else "answer"
+        )
         value = column_of(row, column, key, place)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
