@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from probes.catalogue import catalogue
+from probes.catalogue import load_catalogue
 from probes.catalogue.table import markdown_table
 
 PAGE = Path(__file__).with_name("catalogue.md")
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- catalogue: written by docs/update.py -->\n", "<!-- /catalogue
 def with_table(page: str) -> str:
     """The page with the table of the present catalogue between its marks."""
     before, rest = page.split(BEGIN)
-    return before + BEGIN + markdown_table(catalogue()) + END + rest.split(END)[1]
+    return before + BEGIN + markdown_table(load_catalogue()) + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":

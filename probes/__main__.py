@@ -118,7 +118,7 @@ def _compare_atlases(given: argparse.Namespace) -> None:
     """Print, draw or write out which functions two models share by relative depth."""
     from rich.console import Console
 
-    from probes.atlas.transfer import as_json, transfers
+    from probes.atlas.transfer import to_json, transfers
     from probes.results.atlas import is_atlas, load_atlas
 
     for one in (given.first, given.second):
@@ -144,7 +144,7 @@ def _compare_atlases(given: argparse.Namespace) -> None:
         with _writing(given.png):
             pictures = save_transfers(found, first, second, png)
     if given.json:
-        content = as_json(found, first, second) | {"pictures": [str(path) for path in pictures]}
+        content = to_json(found, first, second) | {"pictures": [str(path) for path in pictures]}
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
         return
     from probes.atlas.transfer_figure import print_transfers
@@ -168,11 +168,11 @@ def _add_catalogue(commands: Any) -> None:
 
 def _catalogue(given: argparse.Namespace) -> None:
     """Print the entries that were asked for."""
-    from probes.catalogue import catalogue
+    from probes.catalogue import load_catalogue
 
-    entries = catalogue(stage=given.stage, encoder=given.encoder)
+    entries = load_catalogue(stage=given.stage, encoder=given.encoder)
     if given.json:
-        listed = [{**entry.as_json(), "overrides": entry.overrides} for entry in entries]
+        listed = [{**entry.to_json(), "overrides": entry.overrides} for entry in entries]
         print(json.dumps({"schema": 1, "entries": listed}, indent=1, ensure_ascii=False))
         return
     from rich.console import Console

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probes.catalogue import STAGES, Entry, catalogue
+from probes.catalogue import STAGES, Entry, load_catalogue
 from probes.config import AtlasConfig
 from probes.core.errors import UserError, closest
 
@@ -13,7 +13,7 @@ def chosen_entries(atlas: AtlasConfig) -> list[Entry]:
     Raises:
         UserError: an unknown stage or corpus, no entry that has both, or no examples.
     """
-    entries = list(catalogue())
+    entries = list(load_catalogue())
     for key, asked, known in (
         ("stages", atlas.stages, list(STAGES)),
         ("corpora", atlas.corpora, sorted({entry.corpus for entry in entries})),

@@ -152,7 +152,7 @@ def counts(found: Sequence[Transfer]) -> dict[str, int]:
     }
 
 
-def as_json(found: Sequence[Transfer], first: SavedAtlas, second: SavedAtlas) -> dict[str, Any]:
+def to_json(found: Sequence[Transfer], first: SavedAtlas, second: SavedAtlas) -> dict[str, Any]:
     """All numbers for programs."""
     return {
         "schema": 1,

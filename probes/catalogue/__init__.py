@@ -1,8 +1,8 @@
-"""What attention heads are known to do: the data of ``heads.yaml``, looked up and printed."""
+"""What attention heads are known to do: the entries of ``heads.yaml``."""
 
 from __future__ import annotations
 
-from probes.catalogue.catalogue import catalogue, lookup
 from probes.catalogue.entry import STAGES, Entry, Paper
+from probes.catalogue.load import load_catalogue
 
-__all__ = ["STAGES", "Entry", "Paper", "catalogue", "lookup"]
+__all__ = ["STAGES", "Entry", "Paper", "load_catalogue"]

@@ -1,4 +1,4 @@
-"""What one entry of the catalogue says."""
+"""An entry of the catalogue: a kind of head, and the features that decode what it carries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STAGES: dict[str, str] = {
     "LR": "latent reasoning",
     "EP": "expression preparation",
 }
-"""Stage -> its name, from the first to the last, as the survey orders them."""
+"""Key of each stage -> its name, in the order of the survey (arXiv 2409.03752)."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a kind of head was described."""
+    """The paper that describes a kind of head."""
 
     authors: str
     year: int
@@ -37,21 +37,22 @@ class Entry:
 
     name: str
     kind: str
-    """What such heads are called; a kind read on several corpora has several entries."""
+    """Name of such heads; a kind that is read on several corpora has several entries."""
     stage: str
     """Key of ``STAGES``."""
     substage: str
     definition: str
     paper: Paper
     corpus: str
-    """Choice of the config group ``corpus``; needs no files."""
+    """Choice of the config group ``corpus``, one that needs no files."""
     features: tuple[str, ...]
     level: Level
     read_at: str
     """Where in the text the features are read, in words."""
     decoders_only: bool
+    """Whether the features decode the next token, which an encoder does not predict."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the generated corpus, where its defaults do not have the features."""
+    """``corpus.options`` with which the generated corpus has the features."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Other overrides that the features need."""
     benchmarks: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ class Entry:
 
     @property
     def overrides(self) -> list[str]:
-        """What to put on the command line: ``python train.py`` and these."""
+        """The arguments of ``python train.py`` that probe this entry."""
         return [
             f"corpus={self.corpus}",
             *(f"corpus.options.{key}={value}" for key, value in self.options.items()),
@@ -67,7 +68,7 @@ class Entry:
             f"features=[{','.join(self.features)}]",
         ]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The entry as JSON values; ``from_json`` reads it back."""
         return {
             **asdict(self),
@@ -77,7 +78,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Entry:
-        """The entry that ``as_json`` gave."""
+        """The entry that ``to_json`` gave."""
         known = dict(content)
         known["paper"] = Paper(**known["paper"])
         for key in ("features", "benchmarks"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from probes.atlas.heads import corrected
-from probes.catalogue import Entry, lookup
+from probes.catalogue import Entry
 
 Rule = Callable[[int, int], tuple[float, float]]
 """(layer, head) -> (score, p)."""
@@ -52,8 +52,3 @@ def table_of(*parts: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
 def kept_by(*places: tuple[int, int], score: float = 0.8) -> Rule:
     """Only these heads carry the feature."""
     return lambda layer, head: (score, 1e-4) if (layer, head) in places else (0.01, 0.9)
-
-
-def entry(name: str) -> Entry:
-    """Of the catalogue."""
-    return lookup(name)

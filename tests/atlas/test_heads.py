@@ -7,8 +7,9 @@ import pytest
 
 from probes.atlas.depth import CLAIMS, depths, group_of, third
 from probes.atlas.heads import corrected, of_stage, score, strongest
-from probes.catalogue import catalogue
-from tests.atlas.synthetic import entry, kept_by, rows_of, table_of
+from probes.catalogue import load_catalogue
+from tests.atlas.synthetic import kept_by, rows_of, table_of
+from tests.catalogue.entries import entry_named
 
 
 def test_correction_is_benjamini_and_hochberg_over_all_tests() -> None:
@@ -24,8 +25,8 @@ def test_correction_is_benjamini_and_hochberg_over_all_tests() -> None:
 
 
 def test_one_atlas_corrects_more_than_its_features_alone() -> None:
-    strong = rows_of(entry("truthfulness"), "truth", 1, 4, lambda _, head: (0.5, 0.02))
-    noise = rows_of(entry("successor"), "successor", 4, 25, lambda *_: (0.1, 0.9))
+    strong = rows_of(entry_named("truthfulness"), "truth", 1, 4, lambda _, head: (0.5, 0.02))
+    noise = rows_of(entry_named("successor"), "successor", 4, 25, lambda *_: (0.1, 0.9))
     assert table_of(strong)["significant"].all()
     assert not table_of(strong, noise)["significant"].any()
 
@@ -40,9 +41,9 @@ def test_score_counts_what_neither_majority_nor_control_reaches() -> None:
 
 def test_the_strongest_feature_is_significant_and_of_the_stage() -> None:
     table = table_of(
-        rows_of(entry("truthfulness"), "truth", 2, 2, kept_by((0, 0), (1, 1), score=0.4)),
-        rows_of(entry("negative_head"), "answer_word", 2, 2, kept_by((0, 0), score=0.6)),
-        rows_of(entry("successor"), "successor", 2, 2, lambda *_: (0.99, 0.8)),
+        rows_of(entry_named("truthfulness"), "truth", 2, 2, kept_by((0, 0), (1, 1), score=0.4)),
+        rows_of(entry_named("negative_head"), "answer_word", 2, 2, kept_by((0, 0), score=0.6)),
+        rows_of(entry_named("successor"), "successor", 2, 2, lambda *_: (0.99, 0.8)),
     )
     best = strongest(table)
     assert best["feature"].to_dict() == {
@@ -56,13 +57,15 @@ def test_the_strongest_feature_is_significant_and_of_the_stage() -> None:
 
 def test_depth_is_where_the_carrying_heads_are() -> None:
     table = table_of(
-        rows_of(entry("coherence"), "language", 5, 4, kept_by((4, 0), (4, 1), (2, 3))),
-        rows_of(entry("previous_token"), "previous_word", 5, 4, kept_by((0, 1))),
-        rows_of(entry("successor"), "successor", 5, 4, kept_by()),
+        rows_of(entry_named("coherence"), "language", 5, 4, kept_by((4, 0), (4, 1), (2, 3))),
+        rows_of(entry_named("previous_token"), "previous_word", 5, 4, kept_by((0, 1))),
+        rows_of(entry_named("successor"), "successor", 5, 4, kept_by()),
     )
     found = {
         one.group: one
-        for one in depths(table, [entry(n) for n in ("coherence", "previous_token", "successor")])
+        for one in depths(
+            table, [entry_named(n) for n in ("coherence", "previous_token", "successor")]
+        )
     }
     assert list(found) == ["ICI structural", "LR", "EP"]
     late = found["EP"]
@@ -75,21 +78,21 @@ def test_depth_is_where_the_carrying_heads_are() -> None:
 
 
 def test_a_head_counts_once_for_a_group() -> None:
-    one = rows_of(entry("truthfulness"), "truth", 2, 2, kept_by((1, 0), score=0.3))
-    other = rows_of(entry("successor"), "successor", 2, 2, kept_by((1, 0), score=0.6))
-    (found,) = depths(table_of(one, other), [entry("truthfulness"), entry("successor")])
+    one = rows_of(entry_named("truthfulness"), "truth", 2, 2, kept_by((1, 0), score=0.3))
+    other = rows_of(entry_named("successor"), "successor", 2, 2, kept_by((1, 0), score=0.6))
+    (found,) = depths(table_of(one, other), [entry_named("truthfulness"), entry_named("successor")])
     assert found.carried == 1
     np.testing.assert_allclose(found.strength, [0, 0.3])
 
 
 def test_every_entry_has_a_group_with_a_known_claim() -> None:
-    assert {group_of(one) for one in catalogue()} == set(CLAIMS)
+    assert {group_of(one) for one in load_catalogue()} == set(CLAIMS)
     assert [third(d) for d in (0.0, 0.34, 0.66, 0.67, 1.0)] == [
         "shallow", "middle", "middle", "deep", "deep"
     ]  # fmt: skip
 
 
 def test_nothing_significant_anywhere() -> None:
-    table = table_of(rows_of(entry("truthfulness"), "truth", 2, 2, kept_by()))
+    table = table_of(rows_of(entry_named("truthfulness"), "truth", 2, 2, kept_by()))
     assert strongest(table).empty and strongest(table, "LR").empty
     assert of_stage(table[table["significant"]], "LR").empty

@@ -17,7 +17,8 @@ from probes.atlas.result import Atlas
 from probes.atlas.stages import COLOURS, paled, stage_maps
 from probes.atlas.terminal import print_atlas
 from probes.results.summary import Estimate
-from tests.atlas.synthetic import entry, kept_by, rows_of, table_of
+from tests.atlas.synthetic import kept_by, rows_of, table_of
+from tests.catalogue.entries import entry_named
 from tests.reporting.chromium import opened
 
 HOSTILE = "</script><img src=x onerror=alert(1)>[bold]"
@@ -27,9 +28,9 @@ SHOWN = {"truthfulness": "truth", "successor": "successor", "coherence": "langua
 def lines_of(table: pd.DataFrame) -> list[FeatureLine]:
     return [
         FeatureLine(
-            job=entry(name).corpus, corpus=entry(name).corpus, feature=feature,
-            label=f"{feature} · {HOSTILE if name == 'coherence' else entry(name).corpus}",
-            entries=(entry(name),), classes=2, majority=0.5, words=0.9,
+            job=entry_named(name).corpus, corpus=entry_named(name).corpus, feature=feature,
+            label=f"{feature} · {HOSTILE if name == 'coherence' else entry_named(name).corpus}",
+            entries=(entry_named(name),), classes=2, majority=0.5, words=0.9,
             best=Estimate(0.8, 0.7, 0.9), where="layer 1, head 0", residual=Estimate(None),
             tested=int((table["feature"] == feature).sum()),
             significant=int(table["significant"][table["feature"] == feature].sum()),
@@ -41,7 +42,7 @@ def lines_of(table: pd.DataFrame) -> list[FeatureLine]:
 def atlas(layers: int = 3, heads: int = 4, streams: tuple[str, ...] = ("decoder",)) -> Atlas:
     kept = {"truthfulness": kept_by((1, 0), (2, 1)), "successor": kept_by((1, 0), score=0.9)}
     parts = [
-        rows_of(entry(name), feature, layers, heads, kept.get(name, kept_by()), stream=stream)
+        rows_of(entry_named(name), feature, layers, heads, kept.get(name, kept_by()), stream=stream)
         for name, feature in SHOWN.items()
         for stream in streams
     ]
@@ -52,7 +53,7 @@ def atlas(layers: int = 3, heads: int = 4, streams: tuple[str, ...] = ("decoder"
         level=0.05,
         table=table,
         lines=lines_of(table),
-        depths=depths(table, [entry(name) for name in SHOWN]),
+        depths=depths(table, [entry_named(name) for name in SHOWN]),
         left_out=[LeftOut("needle", ("needle",), ("retrieval",), HOSTILE)],
         jobs=[],
         created="2026-11-20T10:00:00+00:00",

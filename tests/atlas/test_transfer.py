@@ -14,7 +14,8 @@ from probes.atlas.publish import write_json
 from probes.atlas.transfer import counts, transfers
 from probes.results.atlas import RECORD, TABLE, SavedAtlas, load_atlas
 from probes.results.table import write_results
-from tests.atlas.synthetic import Rule, entry, rows_of, table_of
+from tests.atlas.synthetic import Rule, rows_of, table_of
+from tests.catalogue.entries import entry_named
 
 HOSTILE = "[bold]x[/]</script>"
 
@@ -34,7 +35,7 @@ def saved(directory: Path, layers: int, heads: int, sign: int, *names: str) -> S
     directory.mkdir()
     parts = [
         rows_of(one, one.features[0], layers, heads, slope(layers, sign))
-        for one in map(entry, names)
+        for one in map(entry_named, names)
     ]
     write_results(table_of(*parts), directory / TABLE)
     write_json({"schema": 1, "model": {"name": HOSTILE}}, directory / RECORD)

@@ -8,13 +8,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from probes.catalogue import lookup
 from probes.catalogue.corpora import corpus_config
 from probes.cli.main import parse
 from probes.config import AtlasConfig, GeneratedConfig, GrammarConfig, register
 from probes.config.files import config_dir
 from probes.config.names import model_slug, slug
 from probes.core.errors import UserError
+from tests.catalogue.entries import entry_named
 
 
 def composed(*overrides: str):
@@ -63,7 +63,7 @@ def test_other_runs_have_no_atlas_and_their_own_directory() -> None:
 
 def test_corpora_by_name_are_what_hydra_composes() -> None:
     for name in ("mover", "subword_merge", "syntactic"):
-        entry = lookup(name)
+        entry = entry_named(name)
         cfg = composed(*[o for o in entry.overrides if o.startswith("corpus")])
         assert corpus_config(entry.corpus, entry.options) == OmegaConf.to_object(cfg.corpus)
 

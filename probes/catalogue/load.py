@@ -1,4 +1,4 @@
-"""Reading the catalogue, and choosing from it."""
+"""Reads the catalogue of heads, ``heads.yaml``, and selects entries from it."""
 
 from __future__ import annotations
 
@@ -12,52 +12,44 @@ from probes.core.errors import UserError, closest
 DATA = Path(__file__).with_name("heads.yaml")
 
 
-def catalogue(
+def load_catalogue(
     *, stage: str | None = None, encoder: bool = False, corpus: str | None = None
 ) -> tuple[Entry, ...]:
     """The entries in their order: by stage, as the survey lists them.
 
     stage: only these, by key or name ("ICI", "in-context identification").
-    encoder: only what an encoder can be asked for.
-    corpus: only what is read on this corpus.
+    encoder: only those that an encoder can be probed for.
+    corpus: only those that are read on this corpus.
 
-    >>> [entry.kind for entry in catalogue(stage="EP")][0]
+    Raises:
+        UserError: there is no such stage.
+
+    >>> [entry.kind for entry in load_catalogue(stage="EP")][0]
     'mixed head'
     """
-    wanted = None if stage is None else _stage(stage)
+    key = None if stage is None else _stage_key(stage)
     return tuple(
         entry
         for entry in _read()
-        if (wanted is None or entry.stage == wanted)
+        if (key is None or entry.stage == key)
         and not (encoder and entry.decoders_only)
         and (corpus is None or entry.corpus == corpus)
     )
-
-
-def lookup(name: str) -> Entry:
-    """The entry of that name; raises ``UserError`` with the names there are."""
-    entries = {entry.name: entry for entry in _read()}
-    if name not in entries:
-        raise UserError(
-            f"catalogue entry '{name}': no such entry",
-            allowed=", ".join(entries),
-            fix=closest(name, list(entries)),
-        )
-    return entries[name]
 
 
 @cache
 def _read() -> tuple[Entry, ...]:
     import yaml
 
-    content: dict[str, Any] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
+    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(DATA.read_text(encoding="utf-8"))
     return tuple(
         Entry.from_json({"name": name, **fields, "paper": content["papers"][fields["paper"]]})
         for name, fields in content["entries"].items()
     )
 
 
-def _stage(stage: str) -> str:
+def _stage_key(stage: str) -> str:
+    """The key of a stage that was given by its key or its name."""
     for key, name in STAGES.items():
         if stage.upper() == key or stage.lower() == name:
             return key
