@@ -13,18 +13,23 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
 
-LONG = {"max_position_embeddings": 512}
+CONTEXT = 512
+"""Tokens that the models read, unless a test says otherwise."""
 
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Handle:
-    directory = write_checkpoint(tmp_path_factory.mktemp("decoder"), "llama_gqa", **LONG)
+    directory = write_checkpoint(
+        tmp_path_factory.mktemp("decoder"), "llama_gqa", max_position_embeddings=CONTEXT
+    )
     return open_model(ModelConfig(name=str(directory)))
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Handle:
-    directory = write_checkpoint(tmp_path_factory.mktemp("encoder"), "bert", **LONG)
+    directory = write_checkpoint(
+        tmp_path_factory.mktemp("encoder"), "bert", max_position_embeddings=CONTEXT
+    )
     return open_model(ModelConfig(name=str(directory)))
 
 
@@ -79,7 +84,11 @@ def test_texts_beyond_the_context_are_left_out_with_both_lengths(tmp_path: Path)
 def test_texts_of_unknown_words_are_left_out(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(style="word")
     handle = open_model(
-        ModelConfig(name=str(write_checkpoint(tmp_path, tokenizer=tokenizer, **LONG)))
+        ModelConfig(
+            name=str(
+                write_checkpoint(tmp_path, tokenizer=tokenizer, max_position_embeddings=CONTEXT)
+            )
+        )
     )
     plan = plan_of(handle, corpora=["acronyms"], examples=60)
     assert plan.jobs == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from probes.results.table import pick
@@ -25,8 +26,12 @@ def test_lines_are_the_jobs_in_the_order_of_their_steps(tmp_path: Path, key: str
     jobs = read_sweep(tmp_path)
     (one,) = emergences(jobs, swept_keys(jobs))
     assert list(one.heads.index) == [0, 20, 100]
-    assert list(one.heads.columns) == [("decoder", layer, h) for layer in (0, 1) for h in range(3)]
+    units = [("decoder", layer, head) for layer in (0, 1) for head in range(3)]
+    assert one.heads.columns.equals(
+        pd.MultiIndex.from_tuples(units, names=["stream", "layer", "head"])
+    )
     assert one.majority == pytest.approx(MAJORITY)
+    assert jobs[2].results is not None
     table = pick(jobs[2].results, site="heads", split="test", metric="accuracy", probe="linear")
     assert np.allclose(one.heads.loc[20], table["value"].astype(float))
 
