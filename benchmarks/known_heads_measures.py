@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import combinations
-from math import factorial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from probes.config import (
 from probes.corpora.generated import load
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
+from probes.interventions.head_sets import shapley_values
 from probes.models.hf_messages import quiet
 from probes.models.hooks import hooked
 from probes.models.loading import open_model
@@ -144,21 +143,15 @@ class Ablation:
         """What each head adds to the induction attention of later layers: its Shapley value."""
         return self._shapley(self.induction_attention)
 
-    def _shapley(self, value: Any) -> Scores:
+    def _shapley(self, value: Callable[[list[Head]], float]) -> Scores:
+        """By layer: the heads that may be ablated together with one are those of its own layer."""
         scores: Scores = {}
         for site in self.one.sites:
-            players = self.one.in_layer(site.layer)
-            worth = {
-                kept: value([head for head in players if head not in kept])
-                for kept in map(frozenset, _subsets(players))
-            }
-            for head in players:
-                others = [other for other in players if other != head]
-                scores[head] = sum(
-                    _share(len(kept), len(players))
-                    * (worth[frozenset((*kept, head))] - worth[frozenset(kept)])
-                    for kept in _subsets(others)
-                )
+            heads = self.one.in_layer(site.layer)
+            values = shapley_values(
+                heads, lambda kept, heads=heads: value([h for h in heads if h not in kept])
+            )
+            scores |= dict(zip(heads, values.tolist(), strict=True))
         return scores
 
     def _read(self) -> dict[int, Tensor]:
@@ -185,15 +178,6 @@ class Ablation:
             return z
 
         return edit
-
-
-def _subsets(items: list[Head]) -> Iterable[tuple[Head, ...]]:
-    return (chosen for size in range(len(items) + 1) for chosen in combinations(items, size))
-
-
-def _share(kept: int, players: int) -> float:
-    """Share of the orders of all players in which exactly the kept ones come first."""
-    return factorial(kept) * factorial(players - kept - 1) / factorial(players)
 
 
 # --- probes ------------------------------------------------------------------------------------

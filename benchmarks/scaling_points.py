@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from benchmarks.memory import peak_above
-from benchmarks.planted import planted_task
 from probes.activations.cache import Cache
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.writer import CacheWriter
 from probes.config import LinearConfig, TrainerConfig
 from probes.corpora.tasks import Task
+from probes.evaluation.planted import planted_task
 from probes.passes.progress import Progress
 from probes.training.fit import fit_banks
 from probes.training.problems import ActivationSource, ProblemSet, Role, real_problem

@@ -10,13 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.planted import (
-    Planted,
-    accuracy_of,
-    duplicated,
-    planted_activations,
-    planted_task,
-)
 from probes.corpora.corpus import TEST, TRAIN
 from probes.corpora.splits import group_folds
 from probes.evaluation.codelength import (
@@ -26,6 +19,13 @@ from probes.evaluation.codelength import (
     codelength_problems,
 )
 from probes.evaluation.control import control_labels
+from probes.evaluation.planted import (
+    Planted,
+    accuracy_of,
+    duplicated,
+    planted_activations,
+    planted_task,
+)
 from probes.interventions.erasure import fit_eraser
 from probes.solver.solver import fit_logistic
 

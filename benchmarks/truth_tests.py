@@ -10,11 +10,11 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
-from benchmarks.planted import Planted, accuracy_of, planted_activations, planted_task
 from benchmarks.truth_probes import predictions
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.corpora.tasks import Task
 from probes.evaluation.permutations import grouped_labels
+from probes.evaluation.planted import Planted, accuracy_of, planted_activations, planted_task
 from probes.statistics.groups import Array, Groups
 from probes.statistics.permutation import permuted_labels
 from probes.statistics.significance import MapTest, permutation_test, sign_flip_test

@@ -110,6 +110,8 @@ class EvaluationConfig:
     """Online codelength (Voita and Titov 2020): fitting takes two to three times as long."""
     erase: str | None = None
     """Erase this feature linearly (LEACE) and probe again."""
+    metrics: list[str] = field(default_factory=list)
+    """Further metrics of your own: ``[FILE.py:NAME]`` or ``[package.module:NAME]``."""
 
 
 @dataclass

@@ -48,6 +48,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
     with heavy_imports():
         from probes.activations.extraction import extract
         from probes.evaluation.evaluate import Evaluator
+        from probes.evaluation.own_metrics import load_metrics
         from probes.models.loading import open_model
         from probes.pipeline.fit_plan import TRAINED, make_sources, wanted_sites
         from probes.pipeline.publish import publish
@@ -56,6 +57,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
         from probes.simplified.store import resolve, training_curve
         from probes.training.fit import fit_banks
 
+    metrics = load_metrics(config.evaluation.metrics)
     ledger = Ledger(config)
     config.model = resolve(config.model, config.cache_dir, config.trainer)
     handle = open_model(config.model)
@@ -92,6 +94,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
         group_name=corpus.group_name,
         texts=lambda task: [corpus.texts[example] for example in task.examples],
         lexical=config.baseline.lexical,
+        metrics=metrics,
     )
     banks: list[ProbeBank] = []
 

@@ -8,7 +8,6 @@ is too narrow. Here the group is the unit that is drawn (cluster bootstrap, Davi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ from probes.core.errors import UserError
 from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
 
-Method = Literal["percentile", "bca"]
 FEW_GROUPS = 20
 """Below this an interval is reported with a caveat."""
 CELLS = 4_000_000
@@ -28,7 +26,7 @@ CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval for each head."""
+    """A confidence interval for each unit (head or layer)."""
 
     low: Array
     """(H,)"""
@@ -43,7 +41,6 @@ class Draws:
     multiplicity: npt.NDArray[np.float32]
     """(B, G) how often each group was drawn; every row sums to G."""
     confidence: float = 0.95
-    method: Method = "bca"
 
     @property
     def groups(self) -> int:
@@ -52,32 +49,31 @@ class Draws:
     def interval(self, sums: GroupSums, minus: GroupSums | None = None) -> Interval:
         """Interval of a metric, or of its difference to ``minus`` on the same rows.
 
-        Percentile: quantiles of the draws. BCa (Efron 1987), the default, corrects them for bias
-        and skew, which matters for accuracies near 0 or 1. Both are widened for the number of
-        groups as Hesterberg (2015) does: plain quantiles cover too little below some 50 groups. A
-        metric that is the same in every group (all rows right) has an interval of length zero.
+        BCa (Efron 1987): quantiles of the draws, corrected for bias and skew, which matters for
+        accuracies near 0 or 1, and widened for the number of groups as Hesterberg (2015) does:
+        plain quantiles cover too little below some 50 groups. A metric that is the same in every
+        group (all rows right) has an interval of length zero.
         """
-        heads, cells = sums.by_unit.shape[0], sums.by_unit.shape[2]
+        units, _, cells = sums.by_unit.shape
         step = max(1, CELLS // (max(len(self.multiplicity), self.groups) * cells))
-        parts = []
-        for first in range(0, heads, step):
-            part = [s.of_units(slice(first, first + step)) for s in (sums, minus) if s is not None]
-            parts.append(self._interval(*part))
+        slices = [slice(first, first + step) for first in range(0, units, step)]
+        intervals = [
+            self._interval(sums.of_units(s), None if minus is None else minus.of_units(s))
+            for s in slices
+        ]
         return Interval(
-            np.concatenate([part.low for part in parts]),
-            np.concatenate([part.high for part in parts]),
+            np.concatenate([interval.low for interval in intervals]),
+            np.concatenate([interval.high for interval in intervals]),
         )
 
-    def _interval(self, sums: GroupSums, minus: GroupSums | None = None) -> Interval:
+    def _interval(self, sums: GroupSums, minus: GroupSums | None) -> Interval:
         replicates, value = sums.resampled(self.multiplicity), sums.value()  # (B, H), (H,)
         if minus is not None:
             replicates, value = (
                 replicates - minus.resampled(self.multiplicity),
                 value - minus.value(),
             )
-        jackknife = None
-        if self.method == "bca":
-            jackknife = sums.without_each() - (0.0 if minus is None else minus.without_each())
+        jackknife = sums.without_each() - (0.0 if minus is None else minus.without_each())
         return quantile_interval(
             replicates, self.confidence, groups=self.groups, value=value, jackknife=jackknife
         )
@@ -89,11 +85,11 @@ def draw_groups(
     *,
     seed: int,
     confidence: float = 0.95,
-    method: Method = "bca",
 ) -> Draws:
     """Draw ``groups`` groups with replacement, ``draws`` times.
 
-    Raises ``UserError`` where there is a single group: nothing is known about other groups then.
+    Raises:
+        UserError: there is a single group, so nothing is known about other groups.
     """
     if groups < 2:
         raise UserError(
@@ -103,7 +99,7 @@ def draw_groups(
         )
     random = np.random.default_rng(seed)
     counts = random.multinomial(groups, np.full(groups, 1 / groups), size=draws)
-    return Draws(counts.astype(np.float32), confidence, method)
+    return Draws(counts.astype(np.float32), confidence)
 
 
 def few_groups(groups: int, group_name: str = "group") -> str | None:
@@ -149,11 +145,11 @@ def _bca_level(z: float, ordered: Array, value: Array, valid: Array, jackknife: 
     below = (ordered < value).sum(axis=0) + 0.5 * (ordered == value).sum(axis=0)
     bias = ndtri(np.clip(below / np.maximum(valid, 1), 1e-6, 1 - 1e-6))
     deviation = np.nanmean(jackknife, axis=0) - jackknife  # (G, H)
-    spread = np.nansum(deviation**2, axis=0)
-    acceleration = np.zeros_like(spread)
-    varies = spread > 0
+    squares = np.nansum(deviation**2, axis=0)
+    acceleration = np.zeros_like(squares)
+    varies = squares > 0
     cubes = np.nansum(deviation**3, axis=0)
-    acceleration[varies] = cubes[varies] / (6 * spread[varies] ** 1.5)
+    acceleration[varies] = cubes[varies] / (6 * squares[varies] ** 1.5)
     shifted = bias + z
     return ndtr(bias + shifted / (1 - acceleration * shifted))
 

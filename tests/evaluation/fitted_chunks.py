@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
 import torch
 
-from benchmarks.planted import Planted
 from probes.config import (
     EvaluationConfig,
     LinearConfig,
@@ -12,8 +14,11 @@ from probes.config import (
     SignificanceConfig,
     SplitConfig,
 )
+from probes.corpora.tasks import Task
 from probes.evaluation.evaluate import Evaluation, Evaluator
 from probes.evaluation.evidence_problems import evidence_problems
+from probes.evaluation.planted import Planted
+from probes.statistics.metrics import METRICS, Metric
 from probes.training.chunk_fit import ChunkFit
 from probes.training.linear import fit_linear
 from probes.training.mlp import fit_mlp
@@ -63,18 +68,22 @@ def evaluated(
     planted: Planted,
     probe: LinearConfig | MLPConfig | None = None,
     seeds: tuple[int, ...] = (),
-    **options: object,
+    *,
+    metrics: Sequence[Metric] = tuple(METRICS.values()),
+    texts: Callable[[Task], Sequence[str]] | None = None,
+    **options: int | float | bool,
 ) -> Evaluation:
     """All evidence on planted activations; options by the names of the config's keys."""
     keys = {"bootstrap": 300, **options}
-
-    def pick(kind):  # type: ignore[no-untyped-def]
-        return kind(**{k: v for k, v in keys.items() if k in kind.__dataclass_fields__})
-
     evaluation, significance, split = (
-        pick(kind) for kind in (EvaluationConfig, SignificanceConfig, SplitConfig)
+        kind(**{field.name: keys[field.name] for field in fields(kind) if field.name in keys})
+        for kind in (EvaluationConfig, SignificanceConfig, SplitConfig)
     )
-    evaluator = Evaluator(evaluation, significance, group_name="document")
+    assert isinstance(evaluation, EvaluationConfig) and isinstance(split, SplitConfig)
+    assert isinstance(significance, SignificanceConfig)
+    evaluator = Evaluator(
+        evaluation, significance, group_name="document", metrics=metrics, texts=texts
+    )
     for chunk in fitted_chunks(planted, evaluation, significance, split, probe=probe, seeds=seeds):
         evaluator.add(chunk)
     return evaluator.finish()

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.planted import planted_task
 from probes.corpora.corpus import TEST, TRAIN
 from probes.evaluation.baselines import bag_of_words, lexical, majority
+from probes.evaluation.planted import planted_task
 from probes.training.problems import real_problem
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.planted import planted_activations, planted_task
 from probes.corpora.corpus import TEST, TRAIN
+from probes.evaluation.planted import planted_activations, planted_task
 from tests.evaluation.fitted_chunks import evaluated
 
 

@@ -9,7 +9,6 @@ from sklearn import metrics as oracle
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.planted import planted_activations, planted_task
 from probes.corpora.corpus import TRAIN, VALIDATION
 from probes.evaluation.codelength import (
     FRACTIONS,
@@ -19,6 +18,7 @@ from probes.evaluation.codelength import (
     codelength_problems,
     log_loss_bits,
 )
+from probes.evaluation.planted import planted_activations, planted_task
 from probes.solver.solver import fit_logistic
 
 

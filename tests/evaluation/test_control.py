@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.planted import planted_task
 from probes.corpora.corpus import TEST, TRAIN
 from probes.evaluation.control import control_labels
+from probes.evaluation.planted import planted_task
 
 
 @pytest.mark.parametrize("level", ["word", "span"])

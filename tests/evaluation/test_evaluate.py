@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from sklearn import metrics as oracle
 
-from benchmarks.planted import planted_activations, planted_task
 from probes.config import EvaluationConfig, MLPConfig, SignificanceConfig, SplitConfig
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.evaluation.control import control_labels
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.permuted_gains import permuted_gains
+from probes.evaluation.planted import planted_activations, planted_task
 from probes.training.problems import Role
 from tests.evaluation.fitted_chunks import evaluated, fitted_chunks
 

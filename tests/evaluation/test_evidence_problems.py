@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.planted import planted_task
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import TEST
 from probes.evaluation.evidence_problems import evidence_problems, positions_by_role
+from probes.evaluation.planted import planted_task
 from probes.training.problems import Role
 
 

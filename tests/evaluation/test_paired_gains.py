@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.planted import planted_task
 from probes.evaluation import baselines
 from probes.evaluation.paired_gains import paired_gains
+from probes.evaluation.planted import planted_task
 from probes.evaluation.scored_rows import ScoredRows
 from probes.statistics.bootstrap import draw_groups
 from probes.statistics.maps import MapEvidence

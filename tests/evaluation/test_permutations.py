@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.planted import planted_task
 from probes.core.errors import UserError
 from probes.evaluation.permutations import check_permutations, grouped_labels
+from probes.evaluation.planted import planted_task
 from probes.statistics.permutation import exchange_of
 
 

@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.planted import planted_activations, planted_task
 from probes.corpora.corpus import TRAIN
+from probes.evaluation.planted import planted_activations, planted_task
 from probes.interventions.erasure import fit_eraser
 from probes.solver.solver import fit_logistic
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from probes.core.errors import UserError
-from probes.statistics.bootstrap import draw_groups, few_groups, quantile_interval
+from probes.statistics.bootstrap import Draws, draw_groups, few_groups, quantile_interval
 from probes.statistics.groups import Groups
 from probes.statistics.metrics import accuracy_sums, auroc_sums, macro_f1_sums
 
@@ -17,29 +17,36 @@ def clustered(random, repetitions, groups, rows, *, mean=0.7, spread=0.18):
     return random.random((repetitions, groups * rows)) < np.repeat(rate, rows, axis=1)
 
 
-def coverage(correct, index, truth, method):
+def percentile(draws, sums):
+    """Quantiles of the draws, as differences of depth profiles are given."""
+    return quantile_interval(
+        sums.resampled(draws.multiplicity), draws.confidence, groups=draws.groups
+    )
+
+
+def coverage(correct, index, truth, interval_of):
     """Share of simulated data sets (taken as heads) whose interval holds the true accuracy."""
     labels = np.ones(correct.shape[1], dtype=int)
     hits = []
     for part in np.array_split(correct, 10):  # draws of their own for each part
         groups = Groups.of(index)
-        draws = draw_groups(len(groups), 1000, seed=len(hits), method=method)
-        interval = draws.interval(accuracy_sums(part.astype(int), labels, groups))
+        draws = draw_groups(len(groups), 1000, seed=len(hits))
+        interval = interval_of(draws, accuracy_sums(part.astype(int), labels, groups))
         hits.append((interval.low <= truth) & (truth <= interval.high))
     return np.concatenate(hits).mean()
 
 
-@pytest.mark.parametrize("method", ["percentile", "bca"])
+@pytest.mark.parametrize("interval_of", [percentile, Draws.interval])
 @pytest.mark.parametrize("groups", [15, 60])
-def test_nominal_95_percent_covers_95_percent_under_clusters(method, groups):
+def test_nominal_95_percent_covers_95_percent_under_clusters(interval_of, groups):
     correct = clustered(np.random.default_rng(0), 3000, groups, 12)
     index = np.repeat(np.arange(groups), 12)
-    assert 0.93 <= coverage(correct, index, 0.7, method) <= 0.97
+    assert 0.93 <= coverage(correct, index, 0.7, interval_of) <= 0.97
 
 
 def test_resampling_rows_fails_visibly_under_clusters():
     correct = clustered(np.random.default_rng(0), 2000, 60, 12)
-    assert coverage(correct, np.arange(correct.shape[1]), 0.7, "percentile") < 0.85
+    assert coverage(correct, np.arange(correct.shape[1]), 0.7, percentile) < 0.85
 
 
 def test_bca_equals_scipy_on_the_same_draws():
@@ -51,7 +58,7 @@ def test_bca_equals_scipy_on_the_same_draws():
         correct.astype(int), np.ones(400, dtype=int), Groups.of(np.arange(400) // 10)
     )
     by_group = sums.by_unit[0, :, 0] / 10
-    got = draw_groups(groups, 40_000, seed=0, method="bca").interval(sums)
+    got = draw_groups(groups, 40_000, seed=0).interval(sums)
     # Hesterberg's widening is undone by asking scipy for the widened confidence.
     tail = stats.norm.cdf(np.sqrt(groups / (groups - 1)) * stats.t.ppf(0.025, groups - 1))
     expected = stats.bootstrap(
@@ -66,7 +73,7 @@ def test_heads_in_slices_equal_heads_at_once(monkeypatch):
     random = np.random.default_rng(2)
     labels, groups = random.integers(0, 2, 90), Groups.of(np.arange(90) // 6)
     scores = random.normal(size=(7, 90))
-    draws = draw_groups(15, 200, seed=0, method="bca")
+    draws = draw_groups(15, 200, seed=0)
     for sums in (auroc_sums(scores, labels, groups),
                  macro_f1_sums((scores > 0).astype(int), labels, groups, 2)):  # fmt: skip
         whole = draws.interval(sums)
@@ -101,8 +108,8 @@ def test_all_right_gives_an_interval_of_length_zero_and_not_nan():
     sums = accuracy_sums(
         np.ones((1, 40), dtype=int), np.ones(40, dtype=int), Groups.of(np.arange(40) // 4)
     )
-    for method in ("percentile", "bca"):
-        interval = draw_groups(10, 100, seed=0, method=method).interval(sums)
+    for interval_of in (percentile, Draws.interval):
+        interval = interval_of(draw_groups(10, 100, seed=0), sums)
         assert interval.low[0] == interval.high[0] == 1.0
 
 

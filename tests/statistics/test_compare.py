@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from probes.core.errors import UserError
-from probes.results.evidence import load_evidence, save_evidence
 from probes.statistics.compare import compare_maps, spearman
 from probes.statistics.maps import MapEvidence
 
@@ -132,23 +131,3 @@ def test_streams_are_kept_apart():
     found = compare_maps(a, a)
     assert set(found.profiles) == {"encoder", "decoder"}
     assert [len(p.depth) for p in found.profiles.values()] == [2, 2]
-
-
-class TestFile:
-    def test_round_trip(self, tmp_path):
-        maps = [evidence(np.full(4, 0.7)), evidence(np.full(8, 0.6), name="mlp")]
-        save_evidence(maps, tmp_path / "evidence.safetensors")
-        back = load_evidence(tmp_path / "evidence.safetensors")
-        for want, got in zip(maps, back, strict=True):
-            for field in MapEvidence.__dataclass_fields__:
-                np.testing.assert_array_equal(getattr(got, field), getattr(want, field))
-        assert list(tmp_path.iterdir()) == [tmp_path / "evidence.safetensors"]
-
-    def test_missing_and_damaged(self, tmp_path):
-        path = tmp_path / "evidence.safetensors"
-        with pytest.raises(UserError, match="no readable evidence"):
-            load_evidence(path)
-        save_evidence([evidence(np.full(4, 0.7))], path)
-        path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(UserError, match="no readable evidence"):
-            load_evidence(path)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.planted import planted_activations, planted_task
 from probes.corpora.corpus import TEST, TRAIN
 from probes.evaluation.permutations import grouped_labels
+from probes.evaluation.planted import planted_activations, planted_task
 from probes.statistics.permutation import exchange_of, permuted_labels
 
 KINDS = {

@@ -110,3 +110,30 @@ def test_false_discoveries_are_a_twentieth():
         found = permutation_test(observed, permuted).q <= 0.05
         shares.append(found[40:].sum() / max(found.sum(), 1))
     assert np.mean(shares) <= 0.05 + 2 * np.std(shares) / 10
+
+
+def test_two_sided_flips_of_few_groups_are_enumerated():
+    differences = np.random.default_rng(0).normal(-0.5, 1, size=(4, 7))
+    test = sign_flip_test(differences, seed=0, two_sided=True)
+    signs = np.array(list(product([1, -1], repeat=7)))
+    for unit, d in enumerate(differences):
+        assert test.p[unit] == pytest.approx((abs(signs @ d) >= abs(d.sum()) - 1e-9).mean())
+    assert test.smallest == pytest.approx(2 * 0.5**7)
+
+
+def test_two_sided_flips_equal_scipy():
+    d = np.random.default_rng(1).normal(-0.25, 1, size=(1, 40))
+    expected = stats.permutation_test(
+        (d[0],), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=9999,
+        rng=np.random.default_rng(2),
+    ).pvalue  # fmt: skip
+    assert sign_flip_test(d, seed=0, two_sided=True).p[0] == pytest.approx(expected, abs=0.015)
+
+
+def test_a_negative_unit_is_significant_two_sided_only():
+    d = np.random.default_rng(2).normal(size=(50, 30))
+    d[7] -= 1.5
+    one_sided, two_sided = (sign_flip_test(d, seed=0, two_sided=two) for two in (False, True))
+    assert one_sided.p[7] > 0.99 and one_sided.p_familywise[7] > 0.99
+    assert two_sided.p_familywise[7] < 0.01 and two_sided.q[7] < 0.01
+    assert (two_sided.p_familywise <= 0.05).sum() == 1

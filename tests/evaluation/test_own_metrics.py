@@ -1,0 +1,157 @@
+"""Metrics of the user's own, from a file to the results and the report of a run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from probes import load_run
+from probes.cli import main as cli
+from probes.core.errors import UserError
+from probes.evaluation.own_metrics import load_metrics
+from probes.evaluation.planted import planted_activations, planted_task
+from probes.statistics import metrics as table
+from probes.statistics.group_sums import mean_sums
+from probes.statistics.metrics import METRICS, Metric
+from tests.evaluation.fitted_chunks import evaluated
+from tests.tiny_checkpoints import write_checkpoint
+
+OWN = '''
+import numpy as np
+
+from probes.statistics.group_sums import GroupSums, mean_sums
+from probes.statistics.metrics import Metric
+
+
+def first_class(predicted, labels, groups, classes, scores):
+    """Share of rows that are predicted as the first class."""
+    return mean_sums("first_class", predicted == 0, groups)
+
+
+def kappa(predicted, labels, groups, classes, scores):
+    """Cohen's kappa, a ratio of sums that differ between heads."""
+    agree = groups.sum(predicted == labels)
+    guessed = np.stack([groups.sum(predicted == c) for c in range(classes)], axis=-1)
+    given = np.stack([groups.sum(labels == c) for c in range(classes)], axis=-1)
+
+    def finish(total, shared):
+        n = shared.sum(axis=-1)
+        chance = (total[..., 1:] * shared).sum(axis=-1) / n**2
+        return (total[..., 0] / n - chance) / (1 - chance)
+
+    return GroupSums("kappa", np.concatenate([agree[..., None], guessed], axis=-1), given, finish)
+
+
+certain = Metric(
+    "certain", "certainty", "Mean margin.", needs_scores=True,
+    sums=lambda predicted, labels, groups, classes, scores: mean_sums(
+        "certain", np.abs(scores), groups
+    ),
+)
+loss = Metric("brier", "Brier", "", sums=first_class, better="lower")
+accuracy = first_class
+
+
+def broken(predicted, labels, groups, classes, scores):
+    raise ValueError("no such thing")
+
+
+def not_sums(predicted, labels, groups, classes, scores):
+    return (predicted == labels).mean(axis=1)
+
+
+def of_rows(predicted, labels, groups, classes, scores):
+    sums = first_class(predicted, labels, groups, classes, scores)
+    return GroupSums("of_rows", sums.by_unit[:, :1], sums.shared[:1], sums.finish)
+'''
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    (tmp_path / "own.py").write_text(OWN)
+    return tmp_path / "own.py"
+
+
+def test_from_a_file_to_results_map_and_report(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_checkpoint(tmp_path / "model", "bert", max_position_embeddings=256)
+    monkeypatch.chdir(tmp_path)
+    overrides = [
+        "model=hf", f"model.name={model}", "corpus.sentences=200", "features=[number]",
+        "evaluation.metrics=[own.py:kappa,own.py:certain]", "evaluation.bootstrap=50",
+        "evaluation.control=false", "baseline.residual=false", "baseline.all_heads=false",
+        "probe.l2=[1]", "min_count=5", "trainer.progress=false", "split.source=group",
+        "cache_dir=cache", "hydra.run.dir=out",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+    GlobalHydra.instance().clear()
+    assert cli._main() == 0
+    own.unlink()  # reading a run executes nothing
+    run = load_run("out")
+    rows = run.results[(run.results.metric == "kappa") & (run.results.site == "heads")]
+    test = rows[rows.split == "test"]
+    assert (test.ci_low <= test.value).all() and (test.value <= test.ci_high).all()
+    assert set(rows.split) == {"test", "validation"}
+    kappa, certain = run.map("number", metric="kappa"), run.map("number", metric="certain")
+    assert kappa.shape == certain.shape == run.map("number").shape
+    assert (certain.to_numpy() > 0).all()
+    assert run.top("number", k=2, metric="kappa").test.notna().all()
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert re.search(r'"label": ?"kappa"', report)
+
+
+def test_values_equal_scikit_learns(own: Path) -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    *_, kappa = load_metrics([f"{own}:kappa"])
+    random = np.random.default_rng(0)
+    predicted, labels = random.integers(0, 3, (2, 60)), random.integers(0, 3, 60)
+    groups = table.Groups.of(np.arange(60) // 7)
+    expected = [cohen_kappa_score(labels, classes) for classes in predicted]
+    np.testing.assert_allclose(kappa(predicted, labels, groups, 3).value(), expected)
+
+
+def test_names_of_the_table_add_nothing() -> None:
+    assert load_metrics(["accuracy"]) == tuple(METRICS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("loss", "'brier' is better where it is lower"),
+        ("accuracy", "is called 'accuracy', as another column or metric is"),
+        ("broken", "raised ValueError on four rows: no such thing"),
+        ("not_sums", "returned ndarray, not GroupSums"),
+        ("of_rows", r"returned sums \(1, 1, 1\)"),
+        ("missing", "defines no 'missing'"),
+    ],
+)
+def test_refused_before_a_model_is_run(own: Path, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_metrics([f"{own}:{name}"])
+
+
+def test_a_metric_is_one_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Metric(
+        "hits_of_class_1",
+        "hits of class 1",
+        "Share of rows of class 1 that are predicted as such.",
+        sums=lambda predicted, labels, groups, *_: mean_sums(
+            "hits_of_class_1", np.where(labels == 1, predicted == 1, np.nan), groups
+        ),
+    )
+    monkeypatch.setitem(METRICS, row.name, row)
+    planted = planted_activations(planted_task(60, 6), [0.0, 3.0])
+    rows = pd.DataFrame(evaluated(planted, metrics=tuple(METRICS.values())).rows)
+    heads = rows[(rows.site == "heads") & (rows.split == "test")]
+    of_row = heads[heads.metric == row.name]
+    assert of_row.ci_low.notna().all()
+    recall = heads[heads.metric == "recall:class1"]
+    np.testing.assert_allclose(of_row.value.to_numpy(), recall.value.to_numpy())
