@@ -203,11 +203,10 @@ def _common(first: Run, second: Run, asked: str | None) -> list[str]:
 
 def _difference(first: Run, second: Run, feature: str, given: argparse.Namespace) -> Difference:
     from probes.reporting.difference import Difference, Side
-    from probes.results.table import main_probe, main_site
 
-    site = given.site or main_site(first.results)
-    probe = given.probe or main_probe(first.results, site)
-    other = given.other_probe or given.probe or main_probe(second.results, site)
+    subject = first.subject(site=given.site, probe=given.probe)
+    site, probe = subject.site, subject.probe
+    other = second.subject(site=site, probe=given.other_probe or given.probe).probe
     found = first.compare(
         second, feature, site=site, probe=probe, other_probe=other, confidence=given.confidence
     )

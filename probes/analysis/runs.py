@@ -19,17 +19,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from probes.core.errors import UserError
-from probes.results.quantities import quantities, values
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord, read_record
-from probes.results.table import (
-    features,
-    layers_by_heads,
-    main_probe,
-    main_site,
-    pick,
-    read_results,
-    top_heads,
-)
+from probes.results.table import Subject, distinct, features, read_results
+from probes.results.vocabulary.methods import PROBE
 
 if TYPE_CHECKING:
     from probes.activations.cache import Cache
@@ -55,6 +48,12 @@ class Run:
         """The features that were decoded."""
         return features(self.results)
 
+    def subject(
+        self, *, site: str | None = None, method: str = PROBE, probe: str | None = None
+    ) -> Subject:
+        """Kind of site, method and kind of probe: the run's own where the arguments are open."""
+        return Subject.of(self.results, site=site, method=method, probe=probe)
+
     def map(
         self,
         feature: str,
@@ -63,33 +62,39 @@ class Run:
         split: str = "test",
         stream: str | None = None,
         site: str | None = None,
+        method: str = PROBE,
         probe: str | None = None,
     ) -> pd.DataFrame:
         """One number for each head, ``(layers, heads)``; NaN where a layer has no such head.
 
-        ``metric`` may also be ``gain`` (accuracy over the majority) or a column of evidence
-        (``q_value``). Whole-layer sites give one column. A model with several streams needs
-        ``stream``.
+        ``metric`` may also be ``gain`` (accuracy over the majority) or a column of p- or q-values
+        (``q_value``). ``probe`` may also be a baseline (``random_init``). Whole-layer sites give
+        one column. A model with several streams needs ``stream``.
 
         Raises:
-            UserError: no such feature, metric, stream, site or probe; the message has those
-                there are.
+            UserError: no such feature, metric, stream, site, method or probe; the message has
+                those there are.
         """
-        site = self._one_of("site", site, main_site(self.results))
-        probe = self._one_of("probe", probe, main_probe(self.results, site))
-        rows = values(self.results, feature, metric, split=split, site=site, probe=probe)
-        if rows.empty:
-            allowed = ", ".join(q.name for q in quantities(self.results, feature))
+        for column, asked in (("site", site), ("method", method), ("probe", probe)):
+            self._require(column, asked)
+        subject = self.subject(site=site, method=method, probe=probe)
+        own = FeatureTable.of(self.results, feature, **vars(subject))
+        streams = own.streams(metric, split=split)
+        if not streams:
             raise UserError(
-                f"'{feature}' has no '{metric}' on {split} (site '{site}', probe '{probe}')",
-                allowed=allowed,
+                f"'{feature}' has no '{metric}' on {split} (site '{own.site}', probe "
+                f"'{own.probe}')",
+                allowed=", ".join(FeatureTable.of(self.results, feature).names),
             )
-        stream = self._stream([str(name) for name in rows["stream"].unique()], stream)
-        return layers_by_heads(pick(rows, stream=stream))
+        return own.map(metric, stream=self._stream(streams, stream), split=split)
 
     def top(self, feature: str, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
-        """The ``k`` heads that are best on validation, with what they reach on test."""
-        return top_heads(self.results, feature, k, metric=metric)
+        """The ``k`` heads that are best on validation, with what they reach on test.
+
+        Raises:
+            UserError: no such feature, or no validation values of this metric.
+        """
+        return FeatureTable.of(self.results, feature).top(k, metric=metric)
 
     def probe(
         self,
@@ -110,8 +115,8 @@ class Run:
         """
         from probes.analysis.probe import probe_from_bank
 
-        site = site or main_site(self.results)
-        probe = probe or main_probe(self.results, site)
+        subject = self.subject(site=site, probe=probe)
+        site, probe = subject.site, subject.probe
         bank = self._bank(feature, layer, stream, site, probe)
         if head is None and bank.heads != (0,):
             raise UserError(
@@ -131,7 +136,7 @@ class Run:
         """
         from probes.activations.cache import Cache
 
-        site = site or main_site(self.results)
+        site = self.subject(site=site).site
         if site not in self.record.caches:
             raise UserError(
                 f"this run has no activations of site '{site}'",
@@ -178,11 +183,10 @@ class Run:
                     fix=f"compare(other, {common[0]!r})" if common else "",
                 )
             feature = common[0]
-        site = site or main_site(self.results)
-        first = self._evidence(feature, site, probe or main_probe(self.results, site))
-        second = other._evidence(
-            feature, site, other_probe or probe or main_probe(other.results, site)
-        )
+        mine = self.subject(site=site, probe=probe)
+        theirs = other.subject(site=mine.site, probe=other_probe or probe)
+        first = self._evidence(feature, mine.site, mine.probe)
+        second = other._evidence(feature, theirs.site, theirs.probe)
         found = compare_maps(first, second, draws=draws, confidence=confidence)
         if not found.units:
             _check_depths(self, other)
@@ -226,12 +230,11 @@ class Run:
             allowed=", ".join(f"{m.feature} ({m.site}, {m.probe})" for m in maps),
         )
 
-    def _one_of(self, column: str, asked: str | None, default: str) -> str:
-        """What was asked for if the results have it, else the default."""
-        there = [str(name) for name in self.results[column].unique()]
-        if asked is not None and asked not in there:
-            raise UserError(f"{column} '{asked}' is not in this run", allowed=", ".join(there))
-        return asked or default
+    def _require(self, column: str, asked: str | None) -> None:
+        """Refuse a name that the column of the results does not have."""
+        known = distinct(self.results, column)
+        if asked is not None and asked not in known:
+            raise UserError(f"{column} '{asked}' is not in this run", allowed=", ".join(known))
 
     @staticmethod
     def _stream(there: list[str], asked: str | None) -> str:

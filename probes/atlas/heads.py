@@ -24,13 +24,10 @@ from probes.analysis.runs import Run
 from probes.atlas.execute import Outcome
 from probes.atlas.plan import AtlasJob
 from probes.catalogue import Entry
-from probes.results.table import (
-    COLUMNS,
-    corpus_baseline,
-    main_probe,
-    of_feature,
-    pick,
-)
+from probes.results.feature_table import FeatureTable
+from probes.results.table import COLUMNS
+from probes.results.vocabulary.comparators import BAG_OF_WORDS, LEXICAL
+from probes.results.vocabulary.sites import HEADS
 
 PLACE = ["stream", "layer", "head"]
 ENCODER = "encoder"
@@ -105,20 +102,18 @@ def of_stage(table: pd.DataFrame, stage: str) -> pd.DataFrame:
 
 def _feature_rows(job: AtlasJob, run: Run, feature: str) -> pd.DataFrame:
     entries = job.entries_of(feature)
-    results = of_feature(run.results, feature)
-    heads = pick(results, site="heads", split="test")
-    heads = pick(heads, probe=main_probe(heads, "heads"))
-    rows = pick(heads, metric="accuracy").drop_duplicates(PLACE).reset_index(drop=True)
+    own = FeatureTable.of(run.results, feature, site=HEADS)
+    rows = own.values("accuracy").drop_duplicates(PLACE).reset_index(drop=True)
     rows = rows.astype({column: str for column in ("feature", *PLACE[:1])})
     if _next_word(entries):
         # An encoder part beside a decoder sees the whole text: it is not asked what comes next.
         others = rows["stream"] != ENCODER
         rows = rows[others].reset_index(drop=True) if others.any() else rows
-    measured = pick(heads, metric="control_accuracy").drop_duplicates(PLACE)
+    measured = own.values("control_accuracy").drop_duplicates(PLACE)
     by_place = measured.astype({"stream": str}).set_index(PLACE)["value"]
     control = by_place.reindex(pd.MultiIndex.from_frame(rows[PLACE])).to_numpy(dtype=float)
-    majority = corpus_baseline(results, feature) or 0.0
-    words = [corpus_baseline(results, feature, name) for name in ("lexical", "bag_of_words")]
+    majority = own.baseline() or 0.0
+    words = [own.baseline(name) for name in (LEXICAL, BAG_OF_WORDS)]
     tests = [rows[c].to_numpy(dtype=float) for c in ("p_value", "p_control") if c in rows]
     value = rows["value"].to_numpy(dtype=float)
     task = run.record.tasks[feature]

@@ -10,7 +10,7 @@ import pandas as pd
 from probes.atlas.features import FeatureLine
 from probes.atlas.heads import of_stage, strongest
 from probes.catalogue import STAGES
-from probes.reporting.head_map import STREAMS
+from probes.results.vocabulary.sites import STREAMS
 
 COLOURS = (
     "#1f77b4", "#e08214", "#2a9d62", "#c43c39", "#7b5ea7", "#8c6d31", "#d45fa5", "#5f6b7a",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from probes.reporting.head_map import HeadMap
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
-from probes.results.table import pick, top_heads
+from probes.results.vocabulary import METHODS
 
 
 def map_title(feature: str, record: RunRecord | None) -> str:
@@ -16,18 +17,17 @@ def map_title(feature: str, record: RunRecord | None) -> str:
     return f"{feature} · {record.model.title} · {record.corpus.name}"
 
 
-def map_subtitle(table: pd.DataFrame, drawn: HeadMap, record: RunRecord | None) -> str:
+def map_subtitle(own: FeatureTable, drawn: HeadMap, record: RunRecord | None) -> str:
     """Metric, majority, best head with its interval, and how many heads are significant."""
-    q, feature, metric = drawn.quantity, drawn.feature, drawn.quantity.name
-    parts = [f"{drawn.probe} probe, {q.label} on test"]
+    q, metric = drawn.quantity, drawn.quantity.name
+    parts = [f"{drawn.probe} {METHODS[drawn.method].label}, {q.label} on test"]
     if q.anchor_label:
-        task = record.tasks.get(feature) if record else None
+        task = record.tasks.get(drawn.feature) if record else None
         named = f" ({task.majority})" if task and q.anchor_label == "majority" else ""
         parts.append(f"{q.anchor_label}{named} {q.anchor:.3f}")
     if drawn.ranks:
-        on_validation = pick(table, feature=feature, metric=metric, split="validation")
-        ranked_by = metric if len(on_validation) else "accuracy"
-        best = top_heads(table, feature, 1, metric=ranked_by).iloc[0]
+        ranked_by = own.ranked_by(metric)
+        best = own.top(1, metric=ranked_by).iloc[0]
         where = f"layer {best['layer']}"
         if pd.notna(best["head"]):
             where += f" head {best['head']}"

@@ -23,12 +23,12 @@ from probes.reporting.page.words import plural
 from probes.reporting.terminal import print_head_map, print_heading, sayable
 from probes.results.quantities import POINTS
 from probes.results.table import layers_by_heads, pick
+from probes.results.vocabulary import probe_label
 
 if TYPE_CHECKING:
     from probes.results.record import RunRecord
     from probes.statistics.compare import Comparison, DepthProfile
 
-PROBES = {"mlp": "MLP probe", "random_init": "random model", "erased": "feature erased"}
 MOST_DEPTHS = 13
 """Rows of a printed profile; deeper models show evenly spaced ones."""
 
@@ -59,7 +59,7 @@ class Difference:
         """What tells the two apart: model, probe, else the run directory."""
         first, second = self.first, self.second
         models = [_short(first, second), _short(second, first)]
-        kinds = [PROBES.get(side.probe, f"{side.probe} probe") for side in (first, second)]
+        kinds = [probe_label(side.probe) for side in (first, second)]
         names = [
             ", ".join(one for one, other in zip(mine, others, strict=True) if one != other)
             for mine, others in (

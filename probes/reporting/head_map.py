@@ -1,4 +1,4 @@
-"""What every drawing of a map needs, taken from the results table once.
+"""What every drawing of a map needs, taken from the results once.
 
 The PNG, the terminal and the web page all draw a ``HeadMap``; none of them looks into the table.
 """
@@ -11,24 +11,14 @@ import numpy as np
 import pandas as pd
 
 from probes.core.errors import UserError
-from probes.results.quantities import Quantity, evidence_column, quantities, quantity, values
-from probes.results.table import (
-    distinct,
-    is_lower_better,
-    layers_by_heads,
-    main_probe,
-    main_site,
-    of_feature,
-    pick,
-    top_heads,
-    where,
-)
-from probes.results.vocabulary.sites import SITES
+from probes.results.feature_table import FeatureTable
+from probes.results.quantities import Quantity
+from probes.results.table import layers_by_heads, pick
+from probes.results.vocabulary.comparators import Compared, comparators
+from probes.results.vocabulary.methods import PROBE
 
-WHOLE_LAYER_SITES = [site.name for site in SITES.values() if site.whole_layer]
 Cell = tuple[str, int, int | None]
 """Stream, layer, head; no head at whole-layer sites."""
-STREAMS = ("encoder", "decoder", "cross")
 
 
 @dataclass(frozen=True)
@@ -68,6 +58,7 @@ class HeadMap:
     """Heads tested, and heads significant at ``level``."""
     site: str
     probe: str
+    method: str = PROBE
 
     @property
     def best_place(self) -> str:
@@ -91,8 +82,7 @@ class HeadMap:
 
 
 def head_map(
-    table: pd.DataFrame,
-    feature: str,
+    own: FeatureTable,
     name: str = "accuracy",
     *,
     level: float = 0.05,
@@ -104,24 +94,20 @@ def head_map(
     At most a third of the heads is marked: in a tiny model five marks would say nothing.
 
     Raises:
-        UserError: the feature or quantity is not in the table.
+        UserError: the quantity is not in the table.
     """
-    table = of_feature(table, feature)
-    site = main_site(table)
-    probe = main_probe(table, site)
-    rows = values(table, feature, name)
-    if rows["value"].notna().sum() == 0:
-        allowed = ", ".join(q.name for q in quantities(table, feature))
-        raise UserError(f"feature '{feature}' has no '{name}' on test", allowed=allowed)
-    evidence = evidence_column(table, feature)
+    if own.values(name)["value"].notna().sum() == 0:
+        allowed = ", ".join(own.names)
+        raise UserError(f"feature '{own.feature}' has no '{name}' on test", allowed=allowed)
+    evidence = own.evidence
     panels = [
         Panel(
             stream,
-            layers_by_heads(pick(rows, stream=stream)),
-            _significant(table, feature, stream, evidence, level),
-            layer_profile(table, feature, stream, name),
+            own.map(name, stream=stream),
+            None if evidence is None else own.map(evidence, stream=stream) <= level,
+            layer_profile(own, stream, name),
         )
-        for stream in sorted(distinct(rows, "stream"), key=_stream_order)
+        for stream in own.streams(name)
     ]
     cells = sum(int(panel.values.notna().to_numpy().sum()) for panel in panels)
     flags = [
@@ -130,68 +116,58 @@ def head_map(
         if p.significant is not None
     ]
     return HeadMap(
-        feature=feature,
-        quantity=quantity(table, feature, name, classes),
+        feature=own.feature,
+        quantity=own.quantity(name, classes),
         panels=panels,
-        ranks=_ranks(table, feature, name, min(k, max(1, cells // 3))) if k else {},
+        ranks=_ranks(own, name, min(k, max(1, cells // 3))) if k else {},
         evidence=evidence,
         level=level,
         tested=int(sum(len(flag) for flag in flags)),
         passed=int(sum(flag.sum() for flag in flags)),
-        site=site,
-        probe=probe,
+        site=own.site,
+        probe=own.probe,
+        method=own.method,
     )
 
 
-def layer_profile(
-    table: pd.DataFrame, feature: str, stream: str, name: str = "accuracy"
-) -> pd.DataFrame:
-    """By layer: the best and mean head, the probes on whole layers, and the best head of the random
-    model and after a feature was erased.
+def layer_profile(own: FeatureTable, stream: str, name: str = "accuracy") -> pd.DataFrame:
+    """By layer: the best and the mean head, and the comparators that have numbers by layer.
 
-    p- and q-values have no profile.
-
-    The best head of a layer is chosen on validation, like everything that is chosen.
+    The best head of a layer, also of another model, is chosen on validation, like everything that
+    is chosen. p- and q-values have no profile.
     """
-    grid = layers_by_heads(pick(values(table, feature, name), stream=stream))
-    if quantity(table, feature, name).probability:
-        return pd.DataFrame(index=grid.index)  # the mean of p-values says nothing
+    grid = own.map(name, stream=stream)
+    if own.quantity(name).probability:
+        return pd.DataFrame(index=grid.index)  # a mean of p-values has no meaning
     profile = pd.DataFrame({"mean": grid.mean(axis=1)}, index=grid.index)
-    best = _best_by_layer(table, feature, stream, name, main_probe(table, main_site(table)))
-    profile[["best", "best_low", "best_high"]] = best
-    present = distinct(table, "site")
-    sites = [site for site in WHOLE_LAYER_SITES if site in present]
-    for site in sites:
-        if site == main_site(table):
-            continue
-        whole = values(table, feature, name, site=site, probe=main_probe(table, site))
-        whole = pick(whole, stream=stream).drop_duplicates("layer").dropna(subset=["layer"])
-        whole = whole.set_index(whole["layer"].astype(int))
-        for column, suffix in (("value", ""), ("ci_low", "_low"), ("ci_high", "_high")):
-            profile[site + suffix] = whole[column].reindex(profile.index)
-    for other in (p for p in ("random_init", "erased") if where(table, probe=p).any()):
-        found = _best_by_layer(table, feature, stream, name, other)
-        profile[other] = found["value"].reindex(profile.index)
+    profile[["best", "best_low", "best_high"]] = _best_by_layer(own, stream, name)
+    for row in comparators(Compared.SAME_LAYER):
+        if layers := own.of_comparator(row):
+            whole = pick(layers.values(name), stream=stream).drop_duplicates("layer")
+            whole = whole.dropna(subset=["layer"])
+            whole = whole.set_index(whole["layer"].astype(int))
+            for column, suffix in (("value", ""), ("ci_low", "_low"), ("ci_high", "_high")):
+                profile[row.name + suffix] = whole[column].reindex(profile.index)
+    for row in comparators(Compared.SAME_UNIT):
+        if heads := own.of_comparator(row):
+            best = _best_by_layer(heads, stream, name)
+            profile[row.name] = best["value"].reindex(profile.index)
     return profile.dropna(axis=1, how="all")
 
 
-def _best_by_layer(
-    table: pd.DataFrame, feature: str, stream: str, name: str, probe: str
-) -> pd.DataFrame:
+def _best_by_layer(own: FeatureTable, stream: str, name: str) -> pd.DataFrame:
     """By layer the test value and interval of the head that is best on validation.
 
     Quantities that are not measured on validation are chosen by accuracy.
     """
-    rows = pick(values(table, feature, name, probe=probe), stream=stream)
+    rows = pick(own.values(name), stream=stream)
     grid = layers_by_heads(rows)
     if grid.empty:
         return pd.DataFrame(columns=["value", "ci_low", "ci_high"], dtype="float64")
-    lower = is_lower_better(name)
-    chosen_on = values(table, feature, name, split="validation", probe=probe)
-    if chosen_on["value"].isna().all():
-        lower = False
-        chosen_on = values(table, feature, "accuracy", split="validation", probe=probe)
-    by = layers_by_heads(pick(chosen_on, stream=stream)).reindex_like(grid).to_numpy()
+    chosen_by = own.ranked_by(name)
+    lower = own.quantity(chosen_by).lower_is_better
+    validation = own.map(chosen_by, split="validation", stream=stream).reindex_like(grid)
+    by = validation.to_numpy()
     by = np.where(np.isnan(by) | np.isnan(grid.to_numpy()), -np.inf, -by if lower else by)
     best = by.argmax(axis=1)  # (L,)
     columns = {
@@ -201,28 +177,14 @@ def _best_by_layer(
     return pd.DataFrame(columns, index=grid.index)
 
 
-def _significant(
-    table: pd.DataFrame, feature: str, stream: str, column: str | None, level: float
-) -> pd.DataFrame | None:
-    if column is None:
-        return None
-    return layers_by_heads(pick(values(table, feature, column), stream=stream)) <= level
-
-
-def _ranks(table: pd.DataFrame, feature: str, name: str, k: int) -> dict[Cell, int]:
+def _ranks(own: FeatureTable, name: str, k: int) -> dict[Cell, int]:
     """Ranks by this metric where it was measured on validation, else by the accuracy."""
-    for metric in (name, "accuracy"):
-        try:
-            top = top_heads(table, feature, k, metric=metric)
-        except UserError:
-            continue
-        places = top[["stream", "layer", "head"]].to_dict("records")
-        return {
-            (p["stream"], int(p["layer"]), None if pd.isna(p["head"]) else int(p["head"])): rank
-            for rank, p in enumerate(places, start=1)
-        }
-    return {}
-
-
-def _stream_order(stream: str) -> tuple[int, str]:
-    return (STREAMS.index(stream) if stream in STREAMS else len(STREAMS), stream)
+    try:
+        top = own.top(k, metric=own.ranked_by(name))
+    except UserError:
+        return {}
+    units = top[["stream", "layer", "head"]].to_dict("records")
+    return {
+        (u["stream"], int(u["layer"]), None if pd.isna(u["head"]) else int(u["head"])): rank
+        for rank, u in enumerate(units, start=1)
+    }

@@ -20,10 +20,10 @@ from probes.config import LoggerConfig
 from probes.config.checks import WANDB_MODES, check_logger
 from probes.core.errors import UserError
 from probes.reporting.head_map import head_map
-from probes.results.quantities import quantities, values
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import baselines, best_estimate
-from probes.results.table import features, layers_by_heads, of_feature, pick
+from probes.results.table import features
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -224,17 +224,18 @@ def run_metrics(table: pd.DataFrame, record: RunRecord) -> dict[str, float]:
     """A run in a few numbers: for each feature its best head, baselines, significance; timings."""
     metrics: dict[str, float] = {}
     for feature in features(table):
-        drawn = head_map(table, feature)
-        best = best_estimate(table, feature)
+        own = FeatureTable.of(table, feature)
+        drawn = head_map(own)
+        best = best_estimate(own)
         first = next((cell for cell, rank in drawn.ranks.items() if rank == 1), None)
         if best.value is not None and first is not None:
             metrics[f"{feature}/best_head_accuracy"] = best.value
             metrics[f"{feature}/best_layer"] = float(first[1])
             if first[2] is not None:
                 metrics[f"{feature}/best_head"] = float(first[2])
-        for baseline in baselines(table, feature):
+        for baseline in baselines(own):
             if baseline.estimate.value is not None:
-                name = baseline.short.replace(" ", "_").lower()
+                name = baseline.comparator.label.replace(" ", "_").lower()
                 metrics[f"{feature}/{name}_accuracy"] = baseline.estimate.value
         if drawn.evidence:
             metrics[f"{feature}/significant_heads"] = float(drawn.passed)
@@ -246,22 +247,20 @@ def run_metrics(table: pd.DataFrame, record: RunRecord) -> dict[str, float]:
 
 def head_table(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each head of each feature: its place, its validation accuracy, all quantities."""
-    parts = []
+    tables = []
     for feature in features(table):
-        own = of_feature(table, feature)
-        names = [q.name for q in quantities(own, feature)]
-        for panel in head_map(own, feature).panels:
+        own = FeatureTable.of(table, feature)
+        for panel in head_map(own).panels:
             row, column = np.nonzero(panel.values.notna().to_numpy())
-            part = pd.DataFrame({"feature": feature, "stream": panel.stream}, index=range(len(row)))
-            part["layer"] = panel.values.index.to_numpy()[row]
-            part["head"] = panel.values.columns.to_numpy()[column]
-            chosen_on = pick(
-                values(own, feature, "accuracy", split="validation"), stream=panel.stream
+            heads = pd.DataFrame(
+                {"feature": feature, "stream": panel.stream}, index=range(len(row))
             )
-            grid = layers_by_heads(chosen_on).reindex_like(panel.values)
-            part["validation_accuracy"] = grid.to_numpy()[row, column]
-            for name in names:
-                grid = layers_by_heads(pick(values(own, feature, name), stream=panel.stream))
-                part[name] = grid.reindex_like(panel.values).to_numpy()[row, column]
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+            heads["layer"] = panel.values.index.to_numpy()[row]
+            heads["head"] = panel.values.columns.to_numpy()[column]
+            grid = own.map("accuracy", split="validation", stream=panel.stream)
+            heads["validation_accuracy"] = grid.reindex_like(panel.values).to_numpy()[row, column]
+            for name in own.names:
+                grid = own.map(name, stream=panel.stream).reindex_like(panel.values)
+                heads[name] = grid.to_numpy()[row, column]
+            tables.append(heads)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

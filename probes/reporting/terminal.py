@@ -17,7 +17,9 @@ from rich.text import Text
 from probes.reporting.captions import map_subtitle, map_title
 from probes.reporting.drawing.colours import Scale, hexadecimal, number, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
+from probes.results.vocabulary import COMPARATORS
 
 SHADES = "·░▒▓█"
 PLAIN_SHADES = "-.:*#"
@@ -26,13 +28,13 @@ BELOW = "1234"
 """Strengths of negative differences."""
 LABEL, NUMBER, SIDE = 4, 5, 5
 """Characters of a layer's label, of a head's number, of a number beside the map."""
-SIDES = {
-    "best": ("best", "best head"),
-    "all_heads": ("all", "all heads together"),
-    "residual": ("res", "residual stream"),
-    "random_init": ("rnd", "best head of the random model"),
-    "erased": ("era", "best head after a feature was erased"),
-}
+
+
+def sides() -> dict[str, tuple[str, str]]:
+    """Columns of numbers beside a map: header and meaning, what gives way last comes first."""
+    rows = sorted((r for r in COMPARATORS.values() if r.abbreviation), key=lambda row: row.drawn)
+    compared = {row.name: (row.abbreviation, row.legend) for row in rows}
+    return {"best": ("best", "best head"), **compared}
 
 
 def print_map(
@@ -49,20 +51,21 @@ def print_map(
     A star marks the heads that are best on validation; parentheses or a dot mean not significant.
     Layer 0 is at the bottom.
     """
-    drawn = head_map(table, feature, metric, level=level)
-    subtitle = map_subtitle(table, drawn, record)
+    own = FeatureTable.of(table, feature)
+    drawn = head_map(own, metric, level=level)
+    subtitle = map_subtitle(own, drawn, record)
     print_head_map(drawn, console, title=map_title(feature, record), subtitle=subtitle)
 
 
 def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: str) -> None:
     """Print a map of any quantity, a stream below the other."""
     print_heading(console, title, subtitle)
-    sides: list[str] = []
+    beside, known = list[str](), sides()
     together, blocks = 1, False
     for panel in drawn.panels:
         if len(drawn.panels) > 1:
             console.print(Text(panel.stream, style="bold"))
-        sides, width = _layout(drawn, panel, console.width)
+        beside, width = _layout(drawn, panel, console.width)
         if width == NUMBER:
             header, rows = _numbers(drawn, panel)
         else:
@@ -71,11 +74,11 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
         layers = list(panel.values.index)
         for layer, row in reversed(list(zip(layers, rows, strict=True))):
             line = Text(no_wrap=True).append(f"{layer:>{LABEL - 1}} ", style="dim").append(row)
-            for name in sides:
+            for name in beside:
                 value = number(float(panel.profile.loc[layer, name]))
                 line.append(f"{value:>{SIDE}}")
             console.print(line, overflow="crop")
-        names = "".join(f"{SIDES[name][0]:>{SIDE}}" for name in sides)
+        names = "".join(f"{known[name][0]:>{SIDE}}" for name in beside)
         foot = Text(" " * LABEL + header + names, style="dim", no_wrap=True)
         console.print(foot, overflow="crop")
     legend = ["* best on validation"] if drawn.ranks else []
@@ -88,7 +91,7 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
         legend.append("() or dot: the interval includes 0")
     elif drawn.evidence:
         legend.append("() or dot: not significant")
-    legend += [f"{SIDES[name][0]}: {SIDES[name][1]}" for name in sides]
+    legend += [": ".join(known[name]) for name in beside]
     console.print(Text(", ".join(legend), style="dim"))
 
 
@@ -105,7 +108,7 @@ def _layout(drawn: HeadMap, panel: Panel, width: int) -> tuple[list[str], int]:
     Numbers in the cells come before blocks of two and of one, and up to two numbers beside the
     map give way to them.
     """
-    known = [name for name in SIDES if name in panel.profile and drawn.site == "heads"]
+    known = [name for name in sides() if name in panel.profile and drawn.site == "heads"]
     for characters in (NUMBER, 2, 1):
         for count in range(len(known), max(min(1, len(known)), len(known) - 2) - 1, -1):
             if LABEL + characters * panel.heads + SIDE * count <= width:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from probes.core.errors import UserError, closest
+from probes.core.errors import UserError
 from probes.core.files import atomic_path
-from probes.results.vocabulary import quantity_kind
 from probes.results.vocabulary.comparators import is_comparator
 from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.sites import CORPUS, HEADS
@@ -106,21 +106,40 @@ def features(table: pd.DataFrame) -> list[str]:
     return distinct(table, "feature")
 
 
-def main_site(table: pd.DataFrame, method: str = PROBE) -> str:
-    """The site that the run was about: the heads, else the whole-layer site it was asked for."""
-    sites = [
-        site for site in distinct(table, "site", where(table, method=method)) if site != CORPUS
-    ]
-    return HEADS if HEADS in sites or not sites else sites[0]
+@dataclass(frozen=True)
+class Subject:
+    """What a map is of."""
 
+    site: str
+    """Kind of site."""
+    method: str
+    probe: str
+    """Kind of probe, or variant of another method."""
 
-def main_probe(table: pd.DataFrame, site: str, method: str = PROBE) -> str:
-    """The kind of probe (or the variant of another method) that the run is about at this site.
+    @classmethod
+    def of(
+        cls,
+        table: pd.DataFrame,
+        *,
+        site: str | None = None,
+        method: str = PROBE,
+        probe: str | None = None,
+    ) -> Subject:
+        """What a run was about, where the arguments leave it open.
 
-    That is the one which is no comparator of the vocabulary; rows of other methods do not count.
-    """
-    probes = distinct(table, "probe", where(table, site=site, method=method))
-    return next((p for p in probes if not is_comparator(p)), probes[0] if probes else "linear")
+        The site: heads, else the whole-layer site that the run was asked for. The probe: the kind
+        of probe (or the variant of another method) at this site that is no comparator of the
+        vocabulary. Rows of other methods do not count.
+        """
+        if site is None:
+            sites = distinct(table, "site", where(table, method=method))
+            probed = [name for name in sites if name != CORPUS]
+            site = HEADS if HEADS in probed or not probed else probed[0]
+        if probe is None:
+            probes = distinct(table, "probe", where(table, site=site, method=method))
+            own = [name for name in probes if not is_comparator(name)]
+            probe = next(iter([*own, *probes]), "linear")
+        return cls(site, method, probe)
 
 
 def distinct(
@@ -163,26 +182,6 @@ def where(table: pd.DataFrame, **wanted: str | int | None) -> npt.NDArray[np.boo
     return keep
 
 
-def of_feature(table: pd.DataFrame, feature: str) -> pd.DataFrame:
-    """The rows of one feature, with text as categories: a map asks for dozens of their subsets.
-
-    Raises:
-        UserError: the feature is not in the table; the message has the names there are.
-    """
-    known = table["feature"].dtype
-    if isinstance(known, pd.CategoricalDtype) and list(known.categories) == [feature]:
-        return table
-    rows = pick(table, feature=feature)
-    if rows.empty:
-        names = features(table)
-        raise UserError(
-            f"feature '{feature}' is not in these results",
-            allowed=", ".join(names),
-            fix=f"'{closest(feature, names)}'" if names else "",
-        )
-    return rows.astype(dict.fromkeys(TEXT, "category"))
-
-
 def layers_by_heads(rows: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     """One number for each head of one stream: ``(layers, heads)``, ascending.
 
@@ -207,67 +206,3 @@ def layers_by_heads(rows: pd.DataFrame, column: str = "value") -> pd.DataFrame:
         index=pd.Index(layers.tolist(), name="layer"),
         columns=pd.Index(names[: grid.shape[1]], name="head"),
     )
-
-
-def top_heads(
-    table: pd.DataFrame,
-    feature: str,
-    k: int = 5,
-    *,
-    metric: str = "accuracy",
-    site: str | None = None,
-    probe: str | None = None,
-) -> pd.DataFrame:
-    """The ``k`` heads that are best on validation, with what they reach on test.
-
-    Choosing and reporting on different rows is what keeps the best of a thousand heads honest.
-
-    Returns:
-        Columns ``stream, layer, head, validation, test, ci_low, ci_high, n`` and the evidence
-        columns of the table; best first, ties in the order of layers and heads.
-
-    Raises:
-        UserError: the feature is unknown, or has no validation values of this metric.
-    """
-    table = of_feature(table, feature)
-    site = site or main_site(table)
-    probe = probe or main_probe(table, site)
-    rows = pick(table, site=site, probe=probe, metric=metric)
-    place = ["stream", "layer", "head"]
-    chosen_on = pick(rows, split="validation").drop_duplicates(place).dropna(subset=["value"])
-    if chosen_on.empty:
-        raise UserError(
-            f"'{feature}' has no validation values of metric '{metric}' at site '{site}'",
-            allowed=", ".join(pick(table, site=site, split="validation")["metric"].unique()),
-        )
-    chosen_on = chosen_on[[*place, "value"]].rename(columns={"value": "validation"})
-    reported = pick(rows, split="test").drop_duplicates(place)
-    extra = [c for c in table.columns if c not in COLUMNS and reported[c].notna().any()]
-    reported = reported[[*place, "value", "ci_low", "ci_high", "n", *extra]]
-    reported = reported.rename(columns={"value": "test"})
-    chosen_on["stream"] = chosen_on["stream"].astype(str)
-    reported["stream"] = reported["stream"].astype(str)
-    joined = chosen_on.merge(reported, on=place, how="left")
-    lower_is_better = is_lower_better(metric)
-    joined = joined.sort_values(
-        ["validation", *place], ascending=[lower_is_better, True, True, True], kind="stable"
-    )
-    return joined.head(k).reset_index(drop=True)
-
-
-def is_lower_better(metric: str) -> bool:
-    """Whether small values of this metric are the good ones."""
-    return quantity_kind(metric).lower_is_better
-
-
-def corpus_baseline(
-    table: pd.DataFrame,
-    feature: str,
-    probe: str = "majority",
-    *,
-    metric: str = "accuracy",
-    split: str = "test",
-) -> float | None:
-    """The value of a baseline of the corpus (majority, lexical, ...), or None without one."""
-    rows = pick(table, feature=feature, site="corpus", probe=probe, metric=metric, split=split)
-    return float(rows["value"].iloc[0]) if len(rows) else None

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from probes.reporting.drawing.colours import BETTER, FAINT, INK
 from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
-from probes.results.table import main_probe, main_site, pick
+from probes.results.feature_table import FeatureTable
+from probes.results.table import features
 from probes.sweeps.jobs import Job
 
 STEP_KEYS = ("model.checkpoint", "model.revision")
@@ -61,10 +62,8 @@ def emergences(jobs: Sequence[Job], keys: Sequence[str]) -> list[Emergence]:
     every = []
     for values, steps in trainings.items():
         settings = dict(zip(others, values, strict=True))
-        features = dict.fromkeys(
-            str(name) for table in steps.values() for name in table["feature"].unique()
-        )
-        every += [_emergence(feature, settings, steps) for feature in features]
+        names = dict.fromkeys(name for table in steps.values() for name in features(table))
+        every += [_emergence(feature, settings, steps) for feature in names]
     return [emergence for emergence in every if len(emergence.heads) > 1]
 
 
@@ -74,14 +73,17 @@ def _emergence(
     rows: dict[int, dict[tuple[str, int, int], float]] = {}
     majority = None
     for step in sorted(steps):
-        table = pick(steps[step], feature=feature, split="test", metric="accuracy")
-        site = main_site(table)
-        own = pick(table, site=site, probe=main_probe(table, site))
-        if len(own):
-            units = zip(own["stream"], own["layer"], own["head"].fillna(0), strict=True)
-            rows[step] = dict(zip(units, own["value"].astype(float), strict=True))
-        corpus = pick(table, site="corpus", probe="majority")["value"]
-        majority = float(corpus.iloc[0]) if len(corpus) else majority
+        if feature not in features(steps[step]):
+            continue
+        own = FeatureTable.of(steps[step], feature)
+        accuracy = own.values("accuracy")
+        if len(accuracy):
+            units = zip(
+                accuracy["stream"], accuracy["layer"], accuracy["head"].fillna(0), strict=True
+            )
+            rows[step] = dict(zip(units, accuracy["value"].astype(float), strict=True))
+        reached = own.baseline()
+        majority = majority if reached is None else reached
     columns = sorted({unit for row in rows.values() for unit in row})
     heads = pd.DataFrame(
         [[row.get(unit, np.nan) for unit in columns] for row in rows.values()],

@@ -13,6 +13,7 @@ import pandas as pd
 from probes.reporting.head_map import head_map
 from probes.reporting.page.pagedata import colour_data, feature_data
 from probes.reporting.page.report import render
+from probes.results.feature_table import FeatureTable
 from probes.results.summary import Estimate, baselines, best_estimate
 from probes.results.table import features
 from probes.sweeps.jobs import Job, swept_keys
@@ -36,9 +37,10 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
                 rows[-1] |= {"feature": "atlas", "where": _atlas_line(job.atlas), "page": job.page}
             continue
         for feature in features(job.results):
-            drawn = head_map(job.results, feature, level=level)
-            best = best_estimate(job.results, feature)
-            cells = {b.short: b.estimate.value for b in baselines(job.results, feature)}
+            own = FeatureTable.of(job.results, feature)
+            drawn = head_map(own, level=level)
+            best = best_estimate(own)
+            cells = {b.comparator.label: b.estimate.value for b in baselines(own)}
             where = drawn.best_place
             rows.append({**base, "feature": feature, "best": best, "where": where, "cells": cells})
             if len(data) < MAX_MAPS:
@@ -48,11 +50,7 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
                      "caption": ", ".join(captions), "where": where}
                 )  # fmt: skip
                 classes = _classes(job, feature)
-                data.append(
-                    feature_data(
-                        job.results, feature, level=level, classes=classes, only="accuracy"
-                    )
-                )
+                data.append(feature_data(own, level=level, classes=classes, only="accuracy"))
     _share_scales(data)
     failed = sum(job.status != "finished" for job in jobs)
     summary = f"{len(jobs)} jobs" + (f", {failed} of them without results" if failed else "")

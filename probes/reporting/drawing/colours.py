@@ -9,18 +9,20 @@ look equal (Ottosson 2020).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from probes.reporting.head_map import HeadMap
 from probes.results.quantities import DIFFERENCE
-
-if TYPE_CHECKING:
-    from probes.reporting.head_map import HeadMap
+from probes.results.vocabulary import COMPARATORS, quantity_kind
 
 Colours = npt.NDArray[np.float64]
+Lines = Mapping[str, tuple[str, str]]
+"""Colour and label of columns of a profile, in the order in which they are drawn."""
 
 STEPS = 65
 BETTER_STOPS = ("#f6f5ee", "#cfe6e7", "#8fc8d8", "#4b9cc6", "#2a6bab", "#273f8a", "#1c1750")
@@ -28,26 +30,17 @@ WORSE_STOPS = ("#f8ecdc", "#f1c795", "#d98f3f")
 LESS_STOPS = ("#faf4ec", "#f8dcb9", "#eab171", "#cf7a18", "#a04f00", "#723007", "#3e1202")
 """Of the same OKLab lightness as ``BETTER_STOPS``, stop by stop."""
 INK, FAINT, RULE = "#1d2230", "#6b7280", "#c9cdd6"
-PROFILE = {
-    "best": "#1f5fa8",
-    "mean": "#7fb2d6",
-    "all_heads": "#b5541c",
-    "residual": "#3c3c46",
-    "attention_output": "#8a6d3b",
-    "mlp_output": "#7a4f8f",
-    "random_init": "#a3a7b0",
-    "erased": "#5c8a4d",
-}
-PROFILE_LABELS = {
-    "best": "best head",
-    "mean": "mean head",
-    "all_heads": "all heads",
-    "residual": "residual stream",
-    "attention_output": "attention output",
-    "mlp_output": "MLP output",
-    "random_init": "random model",
-    "erased": "feature erased",
-}
+OWN_LINES: Lines = {"best": ("#1f5fa8", "best head"), "mean": ("#7fb2d6", "mean head")}
+
+
+def profile_lines() -> Lines:
+    """Colour and label of what a profile by layer may show, in the order in which it is drawn.
+
+    >>> list(profile_lines())[:3]
+    ['best', 'mean', 'all_heads']
+    """
+    rows = sorted((row for row in COMPARATORS.values() if row.colour), key=lambda row: row.drawn)
+    return {**OWN_LINES, **{row.name: (row.colour, row.label) for row in rows}}
 
 
 @dataclass(frozen=True)
@@ -80,19 +73,19 @@ class Scale:
 def scale_of(drawn: HeadMap) -> Scale:
     """The scale of one map, from its anchor to its best head.
 
-    A scale never spans less than five points of a share: noise around the majority must look like
-    noise, not like a map. That of differences spans as much on both sides of 0.
+    A scale never spans less than the quantity's ``least_span``. Where values diverge it spans as
+    much on both sides of the anchor.
     """
     q = drawn.quantity
     if q.probability:
         return Scale(1.0, 0.0, logarithmic=True)
     if q.diverging:
-        return Scale(q.anchor, max(-drawn.low, drawn.high, 5.0), diverging=True)
+        return Scale(q.anchor, max(-drawn.low, drawn.high, q.least_span), diverging=True)
     if q.lower_is_better:
         # Without a known anchor (codelength), the worst head stands for knowing nothing.
         anchor = q.anchor if q.anchor_label else drawn.high
         return Scale(anchor, min(drawn.low, anchor - max(1e-6, 0.05 * abs(anchor))))
-    return Scale(q.anchor, max(drawn.high, q.anchor + 0.05))
+    return Scale(q.anchor, max(drawn.high, q.anchor + q.least_span))
 
 
 def hexadecimal(colour: Colours) -> str:
@@ -112,7 +105,7 @@ def number(value: float, name: str = "") -> str:
         return ""
     if name == DIFFERENCE:
         return f"{value:+.0f}" if abs(value) > 0.5 else "0"
-    if name in ("q_value", "p_value", "p_familywise") and value < 0.1:
+    if quantity_kind(name).probability and value < 0.1:
         return f"{value:.3f}"[1:] if value >= 0.001 else "<.001"
     if abs(value) >= 100:
         return f"{value:.0f}"

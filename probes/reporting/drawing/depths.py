@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from probes.reporting.drawing.colours import INK
+from probes.reporting.drawing.colours import INK, Lines
 from probes.reporting.drawing.maps import (
     GAP,
     LEFT,
@@ -17,7 +17,7 @@ from probes.reporting.drawing.maps import (
     axes_at,
     new_figure,
 )
-from probes.reporting.drawing.profiles import Lines, draw_legend, draw_profile
+from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.results.quantities import POINTS, Quantity
 
 WIDTH = 2.6

@@ -38,6 +38,7 @@ from probes.reporting.drawing.colours import (
 )
 from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.reporting.head_map import HeadMap, Panel, head_map
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 
 # Inches.
@@ -76,9 +77,10 @@ def save_map(
 
     The same results give the same bytes.
     """
-    drawn = head_map(table, feature, metric, level=level)
+    own = FeatureTable.of(table, feature)
+    drawn = head_map(own, metric, level=level)
     title = map_title(feature, record)
-    subtitle = map_subtitle(table, drawn, record)
+    subtitle = map_subtitle(own, drawn, record)
     name = file_name(feature) + ("" if metric == "accuracy" else f".{file_name(metric)}")
     return save_figure(
         lambda: draw_map(drawn, title=title, subtitle=subtitle), Path(directory) / f"{name}.png"

@@ -5,24 +5,22 @@ It stands beside a map and shares its rows, or alone where two models have diffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probes.reporting.drawing.colours import FAINT, PROFILE, PROFILE_LABELS, RULE
+from probes.reporting.drawing.colours import FAINT, RULE, Lines, profile_lines
 from probes.results.quantities import Quantity
-
-Lines = Mapping[str, tuple[str, str]]
-"""Colour and label of a column, in the order in which they are drawn."""
-MAP_LINES: Lines = {name: (colour, PROFILE_LABELS[name]) for name, colour in PROFILE.items()}
 
 
 def draw_profile(
-    axes: Axes, profile: pd.DataFrame, quantity: Quantity, lines: Lines = MAP_LINES
+    axes: Axes, profile: pd.DataFrame, quantity: Quantity, lines: Lines | None = None
 ) -> None:
-    """Each column of ``lines`` that ``profile`` has, with its band from ``_low`` to ``_high``."""
+    """Each column of ``lines`` that ``profile`` has, with its band from ``_low`` to ``_high``.
+
+    lines: by default those of a map.
+    """
+    lines = profile_lines() if lines is None else lines
     rows = np.arange(len(profile))
     few = len(rows) <= 40
     if quantity.anchor_label:

@@ -10,46 +10,35 @@ import pandas as pd
 from markupsafe import Markup
 
 from probes.reporting.captions import evidence_label
-from probes.reporting.drawing.colours import (
-    BETTER,
-    PROFILE,
-    PROFILE_LABELS,
-    WORSE,
-    hexadecimal,
-    scale_of,
-)
+from probes.reporting.drawing.colours import BETTER, WORSE, hexadecimal, profile_lines, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
-from probes.results.quantities import DESCRIPTIONS, quantities, values
-from probes.results.table import distinct, layers_by_heads, of_feature, pick
+from probes.results.feature_table import FeatureTable
+from probes.results.table import distinct, layers_by_heads, pick
 from probes.results.vocabulary.quantities import RECALL
-
-HOVER_ONLY = ("p_value", "p_control")
-"""Not corrected for the number of heads, so no map of their own."""
 
 Numbers = list[float | None]
 
 
 def feature_data(
-    table: pd.DataFrame, feature: str, *, level: float, classes: int, only: str | None = None
+    own: FeatureTable, *, level: float, classes: int, only: str | None = None
 ) -> dict[str, Any]:
     """Everything that is drawn of one feature: quantities, their maps by stream, profiles.
 
     ``only`` keeps one quantity (small multiples need no more).
     """
-    table = of_feature(table, feature)
-    shown = [q for q in quantities(table, feature, classes) if only is None or q.name == only]
+    names = [name for name in own.names if only in (None, name)]
     # All quantities are shown with the ranks of the first, by which heads are chosen.
     maps = [
-        head_map(table, feature, q.name, level=level, classes=classes, k=0 if maps_before else 5)
-        for maps_before, q in enumerate(shown)
+        head_map(own, name, level=level, classes=classes, k=0 if number else 5)
+        for number, name in enumerate(names)
     ]
     if not maps:
-        return {"name": feature, "quantities": [], "panels": []}
+        return {"name": own.feature, "quantities": [], "panels": []}
     return {
-        "name": feature,
+        "name": own.feature,
         "quantities": [_quantity_data(drawn) for drawn in maps],
         "panels": [
-            _panel_data(table, feature, maps, index, detailed=only is None)
+            _panel_data(own, maps, index, detailed=only is None)
             for index in range(len(maps[0].panels))
         ],
         "evidence": evidence_label(maps[0]) if maps[0].evidence else None,
@@ -62,11 +51,12 @@ def feature_data(
 
 def colour_data() -> dict[str, Any]:
     """The ramps and the colours of profiles, so that page and image agree."""
+    lines = profile_lines()
     return {
         "better": [hexadecimal(colour) for colour in BETTER],
         "worse": [hexadecimal(colour) for colour in WORSE],
-        "profile": PROFILE,
-        "labels": PROFILE_LABELS,
+        "profile": {name: colour for name, (colour, _) in lines.items()},
+        "labels": {name: label for name, (_, label) in lines.items()},
     }
 
 
@@ -87,10 +77,10 @@ def _quantity_data(drawn: HeadMap) -> dict[str, Any]:
     return {
         "name": q.name,
         "label": q.label,
-        "about": DESCRIPTIONS.get(q.name, ""),
+        "about": q.kind.description,
         "lower": q.lower_is_better,
         "probability": q.probability,
-        "switch": q.name not in HOVER_ONLY,
+        "switch": not q.kind.hover_only,
         "anchor": scale.anchor,
         "anchorLabel": q.anchor_label,
         "best": scale.best,
@@ -100,7 +90,7 @@ def _quantity_data(drawn: HeadMap) -> dict[str, Any]:
 
 
 def _panel_data(
-    table: pd.DataFrame, feature: str, maps: list[HeadMap], index: int, *, detailed: bool
+    own: FeatureTable, maps: list[HeadMap], index: int, *, detailed: bool
 ) -> dict[str, Any]:
     """One stream: its cells as parallel lists, in the order of layers, then heads."""
     first: Panel = maps[0].panels[index]
@@ -132,7 +122,7 @@ def _panel_data(
     if first.significant is not None:
         data["strong"] = first.significant.to_numpy()[row, column].astype(bool).tolist()
     for drawn in maps:
-        rows = values(table, feature, drawn.quantity.name)
+        rows = own.values(drawn.quantity.name)
         data["values"].append(cells(rows))
         if detailed:
             data["low"].append(cells(rows, "ci_low"))
@@ -141,12 +131,12 @@ def _panel_data(
             aligned = profile.reindex(first.values.index)
             data["profiles"].append({c: _rounded(aligned[c]) for c in aligned})
     if detailed:
-        accuracy = values(table, feature, maps[0].quantity.name)
+        accuracy = own.values(maps[0].quantity.name)
         data["n"] = cells(accuracy, "n")
-        chosen_on = values(table, feature, maps[0].quantity.name, split="validation")
+        chosen_on = own.values(maps[0].quantity.name, split="validation")
         data["validation"] = cells(chosen_on)
-        recalls = [m for m in distinct(table, "metric") if m.startswith(RECALL)]
-        data["recall"] = {m.removeprefix(RECALL): cells(values(table, feature, m)) for m in recalls}
+        recalls = [m for m in distinct(own.rows, "metric") if m.startswith(RECALL)]
+        data["recall"] = {m.removeprefix(RECALL): cells(own.values(m)) for m in recalls}
     return data
 
 

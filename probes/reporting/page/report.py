@@ -23,12 +23,17 @@ from probes.reporting.captions import evidence_label
 from probes.reporting.head_map import HeadMap, head_map
 from probes.reporting.page.pagedata import colour_data, embed, feature_data
 from probes.reporting.page.words import facts, how_made, selection_line, task_line
-from probes.results.quantities import LABELS
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
-from probes.results.table import features, of_feature, pick, top_heads
+from probes.results.table import features, pick
+from probes.results.vocabulary import quantity_kind
+from probes.results.vocabulary.quantities import evidence_columns
+from probes.results.vocabulary.sites import HEADS
 
 CLASSES_SHOWN = 30
+BESIDE = ("control_accuracy", "selectivity")
+"""Metrics in the table of the best heads, beside their accuracy."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,9 @@ def write_report(
     table: pd.DataFrame, record: RunRecord, path: str | os.PathLike[str], *, level: float = 0.05
 ) -> Path:
     """Write the page of a run; the same results give the same bytes."""
-    own = {name: of_feature(table, name) for name in features(table)}
-    drawn = {name: head_map(own[name], name, METRIC, level=level) for name in own}
-    against = {name: baselines(own[name], name) for name in own}
+    own = {name: FeatureTable.of(table, name) for name in features(table)}
+    drawn = {name: head_map(own[name], METRIC, level=level) for name in own}
+    against = {name: baselines(own[name]) for name in own}
     summaries = {name: _summary(own[name], drawn[name], against[name]) for name in own}
     columns = dict.fromkeys(column for row in summaries.values() for column in row.cells)
     names = ", ".join(drawn) if len(drawn) <= 4 else f"{len(drawn)} features"
@@ -57,12 +62,12 @@ def write_report(
         data={
             "colours": colour_data(),
             "features": [
-                feature_data(own[name], name, level=level, classes=_class_count(record, name))
+                feature_data(own[name], level=level, classes=_class_count(record, name))
                 for name in own
             ],
         },
         subtitle=f"Probes on {record.corpus.name} · run of {moment(record.created)}",
-        metric=LABELS[METRIC],
+        metric=quantity_kind(METRIC).label,
         summary=list(summaries.values()),
         summary_columns=list(columns),
         caveats=record.caveats,
@@ -98,19 +103,19 @@ def render(
     )
 
 
-def _summary(table: pd.DataFrame, drawn: HeadMap, against: list[Baseline]) -> SummaryRow:
-    best = best_estimate(table, drawn.feature)
-    cells = {b.short: f"{b.estimate.value:.3f}" for b in against}
+def _summary(own: FeatureTable, drawn: HeadMap, against: list[Baseline]) -> SummaryRow:
+    best = best_estimate(own)
+    cells = {b.comparator.label: f"{b.estimate.value:.3f}" for b in against}
     if drawn.evidence:
         cells["significant"] = f"{drawn.passed} of {drawn.tested}"
     return SummaryRow(drawn.feature, drawn.best_place, best, cells)
 
 
 def _feature_section(
-    table: pd.DataFrame, record: RunRecord, drawn: HeadMap, against: list[Baseline]
+    own: FeatureTable, record: RunRecord, drawn: HeadMap, against: list[Baseline]
 ) -> dict[str, Any]:
     task = record.tasks.get(drawn.feature)
-    columns, rows = _top(table, drawn)
+    columns, rows = _top(own, drawn)
     rest = max(0, len(task.classes) - CLASSES_SHOWN) if task else 0
     splits = [s for s in ("train", "validation", "test") if task and s in task.counts]
     classes = []
@@ -128,7 +133,7 @@ def _feature_section(
         "top_columns": columns,
         "top": rows,
         "baselines": [
-            {"name": b.name, "value": b.estimate.value, "low": b.estimate.low,
+            {"name": b.comparator.title, "value": b.estimate.value, "low": b.estimate.low,
              "high": b.estimate.high, "gain": b.gain}
             for b in against
         ],
@@ -139,7 +144,7 @@ def _feature_section(
 
 
 def _legend(drawn: HeadMap) -> str:
-    what = "head" if drawn.site == "heads" else "layer"
+    what = "head" if drawn.site == HEADS else "layer"
     text = f"Framed and numbered: the {what}s that are best on validation."
     if drawn.evidence:
         label = evidence_label(drawn).removeprefix("with ")
@@ -151,18 +156,16 @@ def _legend(drawn: HeadMap) -> str:
     return text + f" Point at a {what} for all its numbers."
 
 
-def _top(table: pd.DataFrame, drawn: HeadMap) -> tuple[list[str], list[list[Any]]]:
+def _top(own: FeatureTable, drawn: HeadMap) -> tuple[list[str], list[list[Any]]]:
     """Header and cells of the top-heads table."""
     if not drawn.ranks:
         return [], []
-    top = top_heads(table, drawn.feature, 5, site=drawn.site, probe=drawn.probe)
-    columns = ["layer.head" if drawn.site == "heads" else "layer", "validation", "test"]
-    extra = [c for c in ("q_value", "p_familywise", "p_value") if c in top][:2] + ["l2"] * (
-        "l2" in top
-    )
+    top = own.top(5)
+    columns = ["layer.head" if drawn.site == HEADS else "layer", "validation", "test"]
+    more = [column for column in evidence_columns() if column in top][:2]
+    more += [column for column in ("l2",) if column in top]
+    metrics = [name for name in BESIDE if len(own.values(name))]
     rows = []
-    measured = pick(table, site=drawn.site, probe=drawn.probe, split="test")
-    metrics = [m for m in ("control_accuracy", "selectivity") if len(pick(measured, metric=m))]
     for _, head in top.iterrows():
         where = f"{int(head['layer'])}" + ("" if pd.isna(head["head"]) else f".{int(head['head'])}")
         if len(drawn.panels) > 1:
@@ -173,17 +176,14 @@ def _top(table: pd.DataFrame, drawn: HeadMap) -> tuple[list[str], list[list[Any]
             {"value": optional(head["test"]), "low": optional(head["ci_low"]),
              "high": optional(head["ci_high"])},
         ]  # fmt: skip
-        here = measured[
-            (measured["stream"] == head["stream"]) & (measured["layer"] == head["layer"])
-        ]
-        if pd.notna(head["head"]):
-            here = here[here["head"] == head["head"]]
-        for metric in metrics:
-            found = pick(here, metric=metric)["value"]
-            row.append(f"{found.iloc[0]:.3f}" if len(found) else "–")
-        row += ["–" if pd.isna(head[c]) else f"{head[c]:.3g}" for c in extra]
+        unit = {"stream": head["stream"], "layer": head["layer"]}
+        unit |= {"head": head["head"]} if pd.notna(head["head"]) else {}
+        for name in metrics:
+            value = pick(own.values(name), **unit)["value"]
+            row.append(f"{value.iloc[0]:.3f}" if len(value) else "–")
+        row += ["–" if pd.isna(head[column]) else f"{head[column]:.3g}" for column in more]
         rows.append(row)
-    return columns + [LABELS.get(name, name) for name in (*metrics, *extra)], rows
+    return columns + [quantity_kind(name).label for name in (*metrics, *more)], rows
 
 
 def moment(created: str) -> str:

@@ -6,29 +6,34 @@ from typing import Any
 
 import pandas as pd
 
-from probes.results.quantities import EVIDENCE
 from probes.results.record import RunRecord, TaskRecord
-from probes.results.table import main_probe, main_site, pick
+from probes.results.table import Subject, pick
+from probes.results.vocabulary import METHODS
+from probes.results.vocabulary.quantities import evidence_columns
 
 SPLITS = ("train", "validation", "test")
 
 
 def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
     """One sentence or two for each decision: splits, choice, report, intervals, controls, tests."""
-    corpus, site = record.corpus, main_site(table)
-    probe = main_probe(table, site)
+    corpus, subject = record.corpus, Subject.of(table)
+    site, probe = subject.site, subject.probe
     config = record.config
     sentences = [_splits(record)]
     sentences += corpus.notes
     many = units_of(record)
     what = "head" if site == "heads" else "layer"
-    penalty = "the L2 penalty" if probe == "linear" else "the number of epochs"
+    chosen = METHODS[subject.method].variant(probe).chosen
+    choice = (
+        f"For each {what} {chosen} was chosen on validation, and {what}s are ranked there too."
+        if chosen
+        else f"{what.capitalize()}s are ranked on validation."
+    )
     sentences.append(
         f"Each of the {many:,} {what}s got a {probe} probe of its own, trained on training rows. "
-        f"For each {what} {penalty} was chosen on validation, and {what}s are ranked there too. "
-        "The numbers shown are from test rows, which nothing was chosen on."
+        f"{choice} The numbers shown are from test rows, which nothing was chosen on."
     )
-    accuracy = pick(table, site=site, probe=probe, metric="accuracy", split="test")
+    accuracy = pick(table, **vars(subject), metric="accuracy", split="test")
     if accuracy["ci_low"].notna().any():
         confidence = _number(config, "evaluation", "confidence")
         draws = _number(config, "evaluation", "bootstrap")
@@ -44,7 +49,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
             f"{plural(corpus.group_name)}). A probe that does well on it memorises; selectivity is "
             "what remains when that is taken off."
         )
-    evidence = any(column in table and table[column].notna().any() for column in EVIDENCE)
+    evidence = any(column in table and table[column].notna().any() for column in evidence_columns())
     sentences += (
         _tests(record, site, probe)
         if evidence

@@ -5,7 +5,7 @@ adding its row, beside the code that computes its numbers.
 """
 
 from probes.results.vocabulary.comparators import COMPARATORS, Comparator, Compared
-from probes.results.vocabulary.methods import METHODS, Method
+from probes.results.vocabulary.methods import METHODS, Method, Variant, probe_label
 from probes.results.vocabulary.quantities import QUANTITIES, QuantityKind, quantity_kind
 from probes.results.vocabulary.sites import SITES, SiteKind
 
@@ -19,5 +19,7 @@ __all__ = [
     "Method",
     "QuantityKind",
     "SiteKind",
+    "Variant",
+    "probe_label",
     "quantity_kind",
 ]

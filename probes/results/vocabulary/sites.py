@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 CORPUS, HEADS, ALL_HEADS, RESIDUAL = "corpus", "heads", "all_heads", "residual"
 
+STREAMS = ("encoder", "decoder", "cross")
+"""Parts of a model that have layers of their own, in the order in which maps show them."""
+
 
 @dataclass(frozen=True)
 class SiteKind:

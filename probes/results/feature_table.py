@@ -1,0 +1,262 @@
+"""A feature's part of a results table, with site, method and probe settled once.
+
+>>> from probes.results.table import results_table
+>>> names = {"feature": "upos", "site": "heads", "probe": "linear", "layer": 0}
+>>> rows = [
+...     {**names, "head": head, "split": split, "metric": "accuracy", "value": value}
+...     for head, value in enumerate((0.4, 0.7))
+...     for split in ("validation", "test")
+... ]
+>>> own = FeatureTable.of(results_table(rows), "upos")
+>>> own.probe, float(own.map("accuracy").loc[0, 1]), int(own.top(1)["head"].item())
+('linear', 0.7, 1)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import pandas as pd
+
+from probes.core.errors import UserError, closest
+from probes.results.quantities import Quantity
+from probes.results.table import (
+    COLUMNS,
+    TEXT,
+    Subject,
+    distinct,
+    features,
+    layers_by_heads,
+    pick,
+    where,
+)
+from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, quantity_kind
+from probes.results.vocabulary.comparators import MAJORITY, Comparator, Compared
+from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.quantities import RECALL, evidence_columns, probabilities
+from probes.results.vocabulary.sites import CORPUS, STREAMS
+
+ALIASES = {"gain": COMPARATORS[MAJORITY].gain}
+"""Short names of quantities."""
+UNIT = ["stream", "layer", "head"]
+"""Columns that say which head (or layer) a row is about."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """What was measured of one feature, and which of its rows are its map."""
+
+    rows: pd.DataFrame
+    """All rows of the feature: every site, method, probe and comparator; text as categories."""
+    feature: str
+    subject: Subject
+    """Whose rows are the map."""
+
+    @classmethod
+    def of(
+        cls,
+        table: pd.DataFrame,
+        feature: str,
+        *,
+        site: str | None = None,
+        method: str = PROBE,
+        probe: str | None = None,
+    ) -> FeatureTable:
+        """The feature's rows of a results table; site and probe by default the run's own.
+
+        Raises:
+            UserError: the feature is not in the table; the message has the names there are.
+        """
+        rows = pick(table, feature=feature)
+        if rows.empty:
+            names = features(table)
+            raise UserError(
+                f"feature '{feature}' is not in these results",
+                allowed=", ".join(names),
+                fix=f"'{closest(feature, names)}'" if names else "",
+            )
+        # A map asks for dozens of subsets, and codes are quicker to compare than text.
+        rows = rows.astype(dict.fromkeys(TEXT, "category"))
+        return cls(rows, feature, Subject.of(rows, site=site, method=method, probe=probe))
+
+    @property
+    def site(self) -> str:
+        """Kind of site of the map."""
+        return self.subject.site
+
+    @property
+    def method(self) -> str:
+        """Method that the map was made by."""
+        return self.subject.method
+
+    @property
+    def probe(self) -> str:
+        """Kind of probe, or variant of the method."""
+        return self.subject.probe
+
+    @cached_property
+    def own(self) -> pd.DataFrame:
+        """The rows of the map, of all metrics and splits."""
+        subject = self.subject
+        return pick(self.rows, site=subject.site, method=subject.method, probe=subject.probe)
+
+    @cached_property
+    def _measured(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """The rows of the map by metric and split."""
+        groups = self.own.groupby(["metric", "split"], observed=True, sort=False)
+        return {(str(metric), str(split)): rows for (metric, split), rows in groups}
+
+    # --- numbers of heads ---------------------------------------------------------------------
+
+    def values(self, name: str, *, split: str = "test") -> pd.DataFrame:
+        """Rows whose ``value`` (and interval) is this quantity; none where it was not measured.
+
+        name: a metric, a column of p- or q-values, or ``gain`` for ``gain_majority``. What is
+        measured on training rows only stands for the head in place of a value on test.
+        """
+        name = ALIASES.get(name, name)
+        if (name, split) in self._measured:
+            return self._measured[name, split]
+        if split == "test" and quantity_kind(name).on_training_rows:
+            measured = pick(self.own, metric=name)
+            if len(measured):
+                return measured
+        rows = self._measured.get(("accuracy", split), self.own.iloc[:0])
+        if name not in rows.columns or name in COLUMNS:
+            return rows.iloc[:0]
+        rows = rows.copy()
+        rows["value"] = pd.to_numeric(rows[name], errors="coerce")
+        rows[["ci_low", "ci_high"]] = float("nan")
+        return rows
+
+    def map(
+        self, name: str, *, stream: str | None = None, split: str = "test", column: str = "value"
+    ) -> pd.DataFrame:
+        """One number for each head, ``(layers, heads)``, ascending; NaN where there is none.
+
+        column: ``value``, or an end of its interval, or ``n``.
+        """
+        return layers_by_heads(pick(self.values(name, split=split), stream=stream), column)
+
+    def streams(self, name: str, *, split: str = "test") -> list[str]:
+        """The streams that have this quantity: encoder, decoder, cross, then others."""
+        return sorted(distinct(self.values(name, split=split), "stream"), key=_stream_order)
+
+    def top(self, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
+        """The ``k`` heads that are best on validation, with what they reach on test.
+
+        Choosing and reporting on different rows is what keeps the best of a thousand heads honest.
+
+        Returns:
+            Columns ``stream, layer, head, validation, test, ci_low, ci_high, n`` and the further
+            columns of the table; best first, ties in the order of layers and heads.
+
+        Raises:
+            UserError: no validation values of this metric.
+        """
+        chosen_on = self._on(metric, "validation").drop_duplicates(UNIT).dropna(subset=["value"])
+        if chosen_on.empty:
+            measured = pick(self.rows, site=self.site, method=self.method, split="validation")
+            raise UserError(
+                f"'{self.feature}' has no validation values of metric '{metric}' at site "
+                f"'{self.site}'",
+                allowed=", ".join(measured["metric"].unique()),
+            )
+        chosen_on = chosen_on[[*UNIT, "value"]].rename(columns={"value": "validation"})
+        reported = self._on(metric, "test").drop_duplicates(UNIT)
+        more = [c for c in self.rows.columns if c not in COLUMNS and reported[c].notna().any()]
+        reported = reported[[*UNIT, "value", "ci_low", "ci_high", "n", *more]]
+        reported = reported.rename(columns={"value": "test"})
+        chosen_on["stream"] = chosen_on["stream"].astype(str)
+        reported["stream"] = reported["stream"].astype(str)
+        joined = chosen_on.merge(reported, on=UNIT, how="left")
+        ascending = [quantity_kind(metric).lower_is_better, True, True, True]
+        joined = joined.sort_values(["validation", *UNIT], ascending=ascending, kind="stable")
+        return joined.head(k).reset_index(drop=True)
+
+    def _on(self, metric: str, split: str) -> pd.DataFrame:
+        return self._measured.get((ALIASES.get(metric, metric), split), self.own.iloc[:0])
+
+    def ranked_by(self, name: str) -> str:
+        """The quantity whose validation values order the heads: this one, else the accuracy."""
+        return name if self.values(name, split="validation")["value"].notna().any() else "accuracy"
+
+    # --- what the map is compared with ---------------------------------------------------------
+
+    def of_comparator(self, row: Comparator) -> FeatureTable | None:
+        """The same feature with the numbers of a comparator as its map; None where it has none."""
+        subject = self.subject
+        if row.compared is Compared.SAME_ROWS:
+            subject = replace(subject, site=CORPUS, probe=row.name)
+        elif row.compared is Compared.SAME_UNIT:
+            subject = replace(subject, probe=row.name)
+        elif row.name == subject.site:
+            return None
+        else:
+            subject = Subject.of(self.rows, site=row.name, method=subject.method)
+        other = replace(self, subject=subject)
+        return None if other.own.empty else other
+
+    def baseline(
+        self, name: str = MAJORITY, *, metric: str = "accuracy", split: str = "test"
+    ) -> float | None:
+        """The value of a baseline of the corpus (majority, lexical, ...); None without one."""
+        found = self.of_comparator(COMPARATORS[name])
+        rows = self.own.iloc[:0] if found is None else found.values(metric, split=split)
+        return float(rows["value"].iloc[0]) if len(rows) else None
+
+    # --- quantities ------------------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The quantities that a map can show, in the order in which they are shown."""
+        shown = where(self.own, split="test")
+        for kind in QUANTITIES.values():
+            if kind.on_training_rows:
+                shown |= where(self.own, metric=kind.name)
+        metrics = distinct(self.own, "metric", shown)
+        measured = [name for name in metrics if not name.startswith(RECALL)]
+        accuracy = self._on("accuracy", "test")
+        measured += [c for c in probabilities() if c in accuracy and accuracy[c].notna().any()]
+        return sorted(measured, key=lambda name: quantity_kind(name).place)
+
+    def quantities(self, classes: int = 2) -> list[Quantity]:
+        """What can be shown of the feature, the accuracy first."""
+        return [self.quantity(name, classes) for name in self.names]
+
+    def quantity(self, name: str, classes: int = 2) -> Quantity:
+        """The quantity of that name, with its anchor for this feature.
+
+        classes: of the feature, where chance is one over their number.
+        """
+        kind = quantity_kind(ALIASES.get(name, name))
+        anchor, anchor_label = kind.anchor, kind.anchor_label
+        method = METHODS.get(self.method)
+        signed = method is not None and method.signed and not kind.probability
+        if signed:
+            anchor, anchor_label = 0.0, "no effect"
+        elif anchor is None:
+            anchor = self.baseline(metric=kind.anchor_metric or kind.name)
+            if anchor is None and kind.uniform:
+                anchor, anchor_label = 1.0 / max(classes, 1), "chance"
+            elif anchor is None:
+                anchor, anchor_label = 0.0, ""
+        return Quantity(
+            name=name,
+            label=kind.label,
+            lower_is_better=kind.lower_is_better and not signed,
+            anchor=anchor,
+            anchor_label=anchor_label,
+            diverging=signed,
+        )
+
+    @property
+    def evidence(self) -> str | None:
+        """The column by which heads are significant, the best corrected one that is filled."""
+        rows = self._on("accuracy", "test")
+        return next((c for c in evidence_columns() if c in rows and rows[c].notna().any()), None)
+
+
+def _stream_order(stream: str) -> tuple[int, str]:
+    return (STREAMS.index(stream) if stream in STREAMS else len(STREAMS), stream)
