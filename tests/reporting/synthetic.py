@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from probes.results.feature_table import FeatureTable
 from probes.results.findings import BestUnit, MapTestSummary
 from probes.results.record import (
     CorpusRecord,
@@ -75,6 +78,11 @@ def make_results(
                             row |= {"p_value": p, "q_value": min(1, 2.2 * p),
                                     "p_familywise": min(1, 9 * p)}  # fmt: skip
                         rows.append(row)
+                        if split == "test":
+                            gain = {"metric": "gain_majority", "value": value - MAJORITY}
+                            if intervals:
+                                gain |= {end: row[end] - MAJORITY for end in ("ci_low", "ci_high")}
+                            rows.append({**base, **gain})
                         rows.append({**base, "metric": "macro_f1", "value": value * 0.8})
                         if control:
                             rows.append(
@@ -106,6 +114,13 @@ def make_results(
                         for head in range(count)
                     ]  # fmt: skip
     return results_table(rows)
+
+
+def make_feature(
+    streams: dict[str, list[int]], feature: str = "upos", **options: Any
+) -> FeatureTable:
+    """One feature of ``make_results``."""
+    return FeatureTable.of(make_results(streams, features=(feature,), **options), feature)
 
 
 def make_record(

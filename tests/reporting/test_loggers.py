@@ -13,8 +13,9 @@ from probes.core.errors import UserError
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.loggers import head_table, make_logger, run_metrics, wandb_mode
 from probes.reporting.page.report import write_report
+from probes.results.feature_table import FeatureTable
 from probes.results.record import write_record
-from probes.results.table import top_heads, write_results
+from probes.results.table import write_results
 from tests.reporting.synthetic import heads_of, make_record, make_results
 from tests.reporting.wandb_files import read_back
 
@@ -69,7 +70,7 @@ def test_csv_has_the_summary(run_dir: Path) -> None:
         logger.log_run(TABLE, RECORD)
     with (run_dir / "csv" / "metrics.csv").open() as file:
         [row] = list(csv.DictReader(file))
-    best = top_heads(TABLE, "upos", 1).iloc[0]
+    best = FeatureTable.of(TABLE, "upos").top(1).iloc[0]
     assert float(row["upos/best_head_accuracy"]) == pytest.approx(best["test"])
     assert (run_dir / "csv" / "hparams.yaml").is_file()
 
@@ -95,7 +96,7 @@ def test_tensorboard_has_the_summary_and_the_map(run_dir: Path) -> None:
 
 
 def test_summary_numbers() -> None:
-    metrics, best = run_metrics(TABLE, RECORD), top_heads(TABLE, "upos", 1).iloc[0]
+    metrics, best = run_metrics(TABLE, RECORD), FeatureTable.of(TABLE, "upos").top(1).iloc[0]
     assert metrics["upos/best_layer"] == best["layer"]
     assert metrics["upos/best_head"] == best["head"]
     assert {"upos/majority_accuracy", "upos/residual_stream_accuracy",
@@ -128,7 +129,7 @@ def test_offline_wandb_run_reads_back(run_dir: Path, capfd: pytest.CaptureFixtur
     assert (found["project"], found["group"], found["tags"]) == ("maps", "mine", ["a", "b"])
     assert found["exit"] == 0
     assert found["config"]["probe"] == CONFIG["probe"] and found["config"]["seed"] == 3
-    best = top_heads(TABLE, "upos", 1).iloc[0]
+    best = FeatureTable.of(TABLE, "upos").top(1).iloc[0]
     assert found["summary"]["upos/best_head_accuracy"] == pytest.approx(best["test"])
     assert found["history"]["train/loss"] == 0.25
     assert found["history"]["training/accuracy"] == 0.9

@@ -14,7 +14,8 @@ from probes.reporting.captions import map_subtitle
 from probes.reporting.drawing.colours import BETTER, WORSE, Scale, number, scale_of
 from probes.reporting.drawing.maps import STYLE, draw_map, file_name, save_map
 from probes.reporting.head_map import head_map
-from tests.reporting.synthetic import MAJORITY, heads_of, make_record, make_results
+from probes.results.feature_table import FeatureTable
+from tests.reporting.synthetic import MAJORITY, heads_of, make_feature, make_record, make_results
 
 SHAPES = {
     "2x4": {"decoder": heads_of(2, 4)},
@@ -49,7 +50,7 @@ def test_every_shape_is_drawn_with_its_heads_and_no_others(shape: str, tmp_path:
     assert (png.name, svg.name) == ("upos.png", "upos.svg")
     height, width, _ = imread(png).shape
     assert 400 < width < 3200 and 300 < height < 3200
-    figure = draw_map(head_map(table, "upos"))
+    figure = draw_map(head_map(FeatureTable.of(table, "upos")))
     assert [len(drawn) for drawn in cells(figure)] == [
         sum(streams[s]) for s in sorted(streams, key=("encoder", "decoder", "cross").index)
     ]
@@ -57,7 +58,7 @@ def test_every_shape_is_drawn_with_its_heads_and_no_others(shape: str, tmp_path:
 
 def test_layer_0_is_at_the_bottom_and_said_so() -> None:
     table = make_results({"decoder": [1, 2, 3]})
-    figure = draw_map(head_map(table, "upos"))
+    figure = draw_map(head_map(FeatureTable.of(table, "upos")))
     axes = figure.axes[0]
     assert axes.get_ylabel().replace("\n", " ") == "layer, 0 at bottom"
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
@@ -66,7 +67,7 @@ def test_layer_0_is_at_the_bottom_and_said_so() -> None:
 
 
 def test_heads_that_are_not_significant_are_smaller() -> None:
-    drawn = head_map(make_results({"decoder": heads_of(6, 8)}), "upos")
+    drawn = head_map(make_feature({"decoder": heads_of(6, 8)}))
     sides = np.ptp(cells(draw_map(drawn))[0][:, :, 0], axis=1)
     assert (sides > 0.8).sum() == drawn.passed
     assert (sides < 0.7).sum() == drawn.tested - drawn.passed
@@ -111,8 +112,8 @@ def test_style_leaves_matplotlib_alone(tmp_path: Path) -> None:
 
 def test_subtitle_says_what_was_chosen_where() -> None:
     streams = {"encoder": heads_of(3, 4)}
-    table, record = make_results(streams), make_record(streams)
-    text = map_subtitle(table, head_map(table, "upos", "accuracy"), record)
+    own, record = make_feature(streams), make_record(streams)
+    text = map_subtitle(own, head_map(own), record)
     assert "majority (NOUN) 0.333" in text and "best on validation: layer" in text
     assert "of 12 significant at false discovery rate 0.05" in text
 
@@ -149,16 +150,16 @@ def test_colours_begin_at_the_majority() -> None:
     np.testing.assert_allclose(scale.position([0.3, 0.7, 0.5, 0.1, 0.9]), [0, 1, 0.5, -0.5, 1])
     np.testing.assert_array_equal(scale.colours([0.3]), BETTER[:1])
     np.testing.assert_array_equal(scale.colours([0.1])[0], WORSE[32])
-    assert scale_of(head_map(make_results({"d": [4, 4]}), "upos")).anchor == MAJORITY
+    assert scale_of(head_map(make_feature({"d": [4, 4]}))).anchor == MAJORITY
 
 
 def test_noise_does_not_fill_the_scale() -> None:
-    drawn = head_map(make_results({"d": heads_of(6, 12)}, signal=0.0), "upos")
+    drawn = head_map(make_feature({"d": heads_of(6, 12)}, signal=0.0))
     assert scale_of(drawn).best >= MAJORITY + 0.05
 
 
 def test_lower_is_better_turns_the_scale_round() -> None:
-    scale = scale_of(head_map(make_results({"d": heads_of(4, 4)}), "upos", "codelength_bits"))
+    scale = scale_of(head_map(make_feature({"d": heads_of(4, 4)}), "codelength_bits"))
     assert scale.best < scale.anchor
     assert scale.position([scale.best])[0] == 1
 

@@ -10,9 +10,9 @@ import pytest
 
 from probes.reporting.page.pagedata import embed
 from probes.reporting.page.report import write_report
+from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import baselines
-from probes.results.table import top_heads
 from tests.reporting.chromium import opened
 from tests.reporting.synthetic import CLASSES, heads_of, make_record, make_results
 
@@ -46,7 +46,7 @@ def test_the_page_has_every_number_of_the_map(tmp_path: Path) -> None:
                      strict=True))  # fmt: skip
     for row in rows.itertuples():
         assert found[row.layer, row.head] == pytest.approx(row.value, rel=1e-4)
-    best = top_heads(table, "upos", 1).iloc[0]
+    best = FeatureTable.of(table, "upos").top(1).iloc[0]
     first = panel["rank"].index(1)
     assert (panel["row"][first], panel["column"][first]) == (best["layer"], best["head"])
 
@@ -74,7 +74,7 @@ def test_it_says_how_the_numbers_were_made(tmp_path: Path) -> None:
         "Freed from the choice the best head reaches 0.610 [0.580, 0.640]",
     ):
         assert sentence in text, sentence
-    assert next(b.name for b in baselines(table, "upos")) == "majority class"
+    assert baselines(FeatureTable.of(table, "upos"))[0].comparator.title == "majority class"
 
 
 def test_a_map_with_nothing_significant_says_so(tmp_path: Path) -> None:
