@@ -1,4 +1,4 @@
-"""Where in the model heads of each stage are, beside what the survey says of it.
+"""At which depth of the model the heads of each stage are, and what the survey claims.
 
 The survey (arXiv 2409.03752) puts heads that recall knowledge, and those that identify structure in
 the context, in shallow layers, those that reason in the middle, and those that prepare the
@@ -24,23 +24,24 @@ CLAIMS: dict[str, str | None] = {
     "LR": "middle",
     "EP": "deep",
 }
-"""Group of entries -> third of the depth in which the survey sees such heads, if it says so."""
+"""Group of entries -> third of the depth where the survey places such heads, if it says so."""
 THIRDS = {"shallow": (0.0, 1 / 3), "middle": (1 / 3, 2 / 3), "deep": (2 / 3, 1.0)}
 
 
 @dataclass(frozen=True)
-class Depths:
-    """One group of entries in one stream."""
+class GroupDepth:
+    """How one group of entries is distributed over the depth of one stream."""
 
-    group: str
+    name: str
     stream: str
     claim: str | None
+    """Of ``CLAIMS``."""
     depth: list[float]
-    """(L,) of each layer."""
+    """(L,) relative depth of each layer, from 0 to 1."""
     heads: list[int]
     """(L,) heads that carry something of the group."""
     of: list[int]
-    """(L,) heads of the layer."""
+    """(L,) all heads of the layer."""
     strength: list[float]
     """(L,) mean over all heads of the layer of their best significant score, 0 without one."""
 
@@ -65,7 +66,7 @@ class Depths:
     def to_json(self) -> dict[str, object]:
         """For ``atlas.json``."""
         return {
-            "group": self.group,
+            "group": self.name,
             "stream": self.stream,
             "claim": self.claim,
             "depth": [round(d, 4) for d in self.depth],
@@ -77,7 +78,8 @@ class Depths:
 
 
 def third(depth: float) -> str:
-    """
+    """The third of the depth in which a relative depth is.
+
     >>> third(0.2), third(0.5), third(1.0)
     ('shallow', 'middle', 'deep')
     """
@@ -85,37 +87,34 @@ def third(depth: float) -> str:
 
 
 def group_of(entry: Entry) -> str:
-    """Its stage; of in-context identification also what is identified.
-
-    The stage alone where ``CLAIMS`` knows no such part.
-    """
-    parted = f"{entry.stage} {entry.substage}"
-    return parted if parted in CLAIMS else entry.stage
+    """The entry's stage and sub-stage where ``CLAIMS`` has them, else its stage."""
+    with_substage = f"{entry.stage} {entry.substage}"
+    return with_substage if with_substage in CLAIMS else entry.stage
 
 
-def depths(table: pd.DataFrame, entries: Sequence[Entry]) -> list[Depths]:
-    """Each group that was probed in each stream, in the order of ``CLAIMS``.
+def depths(table: pd.DataFrame, entries: Sequence[Entry]) -> list[GroupDepth]:
+    """Each group that was probed, in each stream, in the order of ``CLAIMS``.
 
     table: of ``head_table``. A head counts once for a group, with its best score.
     """
     names = {entry.name: group_of(entry) for entry in entries}
     known = [*CLAIMS, *dict.fromkeys(g for g in names.values() if g not in CLAIMS)]
-    found = []
+    groups = []
     for group in known:
         of_group = [group in {names.get(name) for name in e.split()} for e in table["entries"]]
         rows = table[np.array(of_group, dtype=bool)]
         for stream in rows["stream"].unique():
-            found.append(_depths(group, str(stream), rows[rows["stream"] == stream]))
-    return found
+            groups.append(_depths(group, str(stream), rows[rows["stream"] == stream]))
+    return groups
 
 
-def _depths(group: str, stream: str, rows: pd.DataFrame) -> Depths:
+def _depths(group: str, stream: str, rows: pd.DataFrame) -> GroupDepth:
     strength = rows["score"].where(rows["significant"].astype(bool), 0.0)
     best = rows.assign(strength=strength).groupby(PLACE, observed=True)["strength"].max()
     layers = best.groupby("layer")
     depth = rows.groupby("layer")["depth"].first()
-    return Depths(
-        group=group,
+    return GroupDepth(
+        name=group,
         stream=stream,
         claim=CLAIMS.get(group),
         depth=[float(d) for d in depth],

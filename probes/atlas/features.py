@@ -27,23 +27,26 @@ class FeatureLine:
     classes: int
     majority: float
     words: float | None
-    """What the words alone give."""
+    """Accuracy of the words alone; None where it was not measured."""
     best: Estimate
-    """The best head, freed from its being the best of many."""
+    """The best head, corrected for its being the best of many."""
     where: str
+    """Layer and head of the best head, in words."""
     residual: Estimate
-    """The residual stream after its best layer."""
+    """The residual stream after its best layer, corrected likewise."""
     tested: int
+    """Heads."""
     significant: int
+    """Heads that carry the feature."""
 
     @property
     def stages(self) -> list[str]:
-        """To which it belongs, in the order of its entries."""
+        """Those it belongs to, in the order of its entries."""
         return list(dict.fromkeys(entry.stage for entry in self.entries))
 
     @property
     def by_words(self) -> bool:
-        """Whether the words alone tell as much as the best head."""
+        """Whether the words alone are as accurate as the best head."""
         return (
             self.words is not None and self.best.value is not None and self.words >= self.best.value
         )

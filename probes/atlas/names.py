@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def feature_label(feature: str, corpus: str) -> str:
-    """A feature as people read it; several corpora have an ``answer``."""
+    """A feature with its corpus, as people read it: several corpora have an ``answer``."""
     return f"{feature} · {corpus}"

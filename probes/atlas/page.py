@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -17,7 +16,7 @@ from probes.atlas.heads import PLACE, of_stage
 from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
-from probes.catalogue import STAGES
+from probes.catalogue import STAGES, Entry
 from probes.core.files import write_atomically
 from probes.reporting.drawing.maps import STYLE
 from probes.reporting.page.report import moment, render
@@ -27,7 +26,7 @@ from probes.results.summary import optional
 SHOWN = 12
 """Features on a head's card and in its hover; ``atlas.csv`` has all."""
 OPEN = 12
-"""Layers whose cards are unfolded at first."""
+"""Layers whose cards are open at first."""
 
 
 def write_page(atlas: Atlas, path: Path) -> Path:
@@ -40,14 +39,14 @@ def write_page(atlas: Atlas, path: Path) -> Path:
         "atlas.html.j2",
         script="atlas.js",
         title=f"Atlas of {model_title(atlas.model)}: what its heads carry",
-        data={"stages": [_stage(one, atlas.table, atlas.lines) for one in maps]},
+        data={"stages": [_stage(stage_map, atlas.table, atlas.lines) for stage_map in maps]},
         subtitle=(
             f"{carried} of {len(atlas.lines)} features are carried by at least one head; "
             f"{len(any_head)} of {len(heads)} heads carry at least one · {atlas.kind}, "
             f"{len(atlas.jobs)} corpora · {moment(atlas.created)}"
         ),
         caveats=caveats(atlas.lines, atlas.kind),
-        stages=[_section(one, atlas.lines) for one in maps],
+        stages=[_section(stage_map, atlas.lines) for stage_map in maps],
         depth_picture=_picture(atlas),
         depth_lines=depth_lines(atlas.depths),
         layers=_cards(atlas.table, atlas.lines),
@@ -74,29 +73,32 @@ def write_page(atlas: Atlas, path: Path) -> Path:
     return path
 
 
-def _section(one: StageMap, lines: Sequence[FeatureLine]) -> dict[str, Any]:
-    of_stage = [line for line in lines if one.stage in line.stages]
+def _section(stage_map: StageMap, lines: Sequence[FeatureLine]) -> dict[str, object]:
+    of_stage = [line for line in lines if stage_map.stage in line.stages]
     chance = [line.label for line in of_stage if not line.significant]
     return {
-        "title": f"{one.stage}: {one.name}",
-        "line": f"{one.carrying} of {len(one.cells)} heads carry a feature of this stage.",
+        "title": f"{stage_map.stage}: {stage_map.name}",
+        "line": f"{stage_map.carrying} of {len(stage_map.cells)} heads carry a feature of this "
+        "stage.",
         "chance": ", ".join(chance),
     }
 
 
-def _stage(one: StageMap, table: pd.DataFrame, lines: Sequence[FeatureLine]) -> dict[str, Any]:
-    """What the script draws: cells by stream, the legend, and the hover of each head."""
+def _stage(
+    stage_map: StageMap, table: pd.DataFrame, lines: Sequence[FeatureLine]
+) -> dict[str, object]:
+    """The data of the script: cells by stream, the legend, and the hover of each head."""
     labels = {(line.job, line.feature): line.label for line in lines}
-    colours = {feature.number: feature.colour for feature in one.features}
-    mine = of_stage(table[table["significant"]], one.stage)
+    colours = {feature.number: feature.colour for feature in stage_map.features}
+    mine = of_stage(table[table["significant"]], stage_map.stage)
     hover = {
         place: rows.sort_values("score", ascending=False, kind="stable")
         for place, rows in mine.groupby(PLACE, observed=True)
     }
     panels = []
-    for stream in one.streams:
+    for stream in stage_map.streams:
         cells = []
-        for cell in one.cells:
+        for cell in stage_map.cells:
             if cell.stream != stream:
                 continue
             rows = hover.get((cell.stream, cell.layer, cell.head))
@@ -111,16 +113,16 @@ def _stage(one: StageMap, table: pd.DataFrame, lines: Sequence[FeatureLine]) -> 
             )
         panels.append({"stream": stream, "cells": cells})
     return {
-        "title": f"{one.stage}: {one.name}",
+        "title": f"{stage_map.stage}: {stage_map.name}",
         "panels": panels,
         "legend": [
             {"number": f.number, "label": f.label, "colour": f.colour, "heads": f.heads}
-            for f in one.features
+            for f in stage_map.features
         ],
     }
 
 
-def _hover(rows: pd.DataFrame, labels: dict[tuple[str, str], str]) -> list[dict[str, Any]]:
+def _hover(rows: pd.DataFrame, labels: dict[tuple[str, str], str]) -> list[dict[str, object]]:
     return [
         {
             "label": labels[row["job"], row["feature"]],
@@ -132,7 +134,7 @@ def _hover(rows: pd.DataFrame, labels: dict[tuple[str, str], str]) -> list[dict[
     ]
 
 
-def _cards(table: pd.DataFrame, lines: Sequence[FeatureLine]) -> list[dict[str, Any]]:
+def _cards(table: pd.DataFrame, lines: Sequence[FeatureLine]) -> list[dict[str, object]]:
     """The cards of each layer, first layers first."""
     by_name = {(line.job, line.feature): line for line in lines}
     several = table["stream"].nunique() > 1
@@ -159,10 +161,10 @@ def _cards(table: pd.DataFrame, lines: Sequence[FeatureLine]) -> list[dict[str, 
 
 def _card(
     head: int, rows: pd.DataFrame, by_name: dict[tuple[str, str], FeatureLine]
-) -> dict[str, Any]:
-    found = rows[rows["significant"]].sort_values("score", ascending=False, kind="stable")
+) -> dict[str, object]:
+    carried = rows[rows["significant"]].sort_values("score", ascending=False, kind="stable")
     features = []
-    for _, row in found.head(SHOWN).iterrows():
+    for _, row in carried.head(SHOWN).iterrows():
         line = by_name[row["job"], row["feature"]]
         features.append(
             {
@@ -180,10 +182,10 @@ def _card(
                 "job": line.job,
             }
         )
-    return {"head": head, "features": features, "more": len(found) - len(features)}
+    return {"head": head, "features": features, "more": len(carried) - len(features)}
 
 
-def _feature(line: FeatureLine) -> dict[str, Any]:
+def _feature(line: FeatureLine) -> dict[str, object]:
     return {
         "stages": [(stage, STAGES[stage]) for stage in line.stages],
         "kinds": _kinds(line),
@@ -206,7 +208,7 @@ def _kinds(line: FeatureLine) -> str:
     return ", ".join(dict.fromkeys(entry.kind for entry in line.entries))
 
 
-def _paper(entry: Any) -> str:
+def _paper(entry: Entry) -> str:
     return f"{entry.paper}" + (f", arXiv {entry.paper.arxiv}" if entry.paper.arxiv else "")
 
 

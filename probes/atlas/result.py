@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from probes.atlas.depth import Depths
+from probes.atlas.depth import GroupDepth
 from probes.atlas.features import FeatureLine
 from probes.atlas.plan import AtlasJob, LeftOut
 from probes.catalogue import Entry
@@ -25,7 +25,7 @@ class Atlas:
     table: pd.DataFrame
     """Of ``head_table``."""
     lines: list[FeatureLine]
-    depths: list[Depths]
+    depths: list[GroupDepth]
     left_out: list[LeftOut]
     jobs: list[AtlasJob]
     """Those that are finished."""

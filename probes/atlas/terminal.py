@@ -1,4 +1,4 @@
-"""The atlas in the terminal: a line for each stage, its depth, and what was not found."""
+"""The atlas in the terminal: a line for each stage, its depth, and what is at chance."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def print_atlas(atlas: Atlas, console: Console) -> None:
     table.add_column("features", justify="right")
     table.add_column("heads", justify="right")
     table.add_column("strongest in most heads")
-    for one in stage_maps(atlas.table, atlas.lines):
-        lines = [line for line in atlas.lines if one.stage in line.stages]
+    for stage_map in stage_maps(atlas.table, atlas.lines):
+        lines = [line for line in atlas.lines if stage_map.stage in line.stages]
         carried = sum(line.significant > 0 for line in lines)
-        names = ", ".join(f"{f.label} ({f.heads})" for f in one.features[:3]) or "none"
+        names = ", ".join(f"{f.label} ({f.heads})" for f in stage_map.features[:3]) or "none"
         table.add_row(
-            say(f"{one.stage} {one.name}"),
+            say(f"{stage_map.stage} {stage_map.name}"),
             say(f"{carried} of {len(lines)}"),
-            say(f"{one.carrying} of {len(one.cells)}"),
+            say(f"{stage_map.carrying} of {len(stage_map.cells)}"),
             say(names),
         )
     console.print(table)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +21,12 @@ from probes.results.atlas import SavedAtlas
 
 Array = npt.NDArray[np.float64]
 FEWEST = 3
-"""Depths below which no order can be compared."""
+"""With fewer depths no order can be compared."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One feature in one model."""
+class Profile:
+    """One feature in one model, over relative depth."""
 
     best: Array
     """(D,) score of the best head at each of ``Transfer.depth``."""
@@ -51,8 +50,8 @@ class Transfer:
     """Of the first model, and of the second where it has another."""
     depth: Array
     """(D,) relative depths, from 0 to 1."""
-    first: Side
-    second: Side
+    first: Profile
+    second: Profile
 
     @property
     def correlation(self) -> float | None:
@@ -86,8 +85,8 @@ def transfers(first: SavedAtlas, second: SavedAtlas, feature: str | None = None)
     Raises:
         UserError: nothing in common.
     """
-    there = set(second.features)
-    common = [pair for pair in first.features if pair in there]
+    of_second = set(second.features)
+    common = [pair for pair in first.features if pair in of_second]
     if not common:
         raise UserError(
             f"{first.directory} and {second.directory} have no feature in common",
@@ -102,28 +101,29 @@ def transfers(first: SavedAtlas, second: SavedAtlas, feature: str | None = None)
                 allowed=", ".join(names),
                 fix=f"--feature {closest(feature, names)}",
             )
-    found = []
+    every = []
     for job, name in common:
-        one, other = _rows(first, job, name), _rows(second, job, name)
-        streams = [sorted(rows["stream"].unique()) for rows in (one, other)]
-        shared = [(s, s) for s in streams[0] if s in streams[1]]
-        for mine, theirs in shared or [(streams[0][0], streams[1][0])]:
-            a, b = one[one["stream"] == mine], other[other["stream"] == theirs]
+        in_first, in_second = _rows(first, job, name), _rows(second, job, name)
+        streams = [sorted(rows["stream"].unique()) for rows in (in_first, in_second)]
+        shared = [(stream, stream) for stream in streams[0] if stream in streams[1]]
+        for stream, other in shared or [(streams[0][0], streams[1][0])]:
+            a = in_first[in_first["stream"] == stream]
+            b = in_second[in_second["stream"] == other]
             layers = min(a["layer"].nunique(), b["layer"].nunique())
             depth = np.linspace(0.0, 1.0, layers) if layers > 1 else np.array([0.0])
-            found.append(
+            every.append(
                 Transfer(
                     job=job,
                     feature=name,
-                    corpus=str(one["corpus"].iloc[0]),
-                    stages=str(one["stages"].iloc[0]),
-                    stream=mine if mine == theirs else f"{mine} / {theirs}",
+                    corpus=str(in_first["corpus"].iloc[0]),
+                    stages=str(in_first["stages"].iloc[0]),
+                    stream=stream if stream == other else f"{stream} / {other}",
                     depth=depth,
-                    first=_side(a, depth),
-                    second=_side(b, depth),
+                    first=_profile(a, depth),
+                    second=_profile(b, depth),
                 )
             )
-    return found
+    return every
 
 
 def _rows(atlas: SavedAtlas, job: str, feature: str) -> pd.DataFrame:
@@ -131,11 +131,11 @@ def _rows(atlas: SavedAtlas, job: str, feature: str) -> pd.DataFrame:
     return table[(table["job"] == job) & (table["feature"] == feature)]
 
 
-def _side(rows: pd.DataFrame, depth: Array) -> Side:
+def _profile(rows: pd.DataFrame, depth: Array) -> Profile:
     best = rows.groupby("depth")["score"].max()
     mean = rows.assign(score=rows["score"].clip(lower=0.0)).groupby("depth")["score"].mean()
     at, weight = best.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)
-    return Side(
+    return Profile(
         best=np.interp(depth, at, best.to_numpy(dtype=float)),
         mean=np.interp(depth, at, mean.to_numpy(dtype=float)),
         centre=float(weight @ at / weight.sum()) if weight.sum() > 0 else None,
@@ -144,48 +144,50 @@ def _side(rows: pd.DataFrame, depth: Array) -> Side:
     )
 
 
-def counts(found: Sequence[Transfer]) -> dict[str, int]:
-    """How many features are carried by heads of both, of one, of neither."""
+def counts(transfers: Sequence[Transfer]) -> dict[str, int]:
+    """How many features are carried by heads of both models, of one, of neither."""
     return {
-        name: sum(one.carried == name for one in found)
+        name: sum(transfer.carried == name for transfer in transfers)
         for name in ("both", "first", "second", "neither")
     }
 
 
-def to_json(found: Sequence[Transfer], first: SavedAtlas, second: SavedAtlas) -> dict[str, Any]:
-    """All numbers for programs."""
+def to_json(
+    transfers: Sequence[Transfer], first: SavedAtlas, second: SavedAtlas
+) -> dict[str, object]:
+    """All numbers as JSON values; those that are not finite are None."""
     return {
         "schema": 1,
         "kind": "atlas",
         "first": {"directory": str(first.directory), "model": first.model},
         "second": {"directory": str(second.directory), "model": second.model},
-        "carried": counts(found),
+        "carried": counts(transfers),
         "features": [
             {
-                "job": one.job,
-                "corpus": one.corpus,
-                "feature": one.feature,
-                "stages": one.stages.split(),
-                "stream": one.stream,
-                "carried": one.carried,
-                "correlation": _number(one.correlation),
-                "shift": _number(one.shift),
-                "depth": [_number(d) for d in one.depth],
-                "first": _side_json(one.first),
-                "second": _side_json(one.second),
+                "job": transfer.job,
+                "corpus": transfer.corpus,
+                "feature": transfer.feature,
+                "stages": transfer.stages.split(),
+                "stream": transfer.stream,
+                "carried": transfer.carried,
+                "correlation": _number(transfer.correlation),
+                "shift": _number(transfer.shift),
+                "depth": [_number(d) for d in transfer.depth],
+                "first": _profile_json(transfer.first),
+                "second": _profile_json(transfer.second),
             }
-            for one in found
+            for transfer in transfers
         ],
     }
 
 
-def _side_json(side: Side) -> dict[str, Any]:
+def _profile_json(profile: Profile) -> dict[str, object]:
     return {
-        "best": [_number(v) for v in side.best],
-        "mean": [_number(v) for v in side.mean],
-        "centre": _number(side.centre),
-        "significant": side.significant,
-        "heads": side.heads,
+        "best": [_number(v) for v in profile.best],
+        "mean": [_number(v) for v in profile.mean],
+        "centre": _number(profile.centre),
+        "significant": profile.significant,
+        "heads": profile.heads,
     }
 
 

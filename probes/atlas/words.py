@@ -1,27 +1,27 @@
-"""What a reader of an atlas has to know, and how its numbers were made, in plain sentences."""
+"""The caveats of an atlas, and how its numbers were made, in plain sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probes.atlas.depth import Depths
+from probes.atlas.depth import GroupDepth
 from probes.atlas.features import FeatureLine
 
 
 def caveats(lines: Sequence[FeatureLine], kind: str) -> list[str]:
-    """What these numbers do not say, the features at chance by name."""
-    found = [
+    """What these numbers do not show; features at chance are listed by name."""
+    sentences = [
         "A probe shows what can be read off a head, not that the model uses it. Whether a head "
         "causes an answer is shown by ablating or patching it.",
     ]
     if kind == "encoder":
-        found.append(
+        sentences.append(
             "An encoder reads a text in both directions: what a head carries at a word may come "
             "from words behind it."
         )
     chance = [line.label for line in lines if not line.significant]
     if chance:
-        found.append(
+        sentences.append(
             f"At chance in every head ({len(chance)} of {len(lines)} features): "
             f"{', '.join(chance)}. No probe found these in any head, which does not show that the "
             "model lacks them. Where a small model cannot do a task, its answer at the end of the "
@@ -29,18 +29,18 @@ def caveats(lines: Sequence[FeatureLine], kind: str) -> list[str]:
         )
     words = [line.label for line in lines if line.significant and line.by_words]
     if words:
-        found.append(
+        sentences.append(
             "The words alone (the word itself, or a bag of the words of the prompt) tell as "
             "much as the best head, which may carry the words rather than what they mean: "
             f"{', '.join(words)}."
         )
     shared = [line.label for line in lines if len(line.stages) > 1]
     if shared:
-        found.append(
+        sentences.append(
             "Kinds of heads that the catalogue reads with the same feature cannot be told apart "
             f"by it; these features stand in several stages: {', '.join(shared)}."
         )
-    return found
+    return sentences
 
 
 def how_made(level: float, tests: int, lines: Sequence[FeatureLine], crossed: int) -> list[str]:
@@ -73,17 +73,17 @@ def how_made(level: float, tests: int, lines: Sequence[FeatureLine], crossed: in
     return sentences
 
 
-def depth_line(one: Depths) -> str:
+def depth_line(group: GroupDepth) -> str:
     """A group's depth beside the survey's claim.
 
-    >>> depth_line(Depths("EP", "decoder", "deep", [0.0, 1.0], [0, 2], [4, 4], [0.0, 0.5]))
+    >>> depth_line(GroupDepth("EP", "decoder", "deep", [0.0, 1.0], [0, 2], [4, 4], [0.0, 0.5]))
     'EP: centre at 1.00 (deep), 2 of 8 heads; the survey says deep: as there'
     """
-    if one.centre is None:
-        return f"{one.group}: no head carries it"
-    text = f"{one.group}: centre at {one.centre:.2f} ({one.third}), {one.carried} of {sum(one.of)}"
-    text += " heads"
-    if one.claim is None:
+    if group.centre is None:
+        return f"{group.name}: no head carries it"
+    text = f"{group.name}: centre at {group.centre:.2f} ({group.third}), "
+    text += f"{group.carried} of {sum(group.of)} heads"
+    if group.claim is None:
         return f"{text}; the survey gives no depth"
-    agrees = "as there" if one.claim == one.third else "not so here"
-    return f"{text}; the survey says {one.claim}: {agrees}"
+    agrees = "as there" if group.claim == group.third else "not so here"
+    return f"{text}; the survey says {group.claim}: {agrees}"

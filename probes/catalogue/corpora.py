@@ -16,7 +16,7 @@ def corpus_config(
 ) -> CorpusConfig:
     """What ``corpus=name`` and ``corpus.options.KEY=VALUE`` compose, without Hydra.
 
-    examples: of a generated corpus, in the place of its own number.
+    examples: of a generated corpus, instead of the number in its config.
 
     Raises:
         UserError: no such choice, or keys that its kind of corpus does not have.

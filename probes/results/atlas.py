@@ -1,4 +1,4 @@
-"""Reading a finished atlas back."""
+"""A finished atlas on disk: ``atlas.json``, and the table of all heads and features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from probes.results.table import read_results
 
 SCHEMA = 1
 RECORD, TABLE = "atlas.json", "atlas.csv"
-NEEDED = ("job", "corpus", "stages", "depth", "majority", "control", "score", "significant")
+REQUIRED = ("job", "corpus", "stages", "depth", "majority", "control", "score", "significant")
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class SavedAtlas:
 
     directory: Path
     record: dict[str, Any]
+    """What ``probes.atlas.publish`` writes: model, jobs, features, depths, what was left out."""
     table: pd.DataFrame
 
     @property
     def model(self) -> str:
-        """Its name."""
+        """Name of the model."""
         return str(self.record["model"]["name"])
 
     @property
@@ -39,7 +40,7 @@ class SavedAtlas:
 
 
 def is_atlas(directory: str | os.PathLike[str]) -> bool:
-    """Whether a finished atlas lies there (``atlas.json`` is written last)."""
+    """Whether the directory holds a finished atlas (``atlas.json`` is written last)."""
     return (Path(directory) / RECORD).is_file()
 
 
@@ -47,7 +48,7 @@ def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
     """Open a finished atlas.
 
     Raises:
-        UserError: no finished atlas there, damaged files, or another schema.
+        UserError: the directory holds no finished atlas, damaged files, or another schema.
     """
     directory = Path(directory)
     if not is_atlas(directory):
@@ -63,7 +64,7 @@ def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
     if not isinstance(record.get("model"), dict) or "name" not in record["model"]:
         raise UserError(f"{directory / RECORD}: no record of an atlas, without its model")
     table = read_results(directory / TABLE)
-    missing = [column for column in NEEDED if column not in table]
+    missing = [column for column in REQUIRED if column not in table]
     if missing:
         raise UserError(f"{directory / TABLE}: no table of an atlas, without {', '.join(missing)}")
     table["significant"] = table["significant"].astype(str).str.lower() == "true"

@@ -62,7 +62,7 @@ def test_depth_is_where_the_carrying_heads_are() -> None:
         rows_of(entry_named("successor"), "successor", 5, 4, kept_by()),
     )
     found = {
-        one.group: one
+        one.name: one
         for one in depths(
             table, [entry_named(n) for n in ("coherence", "previous_token", "successor")]
         )
