@@ -22,7 +22,7 @@ from probes.corpora.corpus import TEST, Corpus
 from probes.corpora.splits import assign_splits
 from probes.models.handle import Handle
 
-NEEDS_DECODER = "needs a decoder: it asks for what is said next, which an encoder does not say"
+NEEDS_DECODER = "needs a decoder: it decodes the next token, and an encoder predicts none"
 
 
 @dataclass(frozen=True)

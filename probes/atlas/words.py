@@ -17,7 +17,7 @@ def caveats(lines: Sequence[FeatureLine], kind: str) -> list[str]:
     if kind == "encoder":
         sentences.append(
             "An encoder reads a text in both directions: what a head carries at a word may come "
-            "from words behind it."
+            "from the words after it."
         )
     chance = [line.label for line in lines if not line.significant]
     if chance:
@@ -30,8 +30,9 @@ def caveats(lines: Sequence[FeatureLine], kind: str) -> list[str]:
     words = [line.label for line in lines if line.significant and line.by_words]
     if words:
         sentences.append(
-            "The words alone (the word itself, or a bag of the words of the prompt) tell as "
-            "much as the best head, which may carry the words rather than what they mean: "
+            "The words alone (the word itself, or a bag of the words of the prompt) predict these "
+            "features as well as the best head, which may carry the words rather than what they "
+            "mean: "
             f"{', '.join(words)}."
         )
     shared = [line.label for line in lines if len(line.stages) > 1]
@@ -67,8 +68,8 @@ def how_made(level: float, tests: int, lines: Sequence[FeatureLine], crossed: in
         )
     if lines:
         sentences.append(
-            "The best head of a feature is given as it is once the choosing is taken off; the "
-            "residual stream is that after its best layer."
+            "The accuracy of a feature's best head is corrected for choosing it among many heads; "
+            "that of the residual stream is taken after its best layer."
         )
     return sentences
 
@@ -77,7 +78,7 @@ def depth_line(group: GroupDepth) -> str:
     """A group's depth beside the survey's claim.
 
     >>> depth_line(GroupDepth("EP", "decoder", "deep", [0.0, 1.0], [0, 2], [4, 4], [0.0, 0.5]))
-    'EP: centre at 1.00 (deep), 2 of 8 heads; the survey says deep: as there'
+    'EP: centre at 1.00 (deep), 2 of 8 heads; the survey says deep: it agrees'
     """
     if group.centre is None:
         return f"{group.name}: no head carries it"
@@ -85,5 +86,5 @@ def depth_line(group: GroupDepth) -> str:
     text += f"{group.carried} of {sum(group.of)} heads"
     if group.claim is None:
         return f"{text}; the survey gives no depth"
-    agrees = "as there" if group.claim == group.third else "not so here"
+    agrees = "it agrees" if group.claim == group.third else "it differs"
     return f"{text}; the survey says {group.claim}: {agrees}"

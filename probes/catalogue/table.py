@@ -26,7 +26,7 @@ def print_catalogue(entries: Sequence[Entry], console: Console) -> None:
         )
         table.add_column("head", ratio=5)
         table.add_column("what it does", ratio=9)
-        table.add_column("corpus", no_wrap=True)  # a name cut short is of no use
+        table.add_column("corpus", no_wrap=True)  # a truncated name cannot be used
         table.add_column("features", no_wrap=True)
         table.add_column("read at", ratio=4)
         for entry in members:
