@@ -37,7 +37,7 @@ long: $(VENV)/.installed-dev
 
 # Every warning is an error: a broken link, a docstring that cannot be read.
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 $(BIN)/python:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-shutil.rmtree(DOCS / "api", ignore_errors=True)  # pages of modules that are gone would be errors
 sys.path.insert(0, str(DOCS / "_extensions"))
 
 from probes.core.version import __version__  # noqa: E402
@@ -20,17 +18,15 @@ version = release = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "argument_lines",  # in docs/_extensions; sees docstrings before napoleon does
+    "api_pages",
     "configuration_keys",
 ]
-exclude_patterns = ["_build", "_extensions", "_templates", "generated"]
+exclude_patterns = ["_build", "_extensions", "generated"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 
-autosummary_generate = True
-autosummary_ignore_module_all = False
 autodoc_default_options = {
     "members": True,
     "show-inheritance": True,
@@ -46,7 +42,6 @@ suppress_warnings = ["ref.python"]  # a name in a type hint that several classes
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-templates_path = ["_templates"]
 
 html_theme = "furo"
 html_title = f"headprobes {release}"

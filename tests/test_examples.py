@@ -83,3 +83,15 @@ def test_my_generated_corpus(run: Probe) -> None:
     target = f"corpus._target_={EXAMPLES / 'my_generated_corpus.py'}:opposites"
     made = run("generated", "corpus=custom", target, "corpus.examples=200", "features=[said]")
     assert made.map("said").to_numpy().max() > 0.5, "the word itself is read"
+
+
+def test_my_metric(run: Probe) -> None:
+    metric = f"evaluation.metrics=[{EXAMPLES / 'my_metric.py'}:minority_accuracy]"
+    made = grammar(run, "metric", metric)
+    assert made.map("upos", metric="minority_accuracy").notna().to_numpy().all()
+
+
+def test_head_norms(folder: Path) -> None:
+    norms = example("head_norms").main(str(folder))
+    assert [len(norms[layer]) for layer in (0, 1)] == [4, 4]
+    assert all((of_layer > 0).all() for of_layer in norms.values())
