@@ -89,10 +89,12 @@ class Cache:
 
     @property
     def n_rows(self) -> int:
+        """Rows of each layer."""
         return int(self.manifest["rows"])
 
     @property
     def dtype(self) -> torch.dtype:
+        """As stored."""
         return DTYPES[self.manifest["dtype"]].dtype
 
     @property

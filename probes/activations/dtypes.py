@@ -23,6 +23,7 @@ class StoredDtype:
 
     @property
     def itemsize(self) -> int:
+        """Bytes of one number."""
         return self.dtype.itemsize
 
     @property

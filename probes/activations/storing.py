@@ -38,9 +38,11 @@ class StoringVisitor(Visitor):
         self._gathers: dict[tuple[int, torch.device], Gather] = {}
 
     def begin(self, batch: Batch) -> None:
+        """Forget what a failed attempt at the batch gathered."""
         self._batch, self._gathers = batch, {}
 
     def visit(self, site: Site, z: Tensor) -> None:
+        """Hand the wanted rows of ``z`` to the writer."""
         assert self._batch is not None
         offset = token_offset(self.kind, site.stream)
         gather = self._gathers.get((offset, z.device))
@@ -51,10 +53,13 @@ class StoringVisitor(Visitor):
         self.writer.put(cache, layer, self._batch.rows, gather(z))
 
     def mark(self, progress: Progress) -> None:
+        """Let the writer make a checkpoint, unless the disk is busy with the one before."""
         self.writer.mark(progress)
 
     def settle(self, progress: Progress) -> None:
+        """Make everything up to ``progress`` survive a kill."""
         self.writer.settle(progress)
 
     def drain(self) -> None:
+        """Wait until nothing is pending."""
         self.writer.drain()

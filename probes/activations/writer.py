@@ -82,6 +82,7 @@ class CacheWriter:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """The manifest as it will be written."""
         return self.partial.manifest
 
     def write(self, index: int, pieces: Sequence[Piece]) -> None:

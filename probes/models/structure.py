@@ -55,6 +55,7 @@ class Layer:
 
     @property
     def path(self) -> str:
+        """Dotted path of the layer in the body."""
         return f"{self.stack}.{self.index}"
 
 
@@ -70,10 +71,12 @@ class Projection:
 
     @property
     def path(self) -> str:
+        """Dotted path of the projection in the body."""
         return f"{self.layer.path}.{self.name}"
 
     @property
     def stream(self) -> str:
+        """The stream of the heads: cross, or that of the layer."""
         return "cross" if CROSS.search(self.name) else self.layer.stream
 
 

@@ -28,6 +28,7 @@ class DiskColumns:
         self._maps: list[mmap.mmap] = []
 
     def append(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Add values at the end of a column."""
         self._files[name].write(np.ascontiguousarray(values, dtype=np.int32).data)
 
     def finish(self) -> dict[str, IntArray]:
@@ -43,6 +44,7 @@ class DiskColumns:
         return columns
 
     def close(self) -> None:
+        """Delete the files."""
         for file in self._files.values():
             file.close()
 

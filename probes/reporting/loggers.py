@@ -75,6 +75,7 @@ class LightningRunLogger(RunLogger):
         logger.log_hyperparams(dict(run_config))
 
     def log_run(self, table: pd.DataFrame, record: RunRecord) -> None:
+        """Send the best heads, and the maps where the logger takes pictures."""
         self._logger.log_metrics(run_metrics(table, record))
         writer: Any = getattr(self._logger, "experiment", None)
         if hasattr(writer, "add_image"):
@@ -84,6 +85,7 @@ class LightningRunLogger(RunLogger):
                 writer.add_image(f"maps/{image.stem}", imread(image), dataformats="HWC")
 
     def close(self, *, failed: bool) -> None:
+        """End the run there."""
         self._logger.finalize("failed" if failed else "success")
 
 
@@ -123,6 +125,7 @@ class WandbRunLogger(RunLogger):
         self.lightning = (WandbLogger(experiment=self._run),)
 
     def log_run(self, table: pd.DataFrame, record: RunRecord) -> None:
+        """Send the best heads, tables, maps, the page and the probes."""
         import wandb
 
         self._run.summary.update(run_metrics(table, record))
@@ -147,6 +150,7 @@ class WandbRunLogger(RunLogger):
         self._run.log_artifact(artifact)
 
     def close(self, *, failed: bool) -> None:
+        """End the run there."""
         self._run.finish(exit_code=int(failed))
 
 

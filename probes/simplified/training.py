@@ -73,6 +73,7 @@ class SimplifiedModule(lightning.LightningModule):
         return self.model.get_output_embeddings()(hidden[wanted]), targets[wanted]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer that this module steps."""
         return self.optimizer
 
     def learning_rate(self) -> float:
@@ -85,16 +86,19 @@ class SimplifiedModule(lightning.LightningModule):
         return config.learning_rate * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of this step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy of the targets of a batch."""
         scores, targets = self.answers(*batch)
         loss = cross_entropy(scores, targets)
         self._losses.append(loss.detach())
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count the step, and evaluate where it is due."""
         self.step += 1
         if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
             self.evaluate()

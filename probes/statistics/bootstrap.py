@@ -44,6 +44,7 @@ class Draws:
 
     @property
     def groups(self) -> int:
+        """G, the number of groups."""
         return self.multiplicity.shape[1]
 
     def interval(self, sums: GroupSums, minus: GroupSums | None = None) -> Interval:

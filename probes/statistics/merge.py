@@ -149,7 +149,8 @@ def _name(evidence: MapEvidence) -> str:
 
 
 def _listed(units: Sequence[Unit]) -> str:
-    """
+    """How many units there are, with the first three.
+
     >>> _listed([("decoder", 0, 1)] * 5)
     '5 units (decoder 0.1, decoder 0.1, decoder 0.1, ...)'
     """

@@ -101,6 +101,7 @@ class ProbeBank:
         return replace(self, heads=heads, tensors=tensors, choice=choice)
 
     def to(self, device: torch.device | str) -> ProbeBank:
+        """The same probes on another device."""
         return replace(self, tensors={n: t.to(device) for n, t in self.tensors.items()})
 
     @property

@@ -140,9 +140,11 @@ class ChunkDataModule(lightning.LightningDataModule):
         self.dataset = ChunkDataset(sources, plans)
 
     def train_dataloader(self) -> DataLoader[Chunk]:
+        """The chunks, one by one."""
         return DataLoader(self.dataset, batch_size=None, shuffle=False, num_workers=0)
 
     def transfer_batch_to_device(
         self, batch: Chunk, device: torch.device, dataloader_idx: int
     ) -> Chunk:
+        """Move the activations, not the labels."""
         return replace(batch, z=batch.z.to(device))

@@ -54,9 +54,11 @@ class Network:
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases of both layers."""
         return self.w1, self.b1, self.w2, self.b2
 
     def copy(self) -> Network:
+        """The same numbers in tensors of their own."""
         return Network(*(tensor.clone() for tensor in self.tensors))
 
     def take(self, other: Network, heads: Tensor, replicas: Tensor, where: Tensor) -> None:

@@ -40,6 +40,7 @@ class Convergence:
     """Largest relative gap of the others."""
 
     def add(self, fit: Fitted) -> None:
+        """Count the fits of a chunk that did not converge."""
         if "converged" not in fit.diagnostics:
             return
         gap, missed = fit.diagnostics["gap"], ~fit.diagnostics["converged"]
@@ -50,6 +51,7 @@ class Convergence:
         self.largest = max([self.largest, *bounded.tolist()])
 
     def notes(self, name: str) -> list[str]:
+        """What to tell the user of a feature."""
         notes = []
         if self.missed:
             notes.append(
@@ -90,6 +92,7 @@ class BankModule(lightning.LightningModule):
         return ExactSolver()
 
     def training_step(self, chunk: Chunk) -> None:
+        """Fit all problems of a chunk."""
         site = chunk.source.site
         if chunk.source.edit is not None:
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))

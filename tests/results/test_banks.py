@@ -57,7 +57,7 @@ def test_no_bank_is_a_valid_file(tmp_path):
 
 def test_unknown_keys_are_ignored_with_a_warning(saved):
     rewrite(saved, lambda d: d.update(colour="red") or d["banks"][0].update(shade=1))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="unknown keys ignored") as caught:
         assert len(load_banks(saved).banks) == 2
     text = " ".join(str(w.message) for w in caught)
     assert "colour" in text and "shade" in text

@@ -61,10 +61,10 @@ def colour_data() -> dict[str, Any]:
 
 
 def embed(data: Any) -> Markup:
-    """JSON that may stand inside a ``<script>``: no text in it can end the element.
+    r"""JSON that may stand inside a ``<script>``: no text in it can end the element.
 
     >>> print(embed({"name": "</script><b>"}))
-    {"name":"\\u003c/script\\u003e\\u003cb\\u003e"}
+    {"name":"\u003c/script\u003e\u003cb\u003e"}
     """
     text = json.dumps(_plain(data), allow_nan=False, separators=(",", ":"))
     for character in "<>&":

@@ -105,7 +105,8 @@ def units_of(record: RunRecord) -> int:
 
 
 def plural(noun: str) -> str:
-    """
+    """The plural of an English noun, which may be one already.
+
     >>> plural("document"), plural("property")
     ('documents', 'properties')
     """
@@ -115,7 +116,8 @@ def plural(noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds in the units that people read.
+
     >>> duration(3.21), duration(75.0), duration(7300.0)
     ('3.2 s', '1 min 15 s', '2 h 1 min')
     """
