@@ -38,7 +38,7 @@ class HasFingerprint(Protocol):
     fingerprint: str
 
 
-class Probe(ClassifierMixin, BaseEstimator):
+class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What linear and MLP probes share: they take raw head outputs, ``(rows, d_head)``.
 
     Arrays and torch tensors of any floating dtype are taken; results are NumPy arrays.
@@ -64,7 +64,8 @@ class Probe(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each row."""
         best = self._scores(self._inputs(X)).argmax(axis=1)
-        return self.classes_[best]
+        classes: npt.NDArray[Any] = self.classes_[best]
+        return classes
 
     def check_model(self, model: HasFingerprint) -> bool:
         """Whether the probe was trained on this model's activations; warns where it was not.

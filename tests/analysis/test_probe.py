@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from probes.analysis.probe import LinearProbe, MLPProbe, probe_from_bank
+from probes.analysis.probe import Floats, LinearProbe, MLPProbe, probe_from_bank
 from probes.training.bank import ProbeBank
 
 
-@parametrize_with_checks([LinearProbe(), MLPProbe(epochs=20, hidden=16)])
-def test_scikit_learn_accepts_it(estimator, check):
+@parametrize_with_checks([LinearProbe(), MLPProbe(epochs=20, hidden=16)])  # type: ignore[untyped-decorator]
+def test_scikit_learn_accepts_it(
+    estimator: BaseEstimator, check: Callable[[BaseEstimator], None]
+) -> None:
     check(estimator)
 
 
-def blobs(classes: int, n: int = 400, d: int = 8, seed: int = 0):
+def blobs(
+    classes: int, n: int = 400, d: int = 8, seed: int = 0
+) -> tuple[Floats, npt.NDArray[np.str_]]:
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, classes, n)
     z = rng.normal(size=(n, d)) * 3 + rng.normal(size=(classes, d))[codes] * 2 + 5
@@ -31,7 +37,7 @@ def blobs(classes: int, n: int = 400, d: int = 8, seed: int = 0):
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_linear_probe_is_scikit_learns_optimum(classes):
+def test_linear_probe_is_scikit_learns_optimum(classes: int) -> None:
     z, y = blobs(classes)
     probe = LinearProbe(l2=5.0, tolerance=1e-8).fit(z, y)
     oracle = make_pipeline(StandardScaler(), LogisticRegression(C=1 / 5.0, tol=1e-8, max_iter=999))
@@ -42,7 +48,7 @@ def test_linear_probe_is_scikit_learns_optimum(classes):
 
 @pytest.mark.parametrize("probe", [LinearProbe(), MLPProbe(epochs=5)])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_string_classes_tensors_and_pickles(probe, classes):
+def test_string_classes_tensors_and_pickles(probe: LinearProbe | MLPProbe, classes: int) -> None:
     z, y = blobs(classes)
     probe = clone(probe).fit(torch.from_numpy(z).bfloat16(), y)
     assert set(probe.predict(z)) <= set(y)
@@ -56,12 +62,12 @@ def test_string_classes_tensors_and_pickles(probe, classes):
     assert probe.decision_function(torch.from_numpy(z)).shape == shape
 
 
-def test_one_class_is_refused():
+def test_one_class_is_refused() -> None:
     with pytest.raises(ValueError, match="class"):
         LinearProbe().fit(np.zeros((4, 2)), ["a"] * 4)
 
 
-def test_mlp_decodes_what_no_linear_probe_can():
+def test_mlp_decodes_what_no_linear_probe_can() -> None:
     z = np.random.default_rng(0).normal(size=(2000, 4))
     y = (z[:, 0] * z[:, 1] > 0).astype(int)
     assert LinearProbe().fit(z[:1500], y[:1500]).score(z[1500:], y[1500:]) < 0.6
@@ -70,7 +76,7 @@ def test_mlp_decodes_what_no_linear_probe_can():
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_probe_of_a_bank_predicts_as_the_bank(kind, classes):
+def test_probe_of_a_bank_predicts_as_the_bank(kind: str, classes: int) -> None:
     generator = torch.Generator().manual_seed(0)
     H, D, M, K = 3, 5, 4, 1 if classes == 2 else classes
     shapes = {

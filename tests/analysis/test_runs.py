@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -38,7 +39,7 @@ def bank(stream: str, layer: int, heads: int, **more: str) -> ProbeBank:
             "weight": torch.randn(heads, len(CLASSES), D, generator=generator),
             "bias": torch.randn(heads, len(CLASSES), generator=generator),
         },
-        **names,
+        **names,  # type: ignore[arg-type]
     )
 
 
@@ -87,7 +88,7 @@ def test_maps_are_layers_by_heads(directory: Path) -> None:
     run = load_run(directory)
     assert run.features == ["upos"]
     grid = run.map("upos")
-    assert grid.shape == (2, 3) and np.isnan(grid.loc[1, 2])
+    assert grid.shape == (2, 3) and np.isnan(grid.to_numpy()[1, 2])
     own = make_results({"decoder": [3, 2]})
     row = own[(own["layer"] == 1) & (own["head"] == 0) & (own["probe"] == "linear")]
     row = row[(row["split"] == "test") & (row["metric"] == "accuracy")]
@@ -154,7 +155,7 @@ def test_mistakes_are_named(directory: Path, call: object, says: str) -> None:
 def test_cache_shows_the_layers_of_the_run(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = {}
+    opened: dict[str, object] = {}
 
     def remember(path: Path, *, layers: list[int] | None = None) -> list[LayerInfo]:
         opened.update(path=Path(path), layers=layers)
@@ -211,3 +212,10 @@ def test_results_open_without_torch(directory: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_method_that_a_run_does_not_have_is_refused(directory: Path) -> None:
+    run = load_run(directory)
+    pd.testing.assert_frame_equal(run.map("upos", method="probe"), run.map("upos"))
+    with pytest.raises(UserError, match=r"method 'ablation' is not in this run; allowed: probe"):
+        run.map("upos", method="ablation")

@@ -47,9 +47,9 @@ def make_results(
 ) -> pd.DataFrame:
     """Accuracies with a bump at a third of the depth; ``streams`` gives the heads of each layer."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, feature in enumerate(features):
-        common = {"feature": feature}
+        common: dict[str, Any] = {"feature": feature}
         rows += [
             {**common, "site": "corpus", "probe": name, "split": split, "metric": "accuracy",
              "value": value, "n": 600}
@@ -79,10 +79,9 @@ def make_results(
                                     "p_familywise": min(1, 9 * p)}  # fmt: skip
                         rows.append(row)
                         if split == "test":
-                            gain = {"metric": "gain_majority", "value": value - MAJORITY}
-                            if intervals:
-                                gain |= {end: row[end] - MAJORITY for end in ("ci_low", "ci_high")}
-                            rows.append({**base, **gain})
+                            ends = ("value", "ci_low", "ci_high") if intervals else ("value",)
+                            gain = {end: row[end] - MAJORITY for end in ends}
+                            rows.append({**base, "metric": "gain_majority", **gain})
                         rows.append({**base, "metric": "macro_f1", "value": value * 0.8})
                         if control:
                             rows.append(

@@ -71,7 +71,7 @@ def test_every_unit_stands_in_its_place_in_points() -> None:
     shown = difference({"encoder": [3, 2], "cross": [2, 2]})
     drawn = difference_map(shown)
     assert [panel.stream for panel in drawn.panels] == ["encoder", "cross"]
-    assert np.isnan(drawn.panels[0].values.loc[1, 2])
+    assert np.isnan(drawn.panels[0].values.to_numpy()[1, 2])
     panels = {panel.stream: panel for panel in drawn.panels}
     for (stream, layer, head), value in zip(shown.found.units, shown.found.difference, strict=True):
         assert panels[stream].values.loc[layer, head] == pytest.approx(100 * value)
@@ -198,7 +198,7 @@ def test_profiles_are_drawn_as_they_are() -> None:
     profile.columns = ["difference", "difference_low", "difference_high"]
     profile = profile.assign(first=[0.1, 0.2, 0.4], second=[0.3, 0.1, 0.2])
     left, right = draw_depths({"decoder": profile}, title="t", subtitle="s").axes
-    drawn = {line.get_label(): line.get_xdata() for line in (*left.lines, *right.lines)}
+    drawn = {line.get_label(): np.asarray(line.get_xdata()) for line in (*left.lines, *right.lines)}
     for name in ("first", "second", "difference"):
         np.testing.assert_allclose(drawn[name], profile[name])
     assert left.get_ylim()[0] < left.get_ylim()[1]  # the first layer is at the bottom

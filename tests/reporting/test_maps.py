@@ -38,7 +38,7 @@ def cells(figure: Figure) -> list[np.ndarray]:
                 and len(collection.get_paths())
                 and (axes.get_ylabel().startswith("layer"))
             ):
-                found.append(np.array([p.vertices[:4] for p in collection.get_paths()]))
+                found.append(np.array([np.asarray(p.vertices)[:4] for p in collection.get_paths()]))
     return found
 
 

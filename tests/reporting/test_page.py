@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,10 +30,11 @@ def written(
     return write_report(table, record, folder / "report.html"), table, record
 
 
-def page_data(text: str) -> dict:
+def page_data(text: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
     assert found is not None
-    return json.loads(found.group(1))
+    data: dict[str, Any] = json.loads(found.group(1))
+    return data
 
 
 def test_the_page_has_every_number_of_the_map(tmp_path: Path) -> None:

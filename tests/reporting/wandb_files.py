@@ -17,7 +17,7 @@ def records(path: Path) -> Iterator[Any]:
     After 7 bytes of file header come blocks of 32 KiB; a record is one piece, or pieces over
     several blocks (first, middle, last), each after checksum (4), length (2) and kind (1).
     """
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     raw = path.read_bytes()
     assert raw[:4] == b":W&B"

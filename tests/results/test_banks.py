@@ -6,7 +6,10 @@ import hashlib
 import json
 import pickle
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,12 +23,12 @@ BASE = {"name": "minilm", "fingerprint": "abc"}
 
 
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path: Path) -> Path:
     save_banks(tmp_path, [make_bank(), make_bank("mlp", 2)], BASE)
     return tmp_path
 
 
-def rewrite(folder, change, *, checksum: bool = False) -> None:
+def rewrite(folder: Path, change: Callable[[Any], object], *, checksum: bool = False) -> None:
     path = folder / DESCRIPTION
     description = json.loads(path.read_text())
     change(description)
@@ -34,7 +37,7 @@ def rewrite(folder, change, *, checksum: bool = False) -> None:
     path.write_text(json.dumps(description))
 
 
-def test_loading_gives_back_what_was_saved(tmp_path):
+def test_loading_gives_back_what_was_saved(tmp_path: Path) -> None:
     linear, mlp = make_bank(heads=(0, 1, 2, 3)), make_bank("mlp", 2)
     fold = replace(make_bank(seed=1), problem="fold-0", probe="random_init")
     save_banks(tmp_path, [linear.slice(0, 3), linear.slice(3, 4), mlp, fold], BASE)
@@ -50,12 +53,12 @@ def test_loading_gives_back_what_was_saved(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [DESCRIPTION, TENSORS]
 
 
-def test_no_bank_is_a_valid_file(tmp_path):
+def test_no_bank_is_a_valid_file(tmp_path: Path) -> None:
     save_banks(tmp_path, [], BASE)
     assert load_banks(tmp_path).banks == ()
 
 
-def test_unknown_keys_are_ignored_with_a_warning(saved):
+def test_unknown_keys_are_ignored_with_a_warning(saved: Path) -> None:
     rewrite(saved, lambda d: d.update(colour="red") or d["banks"][0].update(shade=1))
     with pytest.warns(UserWarning, match="unknown keys ignored") as caught:
         assert len(load_banks(saved).banks) == 2
@@ -90,13 +93,13 @@ def test_unknown_keys_are_ignored_with_a_warning(saved):
         lambda d: d["banks"][0].update(name="../../weights"),
     ],
 )
-def test_tampered_descriptions_are_refused(saved, change):
+def test_tampered_descriptions_are_refused(saved: Path, change: Callable[[Any], object]) -> None:
     rewrite(saved, change)
     with pytest.raises(UserError, match="refused"):
         load_banks(saved)
 
 
-def test_changed_weights_are_refused_by_their_checksum(saved):
+def test_changed_weights_are_refused_by_their_checksum(saved: Path) -> None:
     raw = bytearray((saved / TENSORS).read_bytes())
     raw[-1] ^= 1
     (saved / TENSORS).write_bytes(raw)
@@ -105,7 +108,7 @@ def test_changed_weights_are_refused_by_their_checksum(saved):
 
 
 @pytest.mark.parametrize("how", ["extra", "dtype", "nan", "pickle"])
-def test_tampered_tensors_are_refused_even_under_a_matching_checksum(saved, how):
+def test_tampered_tensors_are_refused_even_under_a_matching_checksum(saved: Path, how: str) -> None:
     tensors = load_file(saved / TENSORS)
     name = next(n for n in tensors if n.endswith("/weight"))
     if how == "extra":
@@ -124,7 +127,7 @@ def test_tampered_tensors_are_refused_even_under_a_matching_checksum(saved, how)
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION, TENSORS])
-def test_missing_and_cut_files_are_refused(saved, name):
+def test_missing_and_cut_files_are_refused(saved: Path, name: str) -> None:
     path = saved / name
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

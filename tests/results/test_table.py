@@ -68,7 +68,7 @@ def test_grid_equals_a_loop_over_the_rows() -> None:
         for head in range(4):
             found = rows[(rows["layer"] == layer) & (rows["head"] == head)]["value"]
             if found.empty:
-                assert np.isnan(grid.loc[layer, head])
+                assert np.isnan(grid.to_numpy()[layer, head])
             else:
                 assert grid.loc[layer, head] == found.item()
     assert int(grid.notna().sum().sum()) == 8
@@ -79,7 +79,8 @@ def test_grid_of_a_subset_of_layers_keeps_their_numbers() -> None:
         [{"site": "heads", "layer": layer, "head": 5, "value": layer} for layer in (11, 3, 7)]
     )
     grid = layers_by_heads(rows)
-    assert grid.index.tolist() == [3, 7, 11] and grid.columns.tolist() == [5]
+    np.testing.assert_array_equal(grid.index, [3, 7, 11])
+    np.testing.assert_array_equal(grid.columns, [5])
 
 
 def test_whole_layer_sites_have_one_column(table: pd.DataFrame) -> None:

@@ -58,16 +58,19 @@ class Scale:
     def position(self, values: Any) -> Colours:
         """0 at the anchor, 1 at ``best``, negative where worse than the anchor; clipped."""
         values = np.asarray(values, dtype=float)
+        low, position = -1.0, (values - self.anchor) / (self.best - self.anchor)
         if self.logarithmic:
-            return np.clip(np.log10(np.maximum(values, 1e-9)) / -3.0, 0.0, 1.0)
-        return np.clip((values - self.anchor) / (self.best - self.anchor), -1.0, 1.0)
+            low, position = 0.0, np.log10(np.maximum(values, 1e-9)) / -3.0
+        clipped: Colours = np.clip(position, low, 1.0)
+        return clipped
 
     def colours(self, values: Any) -> Colours:
         """RGB of each value, ``(..., 3)``; NaN becomes the anchor's."""
         position = np.nan_to_num(self.position(values))
         index = np.rint(np.abs(position) * (STEPS - 1)).astype(int)
         below = LESS if self.diverging else WORSE
-        return np.where((position < 0)[..., None], below[index], BETTER[index])
+        colours: Colours = np.where((position < 0)[..., None], below[index], BETTER[index])
+        return colours
 
 
 def scale_of(drawn: HeadMap) -> Scale:
