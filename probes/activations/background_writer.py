@@ -1,4 +1,4 @@
-"""From the hooks to the files: rounding, checking and writing beside the model's computing."""
+"""From the hooks to the files: rounding, checking and writing while the model computes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BackgroundWriter:
     """
 
     def __init__(self, writers: Sequence[CacheWriter], capacity: int) -> None:
-        """``capacity``: bytes that may wait (one tensor may always)."""
+        """capacity: bytes that may wait; a single tensor may always."""
         self.writers = writers
         self.capacity = capacity
         self._waiting = 0
@@ -92,7 +92,7 @@ class BackgroundWriter:
         self._raise()
 
     def drain(self) -> None:
-        """Wait until everything handed over is written; raises what the thread met."""
+        """Wait until everything handed over is written; raises the error of the thread, if any."""
         self._queue.put(_Flush())
         with self._room:
             self._room.wait_for(lambda: not self._waiting)
@@ -117,7 +117,7 @@ class BackgroundWriter:
         self._flush()
 
     def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
-        # After an error nothing is done any more, but nobody waits for room in vain.
+        # After an error nothing is written any more, and no caller waits for room for ever.
         if self._error is not None:
             return
         try:

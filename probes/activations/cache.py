@@ -34,8 +34,10 @@ from probes.activations.layout import (
 from probes.core.errors import UserError
 from probes.core.files import PIECE, checksum, read_exactly
 
-SMALL = 4 << 20  # bytes read in less time than it takes to start threads on a busy machine
-READERS = max(2, min(8, os.cpu_count() or 2))  # some wait for the disk, some check and convert
+SMALL = 4 << 20
+"""Bytes that are read in less time than it takes to start threads on a busy machine."""
+READERS = max(2, min(8, os.cpu_count() or 2))
+"""Threads: some wait for the disk while others check and convert."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Cache:
         The numbers are checked against their checksums when they are first read.
         ``layers`` shows only these layers of a larger cache.
 
-        Raises ``UserError`` for a cache that is missing, incomplete or damaged.
+        Raises:
+            UserError: for a cache that is missing, incomplete or damaged.
         """
         directory = Path(directory)
         if not directory.is_dir():
@@ -118,15 +121,15 @@ class Cache:
 
     def info(self, layer: int, stream: str | None = None) -> LayerInfo:
         """The layer of that number; a model with several streams needs the stream's name."""
-        found = [x for x in self.layers if x.layer == layer and stream in (None, x.stream)]
-        if len(found) == 1:
-            return found[0]
+        infos = [x for x in self.layers if x.layer == layer and stream in (None, x.stream)]
+        if len(infos) == 1:
+            return infos[0]
         names = ", ".join(f"{x.stream} {x.layer}" for x in self.layers)
-        if found:
+        if infos:
             raise UserError(
                 f"layer {layer} exists in several streams",
                 allowed=names,
-                fix=f"stream={found[0].stream!r}",
+                fix=f"stream={infos[0].stream!r}",
             )
         raise UserError(f"the cache has no layer {stream or ''} {layer}", allowed=names)
 
@@ -159,7 +162,8 @@ class Cache:
         CPU; its dtype decides the dtype): a reused buffer avoids fresh pages, which cost ten
         times a warm copy.
 
-        Raises ``UserError`` where the bytes differ from their checksums.
+        Raises:
+            UserError: where the bytes differ from their checksums.
         """
         begin, end, step = heads.indices(info.units)
         if step != 1 or end <= begin:
@@ -187,8 +191,8 @@ class Cache:
         with self._opened(info, range(info.units)) as descriptor:
 
             def head(unit: int) -> None:
-                found = checksum(descriptor, start + unit * n_bytes, n_bytes)
-                self._compare(info, unit, found)
+                value = checksum(descriptor, start + unit * n_bytes, n_bytes)
+                self._compare(info, unit, value)
 
             _each(range(info.units), head, n_bytes)
 
@@ -214,12 +218,12 @@ class Cache:
                 flat[begin // itemsize : (begin + length) // itemsize].copy_(numbers)
         self._compare(info, unit, value)
 
-    def _compare(self, info: LayerInfo, unit: int, found: int | None) -> None:
+    def _compare(self, info: LayerInfo, unit: int, value: int | None) -> None:
         expected = self.manifest["files"][info.file]["crc32"][unit]
-        if found != expected:
+        if value != expected:
             raise damaged(
                 self.directory / info.file,
-                "it ends too early" if found is None else f"head {unit} fails its checksum",
+                "it ends too early" if value is None else f"head {unit} fails its checksum",
                 self.directory,
             )
         self._checked.add((info.file, unit))
@@ -251,7 +255,7 @@ class Cache:
         return len(self._header(info)) + info.units * self._unit_bytes(info)
 
     def _check_layout(self, info: LayerInfo) -> None:
-        """Size, header and checksums of one layer's file are as the manifest says."""
+        """Size, header and checksums of one layer's file are as in the manifest."""
         path = self.directory / info.file
         expected = self._header(info)
         entry = self.manifest["files"].get(info.file)
@@ -260,23 +264,23 @@ class Cache:
             raise damaged(self.directory / MANIFEST, f"no checksums of {info.file}", self.directory)
         try:
             with open(path, "rb") as file:
-                found, length = file.read(len(expected)), os.fstat(file.fileno()).st_size
+                actual, length = file.read(len(expected)), os.fstat(file.fileno()).st_size
         except OSError as error:
             raise damaged(path, str(error.strerror), self.directory) from error
         if length != self._size(info):
             raise damaged(path, f"{length} bytes, expected {self._size(info)}", self.directory)
-        if found != expected:
+        if actual != expected:
             raise damaged(path, "its header differs from the manifest", self.directory)
 
     def _check_rows(self) -> None:
         path = self.directory / ROWS
         try:
             with open(path, "rb", buffering=0) as file:
-                found = checksum(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+                value = checksum(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         except OSError as error:
             raise damaged(path, str(error.strerror), self.directory) from error
         entry = self.manifest["files"].get(ROWS)
-        if not isinstance(entry, dict) or entry.get("crc32") != [found]:
+        if not isinstance(entry, dict) or entry.get("crc32") != [value]:
             raise damaged(path, "its checksum differs from the manifest", self.directory)
 
 

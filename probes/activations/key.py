@@ -23,7 +23,7 @@ from probes.models.handle import Handle
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What a cache holds, told without running or loading the model."""
+    """What a cache holds, known without running or loading the model."""
 
     fields: dict[str, Any]
     """Everything that changes the numbers; layers come apart from it."""
@@ -39,7 +39,8 @@ class CacheKey:
     def find(self, cache_dir: Path) -> Cache | None:
         """A finished cache that holds the layers asked for: this one, the whole, or another.
 
-        Raises ``UserError`` where this cache or the whole is damaged.
+        Raises:
+            UserError: where this cache or the whole is damaged.
         """
         wanted = None if self.layers is None else list(self.layers)
         whole = CacheKey(self.fields, None).name

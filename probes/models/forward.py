@@ -99,7 +99,7 @@ def _positions(body: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _position_start(body: nn.Module) -> int:
-    """The position of the first token: one after the padding index in RoBERTa and its kin."""
+    """The position of the first token: after the padding index in RoBERTa and models like it."""
     for module in body.modules():
         if hasattr(module, "create_position_ids_from_input_ids"):
             return int(getattr(module, "padding_idx", -1)) + 1
@@ -107,7 +107,7 @@ def _position_start(body: nn.Module) -> int:
 
 
 def _fixed_positions(body: nn.Module) -> bool:
-    """Whether a table of absolute positions is indexed without being told the positions."""
+    """Whether the model itself indexes a table of absolute positions, without position ids."""
     return any(
         isinstance(module, nn.Embedding) and "pos" in name.rpartition(".")[2]
         for name, module in body.named_modules()

@@ -80,11 +80,11 @@ class Handle:
             )
 
     def require_offsets(self) -> None:
-        """Raise ``UserError`` unless the tokenizer can say which characters a token covers."""
+        """Raise ``UserError`` unless the tokenizer knows which characters a token covers."""
         if not getattr(self.tokenizer, "is_fast", False):
             raise UserError(
                 f"model.name={self.name}: {type(self.tokenizer).__name__} is a slow tokenizer, "
-                "which does not say which characters a token covers",
+                "which does not tell which characters a token covers",
                 allowed="models with a fast tokenizer (tokenizer.json)",
                 fix="converting it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
             )
@@ -100,7 +100,8 @@ class Handle:
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Token ids, character offsets and added tokens of each text, under ``model.bos``.
 
-        Raises ``UserError`` for a slow tokenizer, and for one that gives ids beyond the model's.
+        Raises:
+            UserError: for a slow tokenizer, and for one that gives ids beyond the model's.
         """
         self.require_offsets()
         encodings = encode(self.tokenizer, texts, self.settings.bos)

@@ -1,4 +1,4 @@
-"""What can be told about a model from its config alone: kind, text part, context, start token."""
+"""What a model's config tells about it: kind, text part, context, start token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["encoder", "decoder", "encoder-decoder"]
 UNLIMITED = 1 << 20
 """Context of models without a limit (relative positions), in tokens."""
 
-# Positions start behind the padding index in these, so two of them (usually) are never used.
+# Positions start after the padding index in these, so two of them (usually) are never used.
 PADDED_POSITIONS = {
     *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod"),
     *("data2vec-text", "ibert", "longformer", "mpnet", "esm", "luke", "lilt", "markuplm"),
@@ -62,7 +62,7 @@ def model_kind(config: Any) -> Kind:
     # The text part of a multimodal model is often called after the whole.
     whole = text.model_type.removesuffix("_model").removesuffix("_text")
     for name in (text.model_type, config.model_type, whole):
-        # BERT and its kin have a causal variant too, so masked comes first.
+        # BERT and models like it have a causal variant too, so masked comes first.
         if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
             return "encoder"
         if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -83,7 +83,7 @@ def position_limit(config: Any) -> int | None:
         return None
     if text.model_type in PADDED_POSITIONS:
         limit -= (text.pad_token_id or 0) + 1
-    # The decoder reads the text behind its start token.
+    # The decoder reads the text after its start token.
     return limit - 1 if config.is_encoder_decoder else limit
 
 

@@ -1,4 +1,4 @@
-"""What transformers says while it reads a model: silenced, or turned into one message."""
+"""Messages of transformers while it reads a model: silenced, or turned into one error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probes.core.errors import UserError
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' tables and bars: what matters of them is raised as an error here."""
+    """Silence transformers' tables and bars; what matters of them is raised as an error instead."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -61,7 +61,7 @@ def explained(name: str, what: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    """What an exception says, without the advice in the lines behind it."""
+    """The first line of an exception's message, without the advice in the lines after it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     # "Validation error for field 'x':" goes on in the next line.

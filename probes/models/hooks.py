@@ -29,7 +29,10 @@ def hooked(
     this is how heads are ablated, patched or steered.
 
     With ``stop_after_last`` a pass ends as soon as all sites have been visited; its output is
-    then None. Raises ``RuntimeError`` when a site is visited twice in one pass.
+    then None.
+
+    Raises:
+        RuntimeError: in a pass that visits a site twice.
 
     >>> with hooked(body, sites, lambda site, z: print(site.layer, z.shape)):   # doctest: +SKIP
     ...     forward(body, "decoder", input_ids, attention_mask)

@@ -35,9 +35,10 @@ from probes.models.tokens import (
 def open_model(settings: ModelConfig) -> Handle:
     """Read config and tokenizer of a model and identify its weights, without loading them.
 
-    Raises ``UserError`` for a model that is not found (nor cached, when offline), an unknown
-    dtype, a device that is not there, ``max_length`` beyond the context, a checkpoint without
-    safetensors, or code in the repository that ``model.trust_remote_code`` does not allow.
+    Raises:
+        UserError: for a model that is not found (nor cached, when offline), an unknown dtype, a
+            device that is not there, ``max_length`` beyond the context, a checkpoint without
+            safetensors, or code in the repository that ``model.trust_remote_code`` does not allow.
     """
     check_model(settings)
     directory = local_directory(settings)
@@ -73,16 +74,16 @@ def open_model(settings: ModelConfig) -> Handle:
     )
 
 
-# --- what the settings say ---------------------------------------------------------------------
+# --- the fields of a handle --------------------------------------------------------------------
 
 
 def _commit(settings: ModelConfig) -> str:
     """The commit that a Hub model's revision stands for, found without loading anything."""
     with quiet(), explained(settings.name, "config"):
-        found = cached_file(settings.name, "config.json", revision=settings.revision)
-    snapshot = Path(found or "").parent  # .../snapshots/COMMIT/config.json
+        path = cached_file(settings.name, "config.json", revision=settings.revision)
+    snapshot = Path(path or "").parent  # .../snapshots/COMMIT/config.json
     if snapshot.parent.name != "snapshots":
-        raise UserError(f"model.name={settings.name}: cannot tell the commit of {found}")
+        raise UserError(f"model.name={settings.name}: cannot tell the commit of {path}")
     return snapshot.name
 
 
@@ -105,7 +106,7 @@ def _device(settings: ModelConfig) -> str:
 
 
 def _dtype(settings: ModelConfig, config: Any) -> str:
-    """``auto`` keeps what the checkpoint was saved in; float32 where it does not say."""
+    """``auto`` keeps what the checkpoint was saved in; float32 where its config names no dtype."""
     if settings.dtype != "auto":
         return settings.dtype
     saved = getattr(config, "dtype", None) or getattr(text_config(config), "dtype", None)
@@ -123,12 +124,12 @@ def _context(settings: ModelConfig, config: Any, tokenizer: Any) -> int:
                 fix=f"model.max_length={limit}",
             )
         return settings.max_length
-    # Tokenizers without a limit of their own say 1e30.
+    # Tokenizers without a limit of their own have 1e30.
     return min(limit, int(min(tokenizer.model_max_length, UNLIMITED)))
 
 
 def _default_attention(config: Any) -> str:
-    """The kernel that transformers would choose, told from the class without building it."""
+    """The kernel that transformers would choose, read from the class without building it."""
     chosen = getattr(config, "_attn_implementation", None)
     if chosen:
         return str(chosen)

@@ -1,7 +1,7 @@
 """Where a model's activations are read: one ``Site`` for each attention module or layer.
 
 Heads are read at the *input* of the attention output projection, where the output of head h is
-still a slice of its own; behind it they are mixed. Sites are found by name and shape
+still a slice of its own; after it they are mixed. Sites are found by name and shape
 (``probes.models.structure``) and proved on a tiny forward pass (``probes.models.verification``).
 """
 
@@ -64,8 +64,9 @@ def find_sites(
     head_projection: name of the attention output projection inside a layer, such as ``wo`` or
     ``attention.output.dense``; null finds it by itself.
 
-    Raises ``UserError`` for an unknown kind or layer, for a model split by tensor parallelism,
-    and where the projections are not found or not unique, with the candidates there are.
+    Raises:
+        UserError: for an unknown kind or layer, for a model split by tensor parallelism, and where
+            the projections are not found or not unique, with the candidates there are.
 
     >>> find_sites(body)[0]   # GPT-2                                       # doctest: +SKIP
     Site(stream='decoder', layer=0, kind='heads', units=12, width=64, module='h.0.attn.c_proj',

@@ -102,10 +102,12 @@ def projections_of(body: nn.Module, wanted: str | None = None) -> list[Projectio
     """Every attention output projection, in module order.
 
     wanted: the end of its path in a layer, for models that name it as no other does.
-    Raises ``UserError`` with the candidates where there is none.
+
+    Raises:
+        UserError: with the candidates, where there is none.
     """
     cross = model_kind(body.config) == "encoder-decoder"
-    found = []
+    projections = []
     for layer in layers_of(body):
         for name, module in layer.block.named_modules():
             shape = linear_shape(module)
@@ -116,17 +118,18 @@ def projections_of(body: nn.Module, wanted: str | None = None) -> list[Projectio
             else:
                 matches = shape[1] == layer.hidden and _named_like_one(layer, name)
             if matches:
-                found.append(Projection(layer, name, *shape))
-    if not found:
+                projections.append(Projection(layer, name, *shape))
+    if not projections:
         given = f" under model.head_projection={wanted}" if wanted else ""
         raise _unsettled(body, f"{type(body).__name__} has no attention output projection{given}")
-    return found
+    return projections
 
 
 def head_count(body: nn.Module, projection: Projection) -> int:
     """Query heads in front of a projection: its module's own count, else the config's.
 
-    Raises ``UserError`` where they are not said, or do not divide the projection's inputs.
+    Raises:
+        UserError: where they are not known, or do not divide the projection's inputs.
     """
     modules = _attention_modules(projection)
     configs = [getattr(module, "config", None) for module in modules]

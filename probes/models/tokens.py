@@ -33,9 +33,9 @@ def encode(tokenizer: Any, texts: Sequence[str], bos: str) -> list[Encoding]:
     backend.no_truncation()
     backend.no_padding()
     encodings = []
-    for found in backend.encode_batch(list(texts)):
-        ids, offsets = found.ids, found.offsets
-        special = [flag == 1 for flag in found.special_tokens_mask]
+    for encoding in backend.encode_batch(list(texts)):
+        ids, offsets = encoding.ids, encoding.offsets
+        special = [flag == 1 for flag in encoding.special_tokens_mask]
         has = bool(ids) and ids[0] == start and special[0]
         if bos == "always" and not has:
             ids, offsets, special = [start, *ids], [(0, 0), *offsets], [True, *special]

@@ -31,7 +31,9 @@ def verify_sites(
     formed in float64 from the module's own weight.
 
     input_ids: tokens of the tiny pass; null takes the first few ids of the vocabulary.
-    Raises ``UserError`` that names the site, the candidates and ``model.head_projection``.
+
+    Raises:
+        UserError: that names the site, the candidates and ``model.head_projection``.
     """
     calls: Counter[str] = Counter()
     read: dict[Site, Tensor] = {}
@@ -78,9 +80,9 @@ def identity_error(body: nn.Module, site: Site, z: Tensor, output: Tensor) -> tu
     module: Any = body.get_submodule(site.module)
     weight = projection_weight(module)
     where = torch.device("cpu") if z.device.type == "mps" else z.device  # MPS has no float64
-    found = output.to(where).double()
+    actual = output.to(where).double()
     if weight is not None:
-        total = torch.zeros_like(found)
+        total = torch.zeros_like(actual)
         if module.bias is not None:
             total += module.bias.to(where).double()
         size = total.abs()
@@ -92,14 +94,14 @@ def identity_error(body: nn.Module, site: Site, z: Tensor, output: Tensor) -> tu
             size += of_head.abs() @ rows.abs()
         # The bound grows with what was added up, not with what is left after cancelling.
         error, allowed = (
-            float((total - found).abs().max()),
+            float((total - actual).abs().max()),
             8 * _rounding(output) * float(size.max()),
         )
         if error <= allowed or not _computes_its_own_way(module):
             return error, allowed
-    # Quantised or offloaded: the weight says little or cannot be read, but the module can be asked.
-    error = float((_sum_by_module(module, z).to(where).double() - found).abs().max())
-    return error, QUANTISED_TOLERANCE * float(found.abs().max())
+    # Quantised or offloaded: the weight cannot be read, but the module can be applied.
+    error = float((_sum_by_module(module, z).to(where).double() - actual).abs().max())
+    return error, QUANTISED_TOLERANCE * float(actual.abs().max())
 
 
 def _computes_its_own_way(module: nn.Module) -> bool:

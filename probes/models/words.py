@@ -18,14 +18,14 @@ def words(text: str) -> list[str]:
 
 def require_known(tokenizer: Any, texts: Iterable[str], where: str) -> None:
     """Raise ``UserError`` that names the words of the texts that the tokenizer does not have."""
-    known = tokenizer.get_vocab()
+    vocabulary = tokenizer.get_vocab()
     unknown: dict[str, None] = {}
     for text in texts:
-        unknown.update(dict.fromkeys(word for word in words(text) if word not in known))
+        unknown.update(dict.fromkeys(word for word in words(text) if word not in vocabulary))
     if unknown:
         first = ", ".join(list(unknown)[:8]) + (", ..." if len(unknown) > 8 else "")
         raise UserError(
-            f"{where}: {len(unknown)} words are not among the {len(known) - 3} that the "
+            f"{where}: {len(unknown)} words are not among the {len(vocabulary) - 3} that the "
             f"simplified model knows: {first}",
             allowed="texts of the task that it was trained on",
             fix="model.simplified.task=TASK corpus=TASK with one task and the same options",

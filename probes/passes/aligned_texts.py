@@ -1,4 +1,4 @@
-"""Some texts of a corpus: from characters, over tokens, to sequences and the rows read in them."""
+"""Tokenise a part of the corpus and map its labelled units to rows of tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LongArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class AlignedTexts:
-    """The sequences of some texts, and what is read in them; numbers count within the slab."""
+    """The sequences of some texts, and what is read in them; numbers count within these texts."""
 
     ids: IntArray
     """(T,) tokens of all sequences, with special tokens."""
@@ -55,15 +55,19 @@ def align_texts(
 ) -> AlignedTexts:
     """Align texts ``begin`` to ``end`` of the corpus.
 
-    ``capacity``: tokens of a sequence without special ones. ``frame``: the special tokens before
-    and behind. Raises ``UserError`` for text that is not valid Unicode.
+    capacity: tokens of a sequence without special ones. frame: the special tokens before and after
+    each sequence. truncate: read the end of texts beyond the capacity where the whole text is
+    labelled.
+
+    Raises:
+        UserError: for text that is not valid Unicode.
     """
     tokens = _Tokens.of(handle, corpus.texts[begin:end], begin)
     low, high = np.searchsorted(corpus.units.example, [begin, end])
     units = corpus.units
     text = units.example[low:high].astype(np.int64) - begin  # (U,)
     of_text = np.isin(units.level[low:high], [LEVELS.index(level) for level in TEXT_LEVELS])
-    found, first, last = tokens.match(text, units.start[low:high], units.end[low:high])
+    overlapped, first, last = tokens.match(text, units.start[low:high], units.end[low:high])
 
     long = tokens.lengths > capacity
     labelled = np.unique(text[of_text])
@@ -71,7 +75,7 @@ def align_texts(
     windowed = np.intersect1d(text[~of_text], np.flatnonzero(long))
     ended = too_long if truncate else too_long[:0]  # texts read at their end only
     seq_begin, seq_end, seq_text, n_windows = _sequences(
-        tokens, windowed, ended, capacity, (text, found & ~of_text, first, last)
+        tokens, windowed, ended, capacity, (text, overlapped & ~of_text, first, last)
     )
 
     # Words go to the window that holds their last token, long texts to a sequence of their end.
@@ -80,13 +84,13 @@ def align_texts(
     sequence[cut] = n_windows + np.searchsorted(ended, text[cut]) if truncate else 0
     first = np.where(cut, np.maximum(first, seq_begin[sequence]), first)
     # A unit that reaches over the border of its window is longer than the context.
-    keep = found & (first >= seq_begin[sequence]) & (last < seq_end[sequence])
+    keep = overlapped & (first >= seq_begin[sequence]) & (last < seq_end[sequence])
     keep &= (seq_end - seq_begin <= capacity)[sequence] & (truncate | ~cut)
     first, last = _read_at(position, of_text, first, last)
 
     used, sequence = np.unique(sequence[keep], return_inverse=True)
     ids, offsets = _framed(tokens.ids, seq_begin[used], seq_end[used], *frame)
-    into = len(frame[0]) - seq_begin[used][sequence]  # from the slab's tokens to the sequence's
+    into = len(frame[0]) - seq_begin[used][sequence]  # from these texts' tokens to the sequence's
     rows = (np.arange(low, high)[keep], sequence, first[keep] + into, last[keep] + into)
     if position.word == "every_subword":
         rows = _each_token(rows, of_text[keep])
@@ -149,8 +153,8 @@ class _Tokens:
         token_start = np.minimum.accumulate(self.start[solid][::-1])[::-1]
         first = np.searchsorted(token_end, start + self.base[text], side="right")
         last = np.searchsorted(token_start, end + self.base[text], side="left") - 1
-        found = (first <= last) & (start < end)
-        return found, solid[np.minimum(first, len(solid) - 1)], solid[np.maximum(last, 0)]
+        overlapped = (first <= last) & (start < end)
+        return overlapped, solid[np.minimum(first, len(solid) - 1)], solid[np.maximum(last, 0)]
 
     def cuts(self, k: int, first: LongArray, last: LongArray, capacity: int) -> list[int]:
         """Borders of the windows of text ``k``, whose units span the tokens first to last."""
@@ -167,10 +171,11 @@ def _sequences(
     capacity: int,
     units: tuple[LongArray, BoolArray, LongArray, LongArray],
 ) -> tuple[LongArray, LongArray, LongArray, int]:
-    """All sequences as slices of the tokens, begin and end, with their text.
+    """All sequences as slices of the tokens: begin, end and text of each, and how many of them are
+    not ends.
 
-    First whole texts and windows of ``windowed`` texts, ascending (as many as the last number
-    says), then the ends of ``ended`` texts.
+    First come whole texts and the windows of ``windowed`` texts, ascending, then the ends of
+    ``ended`` texts.
     """
     text, is_word, first, last = units
     borders = {

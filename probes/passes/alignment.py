@@ -1,4 +1,4 @@
-"""Where each labelled unit of a corpus lies in the tokens that a model reads.
+"""Which tokens that a model reads make up each labelled unit of a corpus.
 
 Every text is tokenised once, as a whole; units are matched by the overlap of character offsets,
 never by tokenising words alone (a word's joined depend on what precedes it).
@@ -24,7 +24,8 @@ from probes.models.handle import Handle
 from probes.passes.aligned_texts import AlignedTexts, align_texts
 from probes.passes.disk_columns import DiskColumns
 
-TEXTS_AT_ONCE = 2000  # texts tokenised at a time: the tokenizer's own objects are large
+TEXTS_AT_ONCE = 2000
+"""Texts that are tokenised at a time: the tokenizer's own objects are large."""
 
 IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
@@ -34,7 +35,7 @@ LongArray = npt.NDArray[np.int64]
 class Alignment:
     """Sequences of token ids, and for each row of a cache the tokens that it is read from.
 
-    What has a number for each row or token lies on disk, behind read-only arrays.
+    Arrays with a number for each row or token are read-only maps of files.
     """
 
     ids: IntArray
@@ -89,23 +90,24 @@ def align(
 
     Texts longer than the context are cut into windows at word boundaries for words and spans; a
     unit that no window can hold is dropped and counted. For sentences and answers such texts are
-    refused, or, with ``truncate``, only their end is read, so that the last token stays. Where
-    nobody asks for labels of ``whole_texts``, those of such texts are left out and counted.
+    refused, or, with ``truncate``, only their end is read, so that the last token stays. Without
+    ``whole_texts`` (no sentence or answer label is wanted) those of such texts are left out and
+    counted.
 
-    directory: where the index of tokens and rows may lie, about 24 bytes a row; it has no name
-    there and ends with the process. None: the system's own place for such files.
+    directory: for the index of tokens and rows, about 24 bytes a row, in anonymous files that end
+    with the process. None: the system's directory for temporary files.
 
-    Raises ``UserError`` for long texts as said, for texts of zero tokens that carry a sentence or
-    answer label, for invalid Unicode, for a slow tokenizer, for a context that special tokens
-    fill, and when no unit is left.
+    Raises:
+        UserError: for long texts as above, for texts of zero tokens that carry a sentence or
+            answer label, for invalid Unicode, for a slow tokenizer, for a context that special
+            tokens fill, and when no unit is left.
     """
     position = position or PositionConfig()
     check_position(position)
     handle.require_words(corpus.texts)
-    probe = handle.encode(["a"])[0]
-    inside = probe.special.index(False)
-    prefix = tuple(probe.ids[:inside])
-    suffix = tuple(probe.ids[len(probe.ids) - probe.special[::-1].index(False) :])
+    sample = handle.encode(["a"])[0]
+    prefix = tuple(sample.ids[: sample.special.index(False)])
+    suffix = tuple(sample.ids[len(sample.ids) - sample.special[::-1].index(False) :])
     special = len(prefix) + len(suffix)
     capacity = handle.context - special
     if capacity < 1:
@@ -165,14 +167,14 @@ def _check_texts(
 
 def _disable_word_cache(handle: Handle) -> None:
     """Switch off a tokenizer's cache of words where a "word" is a whole text (Llama's): no text
-    is met again, and the cache grows to hundreds of megabytes."""
+    comes twice, and the cache would grow to hundreds of megabytes."""
     backend = handle.tokenizer.backend_tokenizer
     if backend.pre_tokenizer is None and hasattr(backend.model, "_resize_cache"):
         backend.model._resize_cache(0)
 
 
 class _Joined:
-    """What the slabs say, one behind the other: by row and token on disk, by text in memory."""
+    """Aligned texts joined one after another: by row and token on disk, by text in memory."""
 
     def __init__(self, directory: Path | None) -> None:
         names = ("ids", "unit", "sequence", "first", "last", "grouped")
@@ -204,7 +206,7 @@ class _Joined:
         ):
             column.frombytes(values.astype(np.int32).tobytes())
         self.rows += len(unit)
-        self.units += len(np.unique(unit))  # a unit's text is in one slab
+        self.units += len(np.unique(unit))  # all rows of a unit are in the same texts
         self.longest = max(self.longest, texts.longest)
         self.split_texts += texts.split_texts
 

@@ -1,4 +1,4 @@
-"""Columns of numbers that grow on disk and are read through maps: long ones take no memory."""
+"""Columns of numbers that are appended to files and read through maps, so they take no memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IntArray = npt.NDArray[np.int32]
 
 
 class DiskColumns:
-    """Columns of int32, each in a file without a name that goes with the last reference to it."""
+    """Columns of int32, each in an anonymous temporary file, deleted when no longer referenced."""
 
     def __init__(self, directory: Path | None, names: Sequence[str]) -> None:
-        """directory: on a disk with room; None for the system's own place for such files."""
+        """directory: on a disk with room; None for the system's directory for temporary files."""
         self._files: dict[str, IO[bytes]] = {
             name: tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
             for name in names

@@ -9,7 +9,7 @@ from probes.core.errors import UserError
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``count`` contiguous ranges of a batch plan; ``BatchPlan.range_of`` says which.
+    """One of ``count`` contiguous ranges of a batch plan; ``BatchPlan.range_of`` gives it.
 
     Raises:
         UserError: for an index that is not below the count.

@@ -23,8 +23,8 @@ def cut_points(
     Chinese, is cut between units. Where one unit alone exceeds ``capacity`` the window is cut
     through it, and the caller leaves that unit out.
 
-    ``char_start``, ``char_end``: (T,) characters of each token, end exclusive. ``unit_first``,
-    ``unit_last``: (U,) tokens of each unit, inclusive.
+    char_start, char_end: (T,) characters of each token, end exclusive. unit_first, unit_last: (U,)
+    tokens of each unit, inclusive. capacity: most tokens of a window.
 
     >>> cut_points("a b c", np.array([0, 2, 4]), np.array([1, 3, 5]), *2 * [np.arange(3)], 2)
     [0, 2, 3]
