@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from probes.atlas.heads import PLACE
 from probes.catalogue import Entry
+from probes.results.feature_table import UNIT
 
 CLAIMS: dict[str, str | None] = {
     "KR": "shallow",
@@ -110,7 +110,7 @@ def depths(table: pd.DataFrame, entries: Sequence[Entry]) -> list[GroupDepth]:
 
 def _depths(group: str, stream: str, rows: pd.DataFrame) -> GroupDepth:
     strength = rows["score"].where(rows["significant"].astype(bool), 0.0)
-    best = rows.assign(strength=strength).groupby(PLACE, observed=True)["strength"].max()
+    best = rows.assign(strength=strength).groupby(UNIT, observed=True)["strength"].max()
     layers = best.groupby("layer")
     depth = rows.groupby("layer")["depth"].first()
     return GroupDepth(

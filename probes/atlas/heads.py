@@ -19,18 +19,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from probes.analysis.runs import Run
 from probes.atlas.execute import Outcome
 from probes.atlas.plan import AtlasJob
 from probes.catalogue import Entry
-from probes.results.feature_table import FeatureTable
+from probes.results.feature_table import UNIT, FeatureTable
 from probes.results.table import COLUMNS
 from probes.results.vocabulary.comparators import BAG_OF_WORDS, LEXICAL
 from probes.results.vocabulary.sites import HEADS
 
-PLACE = ["stream", "layer", "head"]
 ENCODER = "encoder"
+"""Name of a stream."""
 
 
 def head_table(outcomes: Sequence[Outcome], *, level: float) -> pd.DataFrame:
@@ -38,16 +39,16 @@ def head_table(outcomes: Sequence[Outcome], *, level: float) -> pd.DataFrame:
 
     The columns of ``results.csv`` come first (accuracy on test rows), then ``job``, ``corpus``,
     ``stages``, ``entries``, ``read_at``, ``classes``, ``depth`` (0 the first layer of its stream, 1
-    the last), ``majority``, ``words`` (what the words alone give), ``control``, ``gain``,
+    the last), ``majority``, ``words`` (accuracy of the words alone), ``control``, ``gain``,
     ``score``, ``p``, ``q`` and ``significant``.
     """
-    parts = [
+    tables = [
         _feature_rows(outcome.job, outcome.run, feature)
         for outcome in outcomes
         if outcome.run is not None
         for feature in outcome.job.features
     ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS])
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS])
     if table.empty:
         return table
     table["q"] = corrected(table["p"].to_numpy(dtype=float))
@@ -56,13 +57,14 @@ def head_table(outcomes: Sequence[Outcome], *, level: float) -> pd.DataFrame:
 
 
 def corrected(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """False discovery rates of all tests together; a test without a p-value has none."""
-    from scipy.stats import false_discovery_control  # late: a second, that errors need not wait for
+    """(T,) false discovery rates of all tests together; NaN for a test without a p-value.
 
+    Benjamini and Hochberg 1995.
+    """
     q = np.full(len(p), np.nan)
-    known = ~np.isnan(p)
-    if known.any():
-        q[known] = false_discovery_control(p[known])
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested])
     return q
 
 
@@ -86,38 +88,38 @@ def strongest(table: pd.DataFrame, stage: str | None = None) -> pd.DataFrame:
     Index: (stream, layer, head); heads without a significant feature are absent.
     """
     if table.empty:
-        return table.set_index(PLACE)
+        return table.set_index(UNIT)
     rows = table[table["significant"]]
     if stage is not None:
         rows = of_stage(rows, stage)
     rows = rows.sort_values("score", ascending=False, kind="stable")
-    return rows.drop_duplicates(PLACE).set_index(PLACE).sort_index()
+    return rows.drop_duplicates(UNIT).set_index(UNIT).sort_index()
 
 
 def of_stage(table: pd.DataFrame, stage: str) -> pd.DataFrame:
     """The rows whose feature belongs to a stage; a feature may belong to several."""
-    wanted = np.array([stage in stages.split() for stages in table["stages"]], dtype=bool)
-    return table[wanted]
+    of_this = np.array([stage in stages.split() for stages in table["stages"]], dtype=bool)
+    return table[of_this]
 
 
 def _feature_rows(job: AtlasJob, run: Run, feature: str) -> pd.DataFrame:
     entries = job.entries_of(feature)
     own = FeatureTable.of(run.results, feature, site=HEADS)
-    rows = own.values("accuracy").drop_duplicates(PLACE).reset_index(drop=True)
-    rows = rows.astype({column: str for column in ("feature", *PLACE[:1])})
+    rows = own.values("accuracy").drop_duplicates(UNIT).reset_index(drop=True)
+    rows = rows.astype({column: str for column in ("feature", *UNIT[:1])})
     if _next_word(entries):
-        # An encoder part beside a decoder sees the whole text: it is not asked what comes next.
+        # The encoder of an encoder-decoder reads the whole text: it predicts no next token.
         others = rows["stream"] != ENCODER
         rows = rows[others].reset_index(drop=True) if others.any() else rows
-    measured = own.values("control_accuracy").drop_duplicates(PLACE)
-    by_place = measured.astype({"stream": str}).set_index(PLACE)["value"]
-    control = by_place.reindex(pd.MultiIndex.from_frame(rows[PLACE])).to_numpy(dtype=float)
+    measured = own.values("control_accuracy").drop_duplicates(UNIT)
+    by_unit = measured.astype({"stream": str}).set_index(UNIT)["value"]
+    control = by_unit.reindex(pd.MultiIndex.from_frame(rows[UNIT])).to_numpy(dtype=float)
     majority = own.baseline() or 0.0
     words = [own.baseline(name) for name in (LEXICAL, BAG_OF_WORDS)]
     tests = [rows[c].to_numpy(dtype=float) for c in ("p_value", "p_control") if c in rows]
     value = rows["value"].to_numpy(dtype=float)
     task = run.record.tasks[feature]
-    made = rows[[*COLUMNS]].assign(
+    return rows[[*COLUMNS]].assign(
         job=job.name,
         corpus=entries[0].corpus,
         stages=" ".join(dict.fromkeys(entry.stage for entry in entries)),
@@ -133,7 +135,6 @@ def _feature_rows(job: AtlasJob, run: Run, feature: str) -> pd.DataFrame:
         score=score(value, majority, control),
         p=_larger(tests, len(rows)),
     )
-    return made
 
 
 def _next_word(entries: Sequence[Entry]) -> bool:
@@ -141,15 +142,15 @@ def _next_word(entries: Sequence[Entry]) -> bool:
 
 
 def _depth(rows: pd.DataFrame, run: Run) -> npt.NDArray[np.float64]:
-    """Layer over the last layer of its stream."""
+    """(H,) layer over the last layer of its stream."""
     last = {stream.name: max(stream.layers) for stream in run.record.model.streams}
     layer = rows["layer"].to_numpy(dtype=float)
     return layer / np.maximum(1, [last.get(name, 0) for name in rows["stream"]])
 
 
 def _larger(tests: list[npt.NDArray[np.float64]], count: int) -> npt.NDArray[np.float64]:
-    """Beating both is as likely by chance as the harder of the two."""
+    """(H,) the larger p-value: both nulls are refuted where the larger is small (Berger 1982)."""
     if not tests:
         return np.full(count, np.nan)
-    known = np.stack(tests)
-    return np.where(np.isnan(known).all(axis=0), np.nan, np.nanmax(np.nan_to_num(known), axis=0))
+    p = np.stack(tests)  # (2, H)
+    return np.where(np.isnan(p).all(axis=0), np.nan, np.nan_to_num(p).max(axis=0))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from probes.atlas.features import FeatureLine
 from probes.atlas.figures import depth_lines, draw_depth
-from probes.atlas.heads import PLACE, of_stage
+from probes.atlas.heads import of_stage
 from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
@@ -20,6 +20,7 @@ from probes.catalogue import STAGES, Entry
 from probes.core.files import write_atomically
 from probes.reporting.drawing.maps import STYLE
 from probes.reporting.page.report import moment, render
+from probes.results.feature_table import UNIT
 from probes.results.record import model_title
 from probes.results.summary import optional
 
@@ -33,8 +34,8 @@ def write_page(atlas: Atlas, path: Path) -> Path:
     """Write the page; the same results give the same bytes."""
     maps = stage_maps(atlas.table, atlas.lines)
     carried = sum(line.significant > 0 for line in atlas.lines)
-    heads = atlas.table[PLACE].drop_duplicates()
-    any_head = atlas.table[atlas.table["significant"]][PLACE].drop_duplicates()
+    heads = atlas.table[UNIT].drop_duplicates()
+    any_head = atlas.table[atlas.table["significant"]][UNIT].drop_duplicates()
     text = render(
         "atlas.html.j2",
         script="atlas.js",
@@ -93,7 +94,7 @@ def _stage(
     mine = of_stage(table[table["significant"]], stage_map.stage)
     hover = {
         place: rows.sort_values("score", ascending=False, kind="stable")
-        for place, rows in mine.groupby(PLACE, observed=True)
+        for place, rows in mine.groupby(UNIT, observed=True)
     }
     panels = []
     for stream in stage_map.streams:

@@ -10,6 +10,7 @@ import pandas as pd
 from probes.atlas.features import FeatureLine
 from probes.atlas.heads import of_stage, strongest
 from probes.catalogue import STAGES
+from probes.results.feature_table import UNIT
 from probes.results.vocabulary.sites import STREAMS
 
 COLOURS = (
@@ -17,7 +18,7 @@ COLOURS = (
     "#17a2b8", "#b0b02c", "#6baed6", "#f4a259", "#74c476", "#ef8a85", "#b39ddb", "#c8a96a",
     "#f3b0d3", "#a0a8b3", "#6fd3e0", "#d9d96a",
 )  # fmt: skip
-"""By rank of a feature in its stage; numbers in the cells tell apart what colours cannot."""
+"""By rank of a feature in its stage; with more features colours repeat, and numbers differ."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class StageFeature:
     label: str
     colour: str
     heads: int
-    """On whose cell it stands."""
+    """Those whose strongest feature of the stage it is."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class StageMap:
 
     @property
     def streams(self) -> list[str]:
-        """As they are drawn."""
+        """In the order in which they are drawn."""
         names = {cell.stream for cell in self.cells}
         return [name for name in STREAMS if name in names] + sorted(names - {*STREAMS})
 
@@ -65,7 +66,7 @@ class StageMap:
 
 
 def stage_maps(table: pd.DataFrame, lines: Sequence[FeatureLine]) -> list[StageMap]:
-    """A map for each stage that was probed; features numbered by how many heads they are best in.
+    """A map for each stage that was probed; features are numbered by how many heads they lead.
 
     table: of ``head_table``.
     """
@@ -78,19 +79,19 @@ def stage_maps(table: pd.DataFrame, lines: Sequence[FeatureLine]) -> list[StageM
         best = strongest(table, stage)
         keys = list(zip(best["job"], best["feature"], strict=True))
         counts = pd.Series(keys, dtype=object).value_counts(sort=True)
-        number = {key: place for place, key in enumerate(counts.index, start=1)}
-        found = {
-            place: (number[key], float(value))
-            for place, key, value in zip(best.index, keys, best["score"], strict=True)
+        number = {key: rank for rank, key in enumerate(counts.index, start=1)}
+        strongest_of = {
+            unit: (number[key], float(value))
+            for unit, key, value in zip(best.index, keys, best["score"], strict=True)
         }
-        heads = rows[["stream", "layer", "head"]].drop_duplicates()
+        heads = rows[UNIT].drop_duplicates()
         cells = []
         for stream, layer, head in heads.itertuples(index=False):
-            which, value = found.get((stream, layer, head), (0, 0.0))
+            which, value = strongest_of.get((stream, layer, head), (0, 0.0))
             cells.append(StageCell(str(stream), int(layer), int(head), which, value))
         features = [
-            StageFeature(place, labels[key], COLOURS[(place - 1) % len(COLOURS)], int(counts[key]))
-            for key, place in number.items()
+            StageFeature(rank, labels[key], COLOURS[(rank - 1) % len(COLOURS)], int(counts[key]))
+            for key, rank in number.items()
         ]
         maps.append(StageMap(stage, name, cells, features))
     return maps

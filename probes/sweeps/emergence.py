@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from probes.reporting.drawing.colours import BETTER, FAINT, INK
 from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
-from probes.results.feature_table import FeatureTable
+from probes.results.feature_table import UNIT, FeatureTable
 from probes.results.table import features
 from probes.sweeps.jobs import Job
 
@@ -88,7 +88,7 @@ def _emergence(
     heads = pd.DataFrame(
         [[row.get(unit, np.nan) for unit in columns] for row in rows.values()],
         index=list(rows),
-        columns=pd.MultiIndex.from_tuples(columns, names=["stream", "layer", "head"]),
+        columns=pd.MultiIndex.from_tuples(columns, names=UNIT),
     )
     return Emergence(feature, settings, heads, majority)
 
