@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from probes.activations.cache import Cache
-from probes.config import EvaluationConfig, RunConfig, SignificanceConfig
+from probes.config import EvaluationConfig, ModelConfig, RunConfig, SignificanceConfig
 from probes.corpora.tasks import Task
 from probes.evaluation.evidence_problems import evidence_problems
 from probes.interventions.erasure import erase_task
@@ -20,14 +20,19 @@ TRAINED = "trained"
 """The model as it is; ``RANDOM_INIT`` is the same architecture with fresh weights."""
 
 
-def wanted_sites(config: RunConfig, handle: Handle) -> list[tuple[str, Handle, list[str]]]:
-    """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``."""
+def wanted_sites(
+    config: RunConfig, model: ModelConfig, handle: Handle
+) -> list[tuple[str, Handle, list[str]]]:
+    """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``.
+
+    model: the settings with which ``handle`` was opened.
+    """
     sites = [config.site]
     if config.baseline.residual and config.site == HEADS:
         sites.append(RESIDUAL)
     wanted = [(TRAINED, handle, sites)]
-    if config.baseline.random_init and not config.model.random_init:
-        random = open_model(replace(config.model, random_init=True))
+    if config.baseline.random_init and not model.random_init:
+        random = open_model(replace(model, random_init=True))
         wanted.append((RANDOM_INIT, random, [config.site]))
     return wanted
 

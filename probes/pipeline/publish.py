@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from probes.evaluation.evaluate import Evaluation
-from probes.pipeline.recorder import Ledger
+from probes.pipeline.recorder import RunRecorder
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
@@ -29,7 +29,7 @@ def publish(
     evaluation: Evaluation,
     banks: Sequence[ProbeBank],
     record: RunRecord,
-    ledger: Ledger,
+    recorder: RunRecorder,
     *,
     level: float,
 ) -> tuple[pd.DataFrame, RunRecord]:
@@ -37,7 +37,7 @@ def publish(
 
     Returns the results table and the record as written, for loggers.
     """
-    with ledger.stage("report"):
+    with recorder.phase("report"):
         table = results_table(evaluation.rows)
         write_results(table, run_dir / "results.csv")
         save_evidence(evaluation.maps, run_dir / "evidence.safetensors")
@@ -46,7 +46,7 @@ def publish(
         for feature in record.tasks:
             save_map(table, feature, run_dir / "maps", record=record, level=level)
         write_report(table, record, run_dir / "report.html", level=level)
-    record = dataclasses.replace(record, timings={**record.timings, **ledger.timings})
+    record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
     write_record(record, run_dir / "run.json")
 
     console = Console()

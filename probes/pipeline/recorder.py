@@ -1,4 +1,4 @@
-"""What a run notes about itself while it goes on: how long, on what, and how much was used."""
+"""The record of a run: how long its phases took, on what, and how much memory was used."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from probes.training.fit import FitSummary
 PARTS = (TRAIN, VALIDATION, TEST)
 
 
-class Ledger:
-    """Times the stages of one run and writes down what it was."""
+class RunRecorder:
+    """Times the phases of one run and collects its record."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.timings: dict[str, float] = {}
-        """``<stage>_seconds`` of each finished stage."""
+        """``<phase>_seconds`` of each finished phase."""
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Iterator[None]:
         """Time what happens inside as ``<name>_seconds``."""
         start = time.perf_counter()
         yield

@@ -1,0 +1,64 @@
+"""What of a run is settled before the heavy libraries are imported.
+
+Settings, texts, features and the model's directory: most of what a user can get wrong, answered in
+half a second and not after the seconds that torch takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from probes.config import RunConfig
+from probes.config.checks import check
+from probes.core.memory import parse_size
+from probes.corpora import load_corpus
+from probes.corpora.corpus import Corpus
+from probes.corpora.splits import assign_splits
+from probes.models.checkpoints import local_directory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose settings were checked and whose corpus was read; what ``run_prepared`` takes."""
+
+    config: RunConfig
+    """As the user composed it."""
+    corpus: Corpus
+    """With its splits."""
+    features: list[str]
+    """What is decoded; each of them is in the corpus."""
+    cache_dir: Path
+    memory_budget: int
+    """Bytes."""
+
+
+def prepare(config: RunConfig) -> PreparedRun:
+    """Check a configuration, and read its corpus.
+
+    Raises:
+        UserError: what is wrong, what is allowed and which override fixes it.
+    """
+    check(config)
+    memory_budget = parse_size(config.memory_budget, key="memory_budget")
+    corpus = assign_splits(load_corpus(config.corpus), config.split)
+    features = chosen_features(config, corpus)
+    if config.model.simplified is None:
+        local_directory(config.model)
+    for note in corpus.notes:
+        log.info("%s: %s", corpus.name, note)
+    cache_dir = Path(os.path.expanduser(config.cache_dir))
+    return PreparedRun(config, corpus, features, cache_dir, memory_budget)
+
+
+def chosen_features(config: RunConfig, corpus: Corpus) -> list[str]:
+    """The features asked for, or the corpus' own choice; each checked to exist."""
+    names = list(dict.fromkeys(config.features or corpus.default_features or corpus.features))
+    for name in [*names, config.evaluation.erase]:
+        if name is not None:
+            corpus.feature(name)
+    return names
