@@ -1,6 +1,8 @@
 """Train probes for every attention head of a model: ``python train.py --help``."""
 
+import sys
+
 from probes.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
-from probes.cli.main import parse
+from probes.cli.run import parse
 from probes.config import register
 from probes.config.checks import check
 from probes.config.files import config_dir

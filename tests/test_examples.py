@@ -40,7 +40,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Probe:
             model = ("model=hf", f"model.name={folder}")
             monkeypatch.setattr(sys, "argv", ["train.py", *model, *SMALL, *directories, *overrides])
             GlobalHydra.instance().clear()
-            assert cli._main() == 0
+            assert cli.main() == 0
         return load_run(folder / name)
 
     return run

@@ -31,7 +31,7 @@ from probes.config.run import (
 )
 from probes.config.schema import (
     SCHEMAS,
-    ComposedRunConfig,
+    ComposedConfig,
     register,
     register_resolvers,
 )
@@ -41,7 +41,7 @@ __all__ = [
     "SCHEMAS",
     "AtlasConfig",
     "BaselineConfig",
-    "ComposedRunConfig",
+    "ComposedConfig",
     "CorpusConfig",
     "EvaluationConfig",
     "ExtractionConfig",

@@ -67,8 +67,6 @@ def check(config: RunConfig) -> None:
             f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",
             fix="probe=mlp, or seeds=[]",
         )
-    if config.atlas is not None:
-        check_atlas(config)
 
 
 def check_model(config: ModelConfig) -> None:
@@ -176,7 +174,11 @@ def check_significance(config: SignificanceConfig) -> None:
 
 
 def check_atlas(config: RunConfig) -> None:
-    """Raise ``UserError`` for settings that an atlas cannot have."""
+    """Refuse settings that the runs of an atlas cannot share.
+
+    Raises:
+        UserError: the first of them.
+    """
     if config.features is not None:
         raise UserError(
             f"features=[{','.join(config.features)}]: the atlas takes its features from the "

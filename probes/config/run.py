@@ -195,5 +195,3 @@ class RunConfig:
     cache_dir: str = "outputs/cache"
     memory_budget: str = "1GB"
     """Upper bound for one chunk of activations in memory."""
-    atlas: AtlasConfig | None = None
-    """Probe the whole catalogue instead of one corpus (``experiment=atlas``)."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from probes.config.corpus_kinds import CORPUS_KINDS
-from probes.config.run import LinearConfig, MLPConfig, RunConfig
+from probes.config.run import AtlasConfig, LinearConfig, MLPConfig, RunConfig
 
 if TYPE_CHECKING:
     from hydra.core.config_store import ConfigStore
@@ -18,11 +18,17 @@ SCHEMAS: dict[str, dict[str, type]] = {
 
 
 @dataclass
-class ComposedRunConfig(RunConfig):
-    """What Hydra composes: the corpus and the probe come from their groups."""
+class ComposedConfig(RunConfig):
+    """What Hydra composes: a run, whose corpus and probe come from their groups; or an atlas."""
 
     corpus: Any = "???"
     probe: Any = "???"
+    atlas: AtlasConfig | None = None
+    """Probe the whole catalogue instead of one corpus (``experiment=atlas``)."""
+
+    def run_config(self) -> RunConfig:
+        """The run by itself; of an atlas: the settings that all of its runs share."""
+        return RunConfig(**{field.name: getattr(self, field.name) for field in fields(RunConfig)})
 
 
 def register() -> None:
@@ -33,7 +39,7 @@ def register() -> None:
     # Hydra copies all of it for every group that --help lists (2 of 2.7 s); what it loads from the
     # one store there is, is a copy already.
     store.__deepcopy__ = _the_store  # type: ignore[attr-defined]
-    store.store(name="run_schema", node=ComposedRunConfig)
+    store.store(name="run_schema", node=ComposedConfig)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.config import RunConfig
-from probes.config.checks import check
 from probes.core.memory import parse_size
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
@@ -38,12 +37,11 @@ class PreparedRun:
 
 
 def prepare(config: RunConfig) -> PreparedRun:
-    """Check a configuration, and read its corpus.
+    """Read the corpus of a configuration that ``config.checks.check`` has passed.
 
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
     """
-    check(config)
     memory_budget = parse_size(config.memory_budget, key="memory_budget")
     corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from probes.activations.extraction import extract
 from probes.config import RunConfig
+from probes.config.checks import check
 from probes.corpora.corpus import TEXT_LEVELS
 from probes.corpora.tasks import make_task
 from probes.evaluation.evaluate import Evaluator
@@ -31,6 +32,7 @@ def run(config: RunConfig, run_dir: Path) -> None:
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
     """
+    check(config)
     run_prepared(prepare(config), run_dir)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes.__main__ import main
 from probes.atlas.publish import write_json
 from probes.atlas.transfer import counts, transfers
+from probes.cli.main import main
 from probes.results.atlas import RECORD, TABLE, SavedAtlas, load_atlas
 from probes.results.table import write_results
 from tests.atlas.synthetic import Rule, rows_of, table_of

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from probes.__main__ import main
 from probes.catalogue import STAGES, Entry, load_catalogue
-from probes.cli.main import parse
+from probes.cli.main import main
+from probes.cli.run import parse
 from probes.config import GeneratedConfig, GrammarConfig, register
 from probes.config.files import config_dir
 from probes.core.errors import UserError
@@ -134,7 +134,7 @@ def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
 
 def test_it_starts_without_the_heavy_libraries() -> None:
     code = (
-        "import sys; from probes.__main__ import main; main(['catalogue']); "
+        "import sys; from probes.cli.main import main; main(['catalogue']); "
         "print(sorted({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -44,7 +44,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> int:
     """The exit status of the command line, in this process."""
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    return cli._main()
+    return cli.main()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_finished_run_is_not_overwritten(
     monkeypatch.chdir(finished)
     before = (finished / "out" / "results.csv").read_bytes()
     assert run_here(monkeypatch, *SMALL, "hydra.run.dir=out") == 2
-    assert "a finished run lies there" in capfd.readouterr().err
+    assert "it already holds a finished run" in capfd.readouterr().err
     assert (finished / "out" / "results.csv").read_bytes() == before
 
 
@@ -209,7 +209,7 @@ def test_mistakes_are_answered_before_torch_is_imported(tmp_path: Path, mistake:
         "import sys\n"
         "from probes.cli import main as cli\n"
         f"sys.argv = ['train.py', *{mistake.split()!r}]\n"
-        "status = cli._main()\n"
+        "status = cli.main()\n"
         "heavy = {'torch', 'transformers', 'lightning', 'sklearn', 'matplotlib', 'scipy.stats'}\n"
         "print(status, sorted(heavy & set(sys.modules)))\n"
     )

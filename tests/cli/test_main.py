@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.__main__ import main
 from probes.analysis.runs import load_run
+from probes.cli.main import main
 from probes.results.evidence import save_evidence
 from probes.results.record import write_record
 from probes.results.table import write_results
@@ -93,7 +93,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_it_starts_without_heavy_libraries() -> None:
     code = (
-        "import sys; from probes.__main__ import main\n"
+        "import sys; from probes.cli.main import main\n"
         "try: main(['compare', '--help'])\n"
         "except SystemExit: pass\n"
         "print({'torch', 'pandas', 'numpy', 'matplotlib', 'hydra'} & set(sys.modules))"
@@ -193,7 +193,7 @@ def test_an_encoder_and_a_decoder_are_compared_by_depth(
         ("a b --site residual", "no map of 'upos' (site 'residual'"),
         ("a no_evidence", "no readable evidence"),
         ("a top", "probed different layers (layers=null against layers=[1])"),
-        ("a b --png .", "a directory lies there. Try --png map.png"),
+        ("a b --png .", "it is a directory. Try --png map.png"),
         ("a b --png a/run.json/map.png", "--png a/run.json/map.png: a/run.json: File exists"),
     ],
 )

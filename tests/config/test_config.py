@@ -14,7 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf, open_dict
 
 from probes.cli import main as cli
-from probes.cli.main import hide_home, parse
+from probes.cli.messages import hide_home
+from probes.cli.run import parse
 from probes.config import RunConfig, register
 from probes.config.checks import check
 from probes.config.files import config_dir
@@ -78,7 +79,7 @@ def test_help_lists_every_choice(
     GlobalHydra.instance().clear()
     monkeypatch.setattr("sys.argv", ["train.py", "--help"])
     with pytest.raises(SystemExit) as ended:
-        cli._main()
+        cli.main()
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     for group, choice in CHOICES:

@@ -92,7 +92,7 @@ def test_from_a_file_to_results_map_and_report(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    assert cli._main() == 0
+    assert cli.main() == 0
     own.unlink()  # reading a run executes nothing
     run = load_run("out")
     rows = run.results[(run.results.metric == "kappa") & (run.results.site == "heads")]

@@ -26,7 +26,7 @@ def test_an_erased_feature_falls_to_the_majority_and_another_stays(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    assert cli._main() == 0
+    assert cli.main() == 0
     run = load_run("out")
 
     majority = run.record.tasks["upos"].majority_accuracy

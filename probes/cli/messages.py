@@ -1,0 +1,68 @@
+"""What the command line prints about an error, and what it keeps out of files: the user's home."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from probes.core.errors import UserError
+
+DONE, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses; a mistake is what the user can fix."""
+
+
+def report(error: Exception, *, with_traceback: bool = False) -> int:
+    """Print an error to stderr: one message for a mistake, the traceback of a bug.
+
+    with_traceback: print the traceback of a mistake as well.
+
+    Returns:
+        The exit status.
+    """
+    message = describe(error)
+    if message is None or with_traceback:
+        traceback.print_exception(error)
+    if message is None:
+        return BUG
+    print(f"error: {message}", file=sys.stderr)
+    return MISTAKE
+
+
+def describe(error: Exception) -> str | None:
+    """The message of a mistake that the user can fix; ``None`` for anything else."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return str(UserError(f"no permission to write {error.filename}", fix="hydra.run.dir=DIR"))
+    if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return str(UserError(f"{error.filename} is in the way: {error.strerror}"))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return str(UserError(f"the disk is full: {error}", fix="hydra.run.dir=DIR cache_dir=DIR"))
+    # Late: commands that do not compose a configuration should not wait for Hydra.
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        reasons = [str(error)]
+        while (cause := error.__cause__) is not None:
+            reasons.append(str(cause))
+            error = cause  # type: ignore[assignment]
+        lines = [line.strip() for reason in reasons for line in reason.splitlines()]
+        noise = ("Config search path", "provider=", "full_key:", "object_type=", "Set the env")
+        unique = dict.fromkeys(line for line in lines if line and not line.startswith(noise))
+        return "\n       ".join(unique) + "\n       See the keys and choices with --help"
+    return None
+
+
+def hide_home(folder: Path) -> None:
+    """Write ``~`` for the user's home directory in the configs that Hydra saved."""
+    home = os.path.expanduser("~").rstrip("/")
+    if len(home) < 2:
+        return
+    for file in folder.glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        if home in text:
+            file.write_text(text.replace(home + "/", "~/").replace(home, "~"), encoding="utf-8")
