@@ -90,7 +90,8 @@ def log_loss_bits(logits: npt.NDArray[np.floating], labels: Codes) -> Array:
     """Bits needed to code each label under the probe: (H, n, C), (n,) -> (H, n)."""
     logits = logits.astype(np.float64)
     chosen = np.take_along_axis(logits, labels[None, :, None], axis=2)[..., 0]
-    return (logsumexp(logits, axis=2) - chosen) / np.log(2)
+    bits: Array = (logsumexp(logits, axis=2) - chosen) / np.log(2)
+    return bits
 
 
 def block_bits(logits: npt.NDArray[np.floating], labels: Codes, sent: int) -> Array:
@@ -102,7 +103,8 @@ def block_bits(logits: npt.NDArray[np.floating], labels: Codes, sent: int) -> Ar
     """
     classes = logits.shape[2]
     p = np.exp2(-log_loss_bits(logits, labels))  # (H, m)
-    return -np.log2((sent * p + 1) / (sent + classes)).sum(axis=1)
+    bits: Array = -np.log2((sent * p + 1) / (sent + classes)).sum(axis=1)
+    return bits
 
 
 def codelength(bits: Array, blocks: npt.NDArray[np.int64], classes: int) -> Codelength:

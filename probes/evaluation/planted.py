@@ -1,8 +1,8 @@
 """Synthetic activations whose truth is known: which heads are informative, and how much.
 
 Rows come in groups that share a shift of their activations and lean towards a class, as documents
-do, so that tests that take rows for independent fail on them. Heads differ in scale by up to
-1,000x, as the heads of real models do.
+do, so that tests that assume independent rows fail on them. Heads differ in scale by up to 1,000x,
+as the heads of real models do. Used by tests and by ``benchmarks.truth``.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def planted_activations(
         z += cluster * shifts[:, task.groups]
     axes = random.normal(size=(H, C, width))
     axes -= axes.mean(axis=1, keepdims=True)
-    if C == 2:  # the classes lie ``effect`` apart
+    if C == 2:  # the means of the classes are ``effect`` apart
         axes /= 2 * np.linalg.norm(axes, axis=2, keepdims=True)
     z += effect[:, None, None] * axes[:, task.labels]
     z *= np.geomspace(1, scale_range, H)[random.permutation(H), None, None]
@@ -106,10 +106,11 @@ def planted_activations(
 
 
 def accuracy_of(effect: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The best possible accuracy on two equally frequent classes that lie ``effect`` apart."""
+    """The best possible accuracy on two equally frequent classes, ``effect`` apart."""
     from scipy.special import ndtr
 
-    return ndtr(np.asarray(effect) / 2)
+    accuracy: npt.NDArray[np.float64] = ndtr(np.asarray(effect) / 2)
+    return accuracy
 
 
 def duplicated(planted: Planted, copies: int, *, seed: int = 0) -> Planted:

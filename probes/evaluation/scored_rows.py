@@ -59,7 +59,8 @@ class ScoredRows:
 
     def right(self, baseline: str) -> npt.NDArray[np.bool_]:
         """(m,) where the baseline is right."""
-        return self.baselines[baseline] == self.labels
+        right: npt.NDArray[np.bool_] = self.baselines[baseline] == self.labels
+        return right
 
     def totals(self, baseline: str) -> Array:
         """(G,) rows of each group that the baseline gets right."""

@@ -2,7 +2,8 @@
 
 Rows of one document, question or sentence resemble each other, so an interval from resampled rows
 is too narrow. Here the group is the unit that is drawn (cluster bootstrap, Davison and Hinkley
-1997, section 3.8): the same draws serve all heads and metrics, so that differences are paired.
+1997, section 3.8): the same draws serve all units and metrics, so that differences are paired.
+Symbols: ``B`` draws, ``H`` units (heads or layers), ``G`` groups.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Draws:
     @property
     def groups(self) -> int:
         """G, the number of groups."""
-        return self.multiplicity.shape[1]
+        return int(self.multiplicity.shape[1])
 
     def interval(self, sums: GroupSums, minus: GroupSums | None = None) -> Interval:
         """Interval of a metric, or of its difference to ``minus`` on the same rows.
@@ -104,7 +105,7 @@ def draw_groups(
 
 
 def few_groups(groups: int, group_name: str = "group") -> str | None:
-    """The caveat for intervals and tests that rest on few groups, if it applies."""
+    """The caveat for intervals and tests that rest on few groups; ``None`` for enough groups."""
     if groups >= FEW_GROUPS:
         return None
     return (
@@ -125,6 +126,9 @@ def quantile_interval(
     """Interval from draws (B, H): percentile, or BCa where ``jackknife`` (G, H) is given.
 
     Draws where the metric is undefined (NaN: no row of a class) are left out.
+
+    groups: G, by which the interval is widened.
+    value: (H,) of all rows; needed with ``jackknife``, the values without each group.
     """
     ordered = np.sort(replicates, axis=0)  # NaN last
     valid = np.count_nonzero(~np.isnan(ordered), axis=0)  # (H,)
@@ -141,7 +145,7 @@ def quantile_interval(
 
 
 def _bca_level(z: float, ordered: Array, value: Array, valid: Array, jackknife: Array) -> Array:
-    """The quantile that BCa reads instead of ``ndtr(z)``, for each head: (H,)."""
+    """The level at which BCa takes the quantile instead of ``ndtr(z)``: (H,)."""
     # Accuracies are discrete: draws equal to the value count half, or the bias is overstated.
     below = (ordered < value).sum(axis=0) + 0.5 * (ordered == value).sum(axis=0)
     bias = ndtri(np.clip(below / np.maximum(valid, 1), 1e-6, 1 - 1e-6))
@@ -152,7 +156,8 @@ def _bca_level(z: float, ordered: Array, value: Array, valid: Array, jackknife: 
     cubes = np.nansum(deviation**3, axis=0)
     acceleration[varies] = cubes[varies] / (6 * squares[varies] ** 1.5)
     shifted = bias + z
-    return ndtr(bias + shifted / (1 - acceleration * shifted))
+    level: Array = ndtr(bias + shifted / (1 - acceleration * shifted))
+    return level
 
 
 def _quantile(ordered: Array, valid: Array, level: Array) -> Array:
@@ -162,4 +167,5 @@ def _quantile(ordered: Array, valid: Array, level: Array) -> Array:
     upper = np.minimum(lower + 1, np.maximum(valid, 1) - 1)
     heads = np.arange(ordered.shape[1])
     a, b = ordered[lower, heads], ordered[upper, heads]
-    return a + (b - a) * (position - lower)
+    quantile: Array = a + (b - a) * (position - lower)
+    return quantile

@@ -1,7 +1,8 @@
-"""Two maps side by side: linear against MLP, two checkpoints, trained against random weights.
+"""Differences of two maps: linear against MLP, two checkpoints, trained against random weights.
 
 Both maps must report the same groups of the same corpus; the same draws of groups then serve both,
-so that what makes a document hard for both cancels out of the difference.
+so that what makes a document hard for both cancels out of the difference. Symbols: ``U`` paired
+units, ``H`` units of one map, ``B`` draws, ``G`` groups, ``L`` layers, ``P`` depths.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class RankCorrelation:
 
     @property
     def corrected(self) -> float:
-        """Freed from the noise of both maps (Spearman 1904): an estimate, without interval."""
+        """With the noise of both maps removed (Spearman 1904): an estimate, without interval."""
         return float(np.clip(self.value / self.ceiling, -1.0, 1.0))
 
 
@@ -82,8 +83,11 @@ def compare_maps(
     """Differences of two maps with paired cluster-bootstrap intervals.
 
     Units are paired by stream, layer and head if the maps have the same layers and heads; else
-    only depth profiles are compared, interpolated between layers. Raises ``UserError`` if the maps
-    have fewer than two groups in common: they were made on different corpora or splits.
+    only depth profiles are compared, interpolated between layers.
+
+    Raises:
+        UserError: the maps have fewer than two groups in common: they were made on different
+            corpora or splits.
     """
     groups = np.intersect1d(first.groups, second.groups)
     if len(groups) < 2:
@@ -108,7 +112,10 @@ def compare_maps(
         rank=_rank_correlation(own, paired, confidence, seed) if len(units) > 2 else None,
         profiles={
             name: _profile(
-                [_by_layer(one, stream) for one, stream in zip((first, second), pair, strict=True)],
+                [
+                    _by_layer(evidence, stream)
+                    for evidence, stream in zip((first, second), pair, strict=True)
+                ],
                 values,
                 replicates,
                 confidence,
@@ -124,14 +131,15 @@ def spearman(x: Array, y: Array) -> Array:
     """Rank correlation of the rows of (B, H) and (B, H): (B,); NaN where a row is constant."""
     x, y = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        rho: Array = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return rho
 
 
 def _rank_correlation(a: GroupSums, b: GroupSums, confidence: float, seed: int) -> RankCorrelation:
     """With a jackknife interval on Fisher's scale.
 
-    Not quantiles of bootstrap draws: these are noisier than the data by as much again as the data
-    are noisier than the truth, so their correlations lie too low and may not hold the value.
+    Not quantiles of bootstrap draws: these add as much noise to the data as the data have
+    themselves, so that their correlations are too low and the interval may miss the value.
     """
     groups = a.groups
     value = float(spearman(a.value()[None], b.value()[None])[0])
@@ -168,8 +176,8 @@ def _by_layer(evidence: MapEvidence, stream: str) -> npt.NDArray[np.float64]:
     """(L, H) weights that average the units of each layer of a stream, in order of depth."""
     inside = np.array([name == stream for name in evidence.streams])
     layer = evidence.units[:, 0]
-    rows = [(inside & (layer == one)).astype(float) for one in np.unique(layer[inside])]
-    return np.stack([row / row.sum() for row in rows])
+    members = [(inside & (layer == n)).astype(float) for n in np.unique(layer[inside])]
+    return np.stack([weights / weights.sum() for weights in members])
 
 
 def _profile(

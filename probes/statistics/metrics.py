@@ -74,7 +74,8 @@ def balanced_accuracy_sums(
     def finish(total: Array, support: Array) -> Array:
         present = support > 0
         recall = np.where(present, total / support, 0.0)
-        return recall.sum(axis=-1) / present.sum(axis=-1)
+        mean: Array = recall.sum(axis=-1) / present.sum(axis=-1)
+        return mean
 
     return GroupSums("balanced_accuracy", hits, _support(labels, groups, classes), finish)
 
@@ -93,7 +94,8 @@ def macro_f1_sums(predicted: Codes, labels: Codes, groups: Groups, classes: int)
         occurrences = total[..., classes:] + support
         present = occurrences > 0
         f1 = np.where(present, 2 * total[..., :classes] / occurrences, 0.0)
-        return f1.sum(axis=-1) / present.sum(axis=-1)
+        mean: Array = f1.sum(axis=-1) / present.sum(axis=-1)
+        return mean
 
     return GroupSums("macro_f1", both, _support(labels, groups, classes), finish)
 
@@ -124,7 +126,8 @@ def auroc_sums(scores: Scores, labels: Codes, groups: Groups) -> GroupSums:
     by_class = [groups.sum(np.where(side, placement, 0.0)) for side in (~positive, positive)]
 
     def finish(total: Array, support: Array) -> Array:
-        return np.clip((total / support).sum(axis=-1), 0.0, 1.0)
+        area: Array = np.clip((total / support).sum(axis=-1), 0.0, 1.0)
+        return area
 
     return GroupSums("auroc", np.stack(by_class, axis=-1), _support(labels, groups, 2), finish)
 
@@ -134,7 +137,8 @@ def recalls(predicted: Codes, labels: Codes, classes: int) -> Array:
     everything = Groups.of(np.zeros(len(labels), dtype=np.int64))
     hits = _by_class(np.where(predicted == labels, labels, -1), everything, classes)[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return hits.astype(np.float64) / np.bincount(labels, minlength=classes)
+        shares: Array = hits.astype(np.float64) / np.bincount(labels, minlength=classes)
+    return shares
 
 
 def _by_class(codes: Codes, groups: Groups, classes: int) -> npt.NDArray[np.float32]:
@@ -149,7 +153,8 @@ def _by_class(codes: Codes, groups: Groups, classes: int) -> npt.NDArray[np.floa
 
 
 def _support(labels: Codes, groups: Groups, classes: int) -> npt.NDArray[np.float32]:
-    return _by_class(labels[None], groups, classes)[0]
+    counts: npt.NDArray[np.float32] = _by_class(labels[None], groups, classes)[0]
+    return counts
 
 
 METRICS: dict[str, Metric] = {

@@ -133,7 +133,8 @@ _TOLERANCE = 1e-9
 
 
 def _at_least(null_values: Array, observed: Array) -> npt.NDArray[np.int64]:
-    return np.count_nonzero(null_values >= observed - _TOLERANCE, axis=0)
+    counts: npt.NDArray[np.int64] = np.count_nonzero(null_values >= observed - _TOLERANCE, axis=0)
+    return counts
 
 
 def _best_at_least(

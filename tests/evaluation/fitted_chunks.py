@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
 import torch
 
@@ -71,16 +70,15 @@ def evaluated(
     *,
     metrics: Sequence[Metric] = tuple(METRICS.values()),
     texts: Callable[[Task], Sequence[str]] | None = None,
-    **options: int | float | bool,
+    bootstrap: int = 300,
+    control: bool = True,
+    codelength: bool = False,
+    permutations: int = 0,
+    folds: int = 0,
 ) -> Evaluation:
     """All evidence on planted activations; options by the names of the config's keys."""
-    keys = {"bootstrap": 300, **options}
-    evaluation, significance, split = (
-        kind(**{field.name: keys[field.name] for field in fields(kind) if field.name in keys})
-        for kind in (EvaluationConfig, SignificanceConfig, SplitConfig)
-    )
-    assert isinstance(evaluation, EvaluationConfig) and isinstance(split, SplitConfig)
-    assert isinstance(significance, SignificanceConfig)
+    evaluation = EvaluationConfig(bootstrap=bootstrap, control=control, codelength=codelength)
+    significance, split = SignificanceConfig(permutations=permutations), SplitConfig(folds=folds)
     evaluator = Evaluator(
         evaluation, significance, group_name="document", metrics=metrics, texts=texts
     )

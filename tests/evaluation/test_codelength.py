@@ -1,8 +1,11 @@
 """Online codelength against a direct computation, block after block, with scikit-learn."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from sklearn import metrics as oracle
@@ -10,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probes.corpora.corpus import TRAIN, VALIDATION
+from probes.corpora.tasks import Task
 from probes.evaluation.codelength import (
     FRACTIONS,
     block_bits,
@@ -22,25 +26,25 @@ from probes.evaluation.planted import planted_activations, planted_task
 from probes.solver.solver import fit_logistic
 
 
-def problem_bits(z, task, blocks, l2=10.0):
+def problem_bits(
+    z: npt.NDArray[np.float32], task: Task, blocks: npt.NDArray[np.int64], l2: float = 10.0
+) -> npt.NDArray[np.float64]:
     """(H, S - 1) by the project's solver."""
     bits = []
     for problem in codelength_problems(task, blocks):
         weights = torch.from_numpy(problem.train).float()[None]
-        labels = torch.from_numpy(problem.labels)
-        fit = fit_logistic(
-            torch.from_numpy(z), labels[None], weights, [l2], classes=len(task.classes)
-        )
+        labels = torch.from_numpy(problem.labels)[None]
+        fit = fit_logistic(torch.from_numpy(z), labels, weights, [l2], classes=len(task.classes))
         x = torch.from_numpy(z[:, problem.score])
         logits = (x @ fit.weight[:, 0, 0].mT + fit.bias[:, 0, 0, None]).numpy()
         if logits.shape[2] == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
-        labels = problem.labels[problem.score]
-        bits.append(block_bits(logits, labels, int(problem.train.sum())))
+        scored = problem.labels[problem.score]
+        bits.append(block_bits(logits, scored, int(problem.train.sum())))
     return np.stack(bits, axis=1)
 
 
-def test_equals_a_direct_computation():
+def test_equals_a_direct_computation() -> None:
     task = planted_task(300, 4, classes=3)
     z = planted_activations(task, [0.0, 3.0]).z
     blocks = codelength_blocks(task, seed=0)
@@ -66,54 +70,56 @@ def test_equals_a_direct_computation():
     assert 0.9 < noise < 1.02 < 1.5 < informative
 
 
-class TestBlocks:
-    def test_follow_the_fractions_and_never_divide_a_group(self):
-        task = planted_task(2000, (1, 9))
-        blocks, train = codelength_blocks(task, seed=1), task.split == TRAIN
-        assert (blocks[~train] == -1).all() and (blocks[train] >= 0).all()
-        ends = np.cumsum(np.bincount(blocks[train])) / train.sum()
-        np.testing.assert_allclose(ends, FRACTIONS, atol=0.002)
-        for group in np.unique(task.groups[train]):
-            assert len(np.unique(blocks[task.groups == group])) == 1
-
-    def test_few_groups_make_fewer_blocks(self):
-        task = planted_task(10, 50)
-        blocks = codelength_blocks(task, seed=0)
-        present = np.unique(blocks[blocks >= 0])
-        np.testing.assert_array_equal(present, np.arange(len(present)))  # none is empty
-        assert len(present) <= 5
-
-    def test_the_first_block_waits_for_a_second_class(self):
-        task = planted_task(400, 3, pure=True)
-        rare = task.groups == task.groups[task.split == TRAIN].max()
-        task = replace(task, labels=rare.astype(np.int64))
-        for seed in range(5):
-            blocks = codelength_blocks(task, seed=seed)
-            assert len(np.unique(task.labels[blocks == 0])) == 2
-
-    def test_problems_train_on_what_was_sent(self):
-        task = planted_task(500, 2)
-        blocks = codelength_blocks(task, seed=0)
-        problems = codelength_problems(task, blocks)
-        assert len(problems) == blocks.max()
-        for number, problem in enumerate(problems, start=1):
-            np.testing.assert_array_equal(problem.score, blocks == number)
-            np.testing.assert_array_equal(problem.train, (blocks >= 0) & (blocks < number))
-            np.testing.assert_array_equal(problem.select, task.split == VALIDATION)
+def test_blocks_follow_the_fractions_and_never_divide_a_group() -> None:
+    task = planted_task(2000, (1, 9))
+    blocks, train = codelength_blocks(task, seed=1), task.split == TRAIN
+    assert (blocks[~train] == -1).all() and (blocks[train] >= 0).all()
+    ends = np.cumsum(np.bincount(blocks[train])) / train.sum()
+    np.testing.assert_allclose(ends, FRACTIONS, atol=0.002)
+    for group in np.unique(task.groups[train]):
+        assert len(np.unique(blocks[task.groups == group])) == 1
 
 
-def test_a_class_never_seen_costs_finitely_many_bits():
+def test_few_groups_make_fewer_blocks() -> None:
+    task = planted_task(10, 50)
+    blocks = codelength_blocks(task, seed=0)
+    present = np.unique(blocks[blocks >= 0])
+    np.testing.assert_array_equal(present, np.arange(len(present)))  # none is empty
+    assert len(present) <= 5
+
+
+def test_the_first_block_waits_for_a_second_class() -> None:
+    task = planted_task(400, 3, pure=True)
+    rare = task.groups == task.groups[task.split == TRAIN].max()
+    task = replace(task, labels=rare.astype(np.int64))
+    for seed in range(5):
+        blocks = codelength_blocks(task, seed=seed)
+        assert len(np.unique(task.labels[blocks == 0])) == 2
+
+
+def test_problems_train_on_what_was_sent() -> None:
+    task = planted_task(500, 2)
+    blocks = codelength_blocks(task, seed=0)
+    problems = codelength_problems(task, blocks)
+    assert len(problems) == blocks.max()
+    for number, problem in enumerate(problems, start=1):
+        np.testing.assert_array_equal(problem.score, blocks == number)
+        np.testing.assert_array_equal(problem.train, (blocks >= 0) & (blocks < number))
+        np.testing.assert_array_equal(problem.select, task.split == VALIDATION)
+
+
+def test_a_class_never_seen_costs_finitely_many_bits() -> None:
     logits = np.array([[[50.0, -1e6]]])
     assert block_bits(logits, np.array([1]), sent=14)[0] == pytest.approx(np.log2(16))
 
 
-def test_smoothing_vanishes_with_rows():
+def test_smoothing_vanishes_with_rows() -> None:
     logits, labels = np.random.default_rng(0).normal(size=(1, 100, 2)), np.zeros(100, dtype=int)
     plain = np.log2(1 + np.exp(logits[0, :, 1] - logits[0, :, 0])).sum()
     assert block_bits(logits, labels, sent=10**6)[0] == pytest.approx(plain, rel=1e-4)
 
 
-def test_log_loss_in_bits():
+def test_log_loss_in_bits() -> None:
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(2, 50, 3)) * 5, random.integers(0, 3, 50)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
@@ -121,6 +127,6 @@ def test_log_loss_in_bits():
     np.testing.assert_allclose(log_loss_bits(logits, labels).mean(axis=1), expected)
 
 
-def test_log_loss_survives_huge_logits():
+def test_log_loss_survives_huge_logits() -> None:
     logits = np.array([[[1e4, -1e4]]], dtype=np.float32)
     assert log_loss_bits(logits, np.array([1]))[0, 0] == pytest.approx(2e4 / np.log(2))

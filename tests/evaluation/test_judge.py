@@ -26,7 +26,8 @@ def effects_of(means: np.ndarray, seed: int) -> np.ndarray:
     of_group = random.normal(size=(units, GROUPS)) + random.normal(size=(1, GROUPS))
     noise = of_group[:, GROUP_OF_ROW.index] + random.standard_t(4, size=(units, GROUPS * ROWS))
     scale = np.geomspace(0.01, 1, units)[:, None]
-    return scale * (noise + means[:, None])
+    effects: np.ndarray = scale * (noise + means[:, None])
+    return effects
 
 
 def evidence_of(effects: np.ndarray, validation: np.ndarray | None = None) -> MapEvidence:

@@ -16,8 +16,8 @@ from probes.cli import main as cli
 from probes.core.errors import UserError
 from probes.evaluation.own_metrics import load_metrics
 from probes.evaluation.planted import planted_activations, planted_task
-from probes.statistics import metrics as table
 from probes.statistics.group_sums import mean_sums
+from probes.statistics.groups import Groups
 from probes.statistics.metrics import METRICS, Metric
 from tests.evaluation.fitted_chunks import evaluated
 from tests.tiny_checkpoints import write_checkpoint
@@ -113,7 +113,7 @@ def test_values_equal_scikit_learns(own: Path) -> None:
     *_, kappa = load_metrics([f"{own}:kappa"])
     random = np.random.default_rng(0)
     predicted, labels = random.integers(0, 3, (2, 60)), random.integers(0, 3, 60)
-    groups = table.Groups.of(np.arange(60) // 7)
+    groups = Groups.of(np.arange(60) // 7)
     expected = [cohen_kappa_score(labels, classes) for classes in predicted]
     np.testing.assert_allclose(kappa(predicted, labels, groups, 3).value(), expected)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from probes.evaluation import baselines
@@ -43,37 +44,31 @@ def evidence(scored: ScoredRows, site: str, probe: str, shares: np.ndarray) -> M
     )
 
 
-def test_values_pairs_and_intervals(scored):
+def test_values_pairs_and_intervals(scored: ScoredRows) -> None:
     random = np.random.default_rng(0)
     hard = random.uniform(0.2, 0.9, size=(1, len(scored.groups.sizes)))  # of the documents
     own = evidence(scored, "heads", "linear", np.repeat(hard, 6, axis=0))
     fresh = evidence(scored, "heads", "random_init", np.repeat(hard, 6, axis=0) - 0.125)
     layer = evidence(scored, "residual", "linear", np.vstack([hard + 0.0, hard / 2]))
-    rows = paired_gains(own, [own, fresh, layer], scored)
-    total = scored.groups.sizes.sum()
-
-    def accuracy(one: MapEvidence) -> np.ndarray:
-        return one.totals.sum(1) / total
-
-    of = {
-        name: [r for r in rows if r["metric"] == name]
-        for name in ("gain_random_init", "gain_residual")
-    }
-    assert len(rows) == 12 and all(len(some) == 6 for some in of.values())
-    assert [(r["layer"], r["head"]) for r in of["gain_residual"]] == [k[1:] for k in own.keys]
-    over_random = accuracy(own) - accuracy(fresh)
-    np.testing.assert_allclose([r["value"] for r in of["gain_random_init"]], over_random)
-    over_layer = accuracy(own) - np.repeat(accuracy(layer), 3)
-    np.testing.assert_allclose([r["value"] for r in of["gain_residual"]], over_layer, atol=1e-12)
+    rows = pd.DataFrame(paired_gains(own, [own, fresh, layer], scored))
+    accuracy, of_fresh, of_layer = (m.sums().value() for m in (own, fresh, layer))
+    over_random = rows[rows.metric == "gain_random_init"]
+    over_layer = rows[rows.metric == "gain_residual"]
+    assert len(rows) == 12 and len(over_random) == len(over_layer) == 6
+    units = zip(over_layer.layer, over_layer["head"], strict=True)
+    assert list(units) == [unit[1:] for unit in own.keys]
+    expected = accuracy - of_fresh
+    np.testing.assert_allclose(over_random.value, expected)
+    expected = accuracy - np.repeat(of_layer, 3)
+    np.testing.assert_allclose(over_layer.value, expected, atol=1e-12)
     # Documents differ by tenths, the paired difference by roundings to whole rows only.
-    for row in of["gain_random_init"]:
-        assert row["ci_low"] <= row["value"] <= row["ci_high"]
-        assert row["ci_high"] - row["ci_low"] < 0.05
-    for row in of["gain_residual"][:3]:
-        assert row["value"] == row["ci_low"] == row["ci_high"] == 0
+    assert (over_random.ci_low <= over_random.value).all()
+    assert (over_random.value <= over_random.ci_high).all()
+    assert (over_random.ci_high - over_random.ci_low < 0.05).all()
+    assert (over_layer[["value", "ci_low", "ci_high"]][:3] == 0).all(axis=None)
 
 
-def test_heads_without_a_partner_and_strangers_have_no_row(scored):
+def test_heads_without_a_partner_and_strangers_have_no_row(scored: ScoredRows) -> None:
     shares = np.full((4, len(scored.groups.sizes)), 0.5)
     own = evidence(scored, "heads", "linear", shares)
     one_layer = replace(

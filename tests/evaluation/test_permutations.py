@@ -13,13 +13,13 @@ from probes.evaluation.planted import planted_task
 from probes.statistics.permutation import exchange_of
 
 
-def test_too_few_permutations_for_the_level():
+def test_too_few_permutations_for_the_level() -> None:
     with pytest.raises(UserError, match=r"0\.0909.*significance\.permutations=19"):
         check_permutations(planted_task(), 10, 0.05)
     check_permutations(planted_task(), 19, 0.05)
 
 
-def test_too_few_groups_for_the_level():
+def test_too_few_groups_for_the_level() -> None:
     task = planted_task(4, 10, pure=True, shares=(0.5, 0.0))
     firsts = np.unique(task.groups, return_index=True)[1]
     task = replace(task, labels=np.array([0, 1, 0, 1])[task.groups])

@@ -1,5 +1,7 @@
 """LEACE: nothing linear is left of the feature, and little else is touched."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probes.corpora.corpus import TRAIN
+from probes.corpora.tasks import Task
 from probes.evaluation.planted import planted_activations, planted_task
-from probes.interventions.erasure import fit_eraser
+from probes.interventions.erasure import Eraser, fit_eraser
 from probes.solver.solver import fit_logistic
 
 
-def erased(classes, width=8, groups=150, effects=(4.0, 2.0)):
+def erased(
+    classes: int, width: int = 8, groups: int = 150, effects: tuple[float, ...] = (4.0, 2.0)
+) -> tuple[Task, torch.Tensor, Eraser]:
     task = planted_task(groups, 6, classes=classes)
     # Unequal classes: the majority is more than one in C.
     task = replace(task, labels=np.where(np.arange(len(task.labels)) % 4 == 0, 0, task.labels))
@@ -25,7 +30,7 @@ def erased(classes, width=8, groups=150, effects=(4.0, 2.0)):
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_linear_probe_falls_to_the_majority(classes):
+def test_linear_probe_falls_to_the_majority(classes: int) -> None:
     task, z, eraser = erased(classes)
     after, train = eraser(z), task.split == TRAIN
     majority = task.counts(TRAIN).max() / train.sum()
@@ -38,7 +43,7 @@ def test_linear_probe_falls_to_the_majority(classes):
             assert (accuracy == pytest.approx(majority, abs=1e-9)) == falls
 
 
-def test_our_probe_falls_to_the_majority_on_test_too():
+def test_our_probe_falls_to_the_majority_on_test_too() -> None:
     task, z, eraser = erased(3, groups=600)
     labels, train = torch.from_numpy(task.labels), torch.from_numpy(task.split == TRAIN)
     fit = fit_logistic(eraser(z), labels[None], train.float()[None], [1.0], classes=3)
@@ -49,7 +54,7 @@ def test_our_probe_falls_to_the_majority_on_test_too():
     np.testing.assert_allclose(accuracy, majority, atol=0.02)
 
 
-def test_class_means_coincide():
+def test_class_means_coincide() -> None:
     task, z, eraser = erased(4)
     after, train = eraser(z.double()), torch.from_numpy(task.split == TRAIN)
     means = torch.stack(
@@ -59,7 +64,7 @@ def test_class_means_coincide():
     assert ((means - means[0]).abs() / scale).max() < 1e-4
 
 
-def test_least_change_among_affine_maps():
+def test_least_change_among_affine_maps() -> None:
     # LEACE is optimal in the whitened norm; projecting out the class means is worse.
     task, z, _ = erased(3)
     x = z[0].double()
@@ -73,13 +78,13 @@ def test_least_change_among_affine_maps():
     whiten = torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T)))
     ours = fit_eraser(x[None], labels, classes=3)(x[None])[0]
 
-    def cost(changed):
-        return ((changed - x) @ whiten.T).pow(2).sum()
+    def cost(changed: torch.Tensor) -> float:
+        return float(((changed - x) @ whiten.T).pow(2).sum())
 
     assert cost(ours) <= cost(naive) * (1 + 1e-9)
 
 
-def test_constant_and_duplicate_directions():
+def test_constant_and_duplicate_directions() -> None:
     task, z, _ = erased(2)
     z = torch.cat([z, z[..., :1], torch.zeros_like(z[..., :1])], dim=2)  # rank deficient
     train = torch.from_numpy(task.split == TRAIN)
@@ -89,13 +94,13 @@ def test_constant_and_duplicate_directions():
     assert (after[..., -1] == 0).all()
 
 
-def test_rank_is_at_most_classes_less_one():
+def test_rank_is_at_most_classes_less_one() -> None:
     _, _, eraser = erased(5)
     product = eraser.reads @ eraser.writes
     assert (torch.linalg.matrix_rank(product.double(), rtol=1e-5) <= 4).all()
 
 
-def test_heads_do_not_touch_each_other():
+def test_heads_do_not_touch_each_other() -> None:
     task, z, eraser = erased(3)
     train = torch.from_numpy(task.split == TRAIN)
     alone = fit_eraser(z[1:, train], torch.from_numpy(task.labels)[train], classes=3)

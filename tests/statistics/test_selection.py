@@ -1,9 +1,13 @@
 """The best of many heads: naive estimates are too high, corrected ones are not."""
 
+from __future__ import annotations
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from probes.statistics.bootstrap import draw_groups
+from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Groups
 from probes.statistics.metrics import accuracy_sums
 from probes.statistics.selection import best_on_validation, best_out_of_bag
@@ -11,7 +15,9 @@ from probes.statistics.selection import best_on_validation, best_out_of_bag
 HEADS, GROUPS, ROWS = 100, 40, 10
 
 
-def simulated(seed, truth, groups=GROUPS):
+def simulated(
+    seed: int, truth: npt.NDArray[np.float64], groups: int = GROUPS
+) -> npt.NDArray[np.int64]:
     """Correctness (H, n) of heads with these true accuracies, in groups that are easy or hard."""
     random = np.random.default_rng(seed)
     shift = random.normal(0, 0.06, size=(len(truth), groups))
@@ -19,7 +25,7 @@ def simulated(seed, truth, groups=GROUPS):
     return (random.random(rate.shape) < rate).astype(int)
 
 
-def sums(correct):
+def sums(correct: npt.NDArray[np.int64]) -> GroupSums:
     n = correct.shape[1]
     return accuracy_sums(correct, np.ones(n, dtype=int), Groups.of(np.arange(n) // ROWS))
 
@@ -31,7 +37,7 @@ TRUTHS = {
 
 
 @pytest.mark.parametrize("name", TRUTHS)
-def test_validation_choice_is_unbiased_and_covered(name):
+def test_validation_choice_is_unbiased_and_covered(name: str) -> None:
     truth = TRUTHS[name]
     errors, naive, covered = [], [], []
     for seed in range(300):
@@ -48,7 +54,7 @@ def test_validation_choice_is_unbiased_and_covered(name):
 
 
 @pytest.mark.parametrize("name", TRUTHS)
-def test_out_of_bag_is_nearly_unbiased_and_never_optimistic(name):
+def test_out_of_bag_is_nearly_unbiased_and_never_optimistic(name: str) -> None:
     truth = TRUTHS[name]
     errors, covered = [], []
     for seed in range(150):
@@ -60,7 +66,7 @@ def test_out_of_bag_is_nearly_unbiased_and_never_optimistic(name):
     assert np.mean(covered) > 0.92
 
 
-def test_slices_of_draws_change_nothing(monkeypatch):
+def test_slices_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     reported, draws = sums(simulated(0, TRUTHS["many good heads"])), draw_groups(GROUPS, 50, seed=0)
     whole = best_out_of_bag(reported, draws)
     monkeypatch.setattr("probes.statistics.selection.CELLS", 500)
