@@ -85,7 +85,7 @@ def write_report(
 def render(
     template: str, *, title: str, data: dict[str, Any], script: str = "map.js", **content: Any
 ) -> str:
-    """A page from a template, with its style, script and data inside."""
+    """A page from a template, with its style, its data and ``page.js`` and ``script`` inside."""
     environment = Environment(
         loader=PackageLoader("probes.reporting.page"),
         autoescape=True,
@@ -93,12 +93,15 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    folder = files("probes.reporting.page") / "templates"
+
+    def read(name: str) -> str:
+        return (files("probes.reporting.page") / "templates" / name).read_text(encoding="utf-8")
+
     return environment.get_template(template).render(
         title=title,
         data=embed(data),
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        script=Markup((folder / script).read_text(encoding="utf-8")),
+        style=Markup(read("style.css")),
+        script=Markup("\n".join(read(name) for name in ("page.js", script))),
         **content,
     )
 

@@ -1,26 +1,4 @@
-"use strict";
-// Draws the stage maps of an atlas from the JSON element "data". Text from the data only ever
-// becomes text nodes, so that no name in it can become markup.
-
-const NS = "http://www.w3.org/2000/svg";
-const page = JSON.parse(document.getElementById("data").textContent);
-const INK = "#1d2230";
-
-function node(parent, tag, attributes = {}, text = null) {
-  const made = parent instanceof SVGElement || tag === "svg"
-    ? document.createElementNS(NS, tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== null) made.textContent = text;
-  parent.append(made);
-  return made;
-}
-
-function inkOn(hex) {
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return 0.299 * r + 0.587 * g + 0.114 * b < 140 ? "#fff" : INK;
-}
-
-const tip = node(document.body, "div", { id: "tip", hidden: "" });
+// Draws the stage maps of an atlas.
 
 function describe(stream, cell) {
   tip.replaceChildren();
@@ -35,21 +13,6 @@ function describe(stream, cell) {
     node(row, "td", {}, one.label);
     for (const value of [one.score, one.value, one.majority]) node(row, "td", { class: "number" }, value.toFixed(3));
   }
-}
-
-function follow(svg, stream, cells) {
-  svg.addEventListener("pointermove", (event) => {
-    const i = event.target.dataset ? event.target.dataset.cell : undefined;
-    if (i === undefined) { tip.hidden = true; return; }
-    describe(stream, cells[Number(i)]);
-    tip.hidden = false;
-    const box = tip.getBoundingClientRect();
-    const right = event.clientX + 18 + box.width < document.documentElement.clientWidth;
-    const below = event.clientY + 14 + box.height < window.innerHeight;
-    tip.style.left = `${window.scrollX + (right ? event.clientX + 16 : Math.max(4, event.clientX - 16 - box.width))}px`;
-    tip.style.top = `${window.scrollY + (below ? event.clientY + 12 : Math.max(4, event.clientY - 12 - box.height))}px`;
-  });
-  svg.addEventListener("pointerleave", () => { tip.hidden = true; });
 }
 
 function drawPanel(place, stage, panel, several) {
@@ -80,7 +43,7 @@ function drawPanel(place, stage, panel, several) {
     }
     node(svg, "rect", { class: "cell", x, y, width: size, height: size, fill: "transparent", "data-cell": i });
   });
-  follow(svg, several ? `${panel.stream} · ` : "", panel.cells);
+  follow(svg, (i) => describe(several ? `${panel.stream} · ` : "", panel.cells[i]));
 }
 
 for (const place of document.querySelectorAll("[data-stage]")) {

@@ -1,19 +1,4 @@
-"use strict";
-// Draws the maps of this page from the JSON element "data". Text from the data only ever becomes
-// text nodes, so that no name in it can become markup.
-
-const NS = "http://www.w3.org/2000/svg";
-const page = JSON.parse(document.getElementById("data").textContent);
-const INK = "#1d2230", SOFT = "#5b6372", RULE = "#e3e6ec";
-
-function node(parent, tag, attributes = {}, text = null) {
-  const made = parent instanceof SVGElement || tag === "svg"
-    ? document.createElementNS(NS, tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== null) made.textContent = text;
-  parent.append(made);
-  return made;
-}
+// Draws the maps of a report or a sweep.
 
 // --- numbers and colours ----------------------------------------------------------------------
 
@@ -44,15 +29,8 @@ function colour(value, quantity) {
   return ramp[Math.round(Math.abs(at) * (ramp.length - 1))];
 }
 
-function channels(hex) { return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)); }
-
 function faded(hex) {
   return "#" + channels(hex).map((c) => Math.round(0.45 * c + 140.25).toString(16).padStart(2, "0")).join("");
-}
-
-function inkOn(hex) {
-  const [r, g, b] = channels(hex);
-  return 0.299 * r + 0.587 * g + 0.114 * b < 140 ? "#fff" : INK;
 }
 
 // --- one stream -------------------------------------------------------------------------------
@@ -186,8 +164,6 @@ function drawScale(parent, feature, quantity) {
 
 // --- hover ------------------------------------------------------------------------------------
 
-const tip = node(document.body, "div", { id: "tip", hidden: "" });
-
 function describe(feature, panel, i) {
   tip.replaceChildren();
   const head = feature.whole ? "" : ` · head ${panel.heads[panel.column[i]]}`;
@@ -229,21 +205,6 @@ function describe(feature, panel, i) {
   if (panel.strong !== null && !panel.strong[i]) node(tip, "div", { class: "soft" }, `not ${feature.evidence.replace(/^with /, "")}`);
 }
 
-function follow(svg, feature, panel) {
-  svg.addEventListener("pointermove", (event) => {
-    const i = event.target.dataset ? event.target.dataset.cell : undefined;
-    if (i === undefined) { tip.hidden = true; return; }
-    describe(feature, panel, Number(i));
-    tip.hidden = false;
-    const box = tip.getBoundingClientRect();
-    const right = event.clientX + 18 + box.width < document.documentElement.clientWidth;
-    const below = event.clientY + 14 + box.height < window.innerHeight;
-    tip.style.left = `${window.scrollX + (right ? event.clientX + 16 : Math.max(4, event.clientX - 16 - box.width))}px`;
-    tip.style.top = `${window.scrollY + (below ? event.clientY + 12 : Math.max(4, event.clientY - 12 - box.height))}px`;
-  });
-  svg.addEventListener("pointerleave", () => { tip.hidden = true; });
-}
-
 // --- a feature --------------------------------------------------------------------------------
 
 function drawFeature(place, feature, index) {
@@ -267,7 +228,7 @@ function drawFeature(place, feature, index) {
     if (Object.keys(panel.profiles[index]).length) {
       for (const name of drawProfile(svg, panel, quantity, index, left + mapWidth + gap, top, cell, width)) shown.add(name);
     }
-    follow(svg, feature, panel);
+    follow(svg, (i) => describe(feature, panel, i));
   }
   drawScale(place, feature, quantity);
   const legend = node(place, "div", { class: "legend" });
