@@ -27,7 +27,7 @@ import torch
 from benchmarks import fit_peers as peers
 from benchmarks.fit_settings import SETTINGS, Setting, make
 from benchmarks.lines import report
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 
 MISSING = {
     "probelab": "not on the package index; its published loop is sklearn-naive",

@@ -27,7 +27,7 @@ from probes.evaluation.planted import (
     planted_task,
 )
 from probes.interventions.erasure import fit_eraser
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 
 L2 = 10.0
 

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probes.config import MLPConfig
 from probes.config.checks import check_probe
-from probes.solver.solver import fit_logistic
+from probes.solver import class_logits, fit_logistic
 from probes.training.bank import ProbeBank
 from probes.training.mlp import fit_mlp
 from probes.training.problems import Problem, Role
@@ -143,9 +143,8 @@ class LinearProbe(Probe):
 
     def _scores(self, X: Floats) -> Floats:
         scores = X @ self.coef_.T + self.intercept_  # (n, C')
-        if len(self.classes_) == 2:
-            scores = np.concatenate([np.zeros_like(scores), scores], axis=1)  # (n, 2)
-        return scores
+        all_scores: Floats = class_logits(torch.from_numpy(scores)).numpy()  # (n, C)
+        return all_scores
 
 
 class MLPProbe(Probe):

@@ -1,4 +1,4 @@
-"""Memory that a worker keeps between heads: fresh pages cost ten times a warm copy."""
+"""Reusable scratch buffers: fresh pages of memory cost ten times as much as a warm copy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-KEPT_BYTES = 128 << 20
-"""A workspace that has grown beyond this is given back after the call that needed it."""
+from probes.solver import tuning
 
 
 class Workspace:
@@ -31,6 +30,7 @@ class Workspace:
         return flat[:size].view(tuple(shape))
 
     def bytes(self) -> int:
+        """Bytes of all buffers."""
         return sum(t.numel() * t.element_size() for t in self._flat.values())
 
 
@@ -40,12 +40,12 @@ _lock = threading.Lock()
 
 @contextmanager
 def borrowed() -> Iterator[Workspace]:
-    """A workspace of one's own, warm if an earlier call has left one."""
+    """A workspace that no other thread uses, one that an earlier call has left if there is any."""
     with _lock:
         space = _idle.pop() if _idle else Workspace()
     try:
         yield space
     finally:
-        if space.bytes() <= KEPT_BYTES:
+        if space.bytes() <= tuning.KEPT_BYTES:
             with _lock:
                 _idle.append(space)

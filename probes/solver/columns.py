@@ -1,4 +1,4 @@
-"""The columns of a bank during a fit: what each one minimises, and where it has got to."""
+"""Columns (a problem under a penalty) that are fitted: their objectives and current parameters."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from probes.solver.buffers import Workspace
-from probes.solver.likelihood import log_partition, probabilities
-from probes.solver.rows import Rows
+from probes.solver.likelihood import label_moments
+from probes.solver.problem import Problems
+from probes.solver.standardise import Standardised
 
-COUPLED = 8
-"""Numbers that the rows of a head have at least for each one of the C' * C' of its coupling; with
-more classes they are not coupled."""
-COUPLING_ROWS = 2048
-"""Rows from which the coupling of the classes is estimated; more if there are many classes."""
+ABSENT = -30.0
+"""Logit of a class without rows below the mean of the others: its optimum is minus infinity."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Columns:
     """T columns (a problem under a penalty) of each of H heads; n = D + 1 with the intercept."""
 
     index: Tensor
-    """(H, T) position among all columns of the bank."""
+    """(H, T) position among the columns that the search started with."""
     problem: Tensor
     """(H, T) row of the weights."""
     parameters: Tensor
@@ -31,7 +29,7 @@ class Columns:
     moments: Tensor
     """(H, T, C', n) label moments: the linear part of the likelihood."""
     penalty: Tensor
-    """(H, T, 1, n): l2 * spread**2, and 0 for the intercept."""
+    """(H, T, 1, n): l2 * std**2, and 0 for the intercept."""
     live: Tensor
     """(H, T, C', n) in the fit's dtype: 0 where a parameter is held (constant feature, no rows)."""
     l2: Tensor
@@ -52,153 +50,82 @@ class Columns:
         )
 
 
-class Passes:
-    """Logits of all columns, kept up to date along search directions in reused buffers.
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products (H, T) of (H, T, C', n)."""
+    return (a * b).sum((-1, -2))
 
-    Buffers are (H, K, T, C', B): the rows in K blocks of B, as ``Rows`` has them, so that what is
-    done to a block stays in the cache of the processor that does it.
+
+def initial_columns(
+    problems: Problems,
+    standardised: Standardised,
+    weights: Tensor,
+    start: tuple[Tensor, Tensor] | None,
+    space: Workspace,
+) -> Columns:
+    """All P x K columns of each head, at the best constant probe or at given parameters.
+
+    start: weights (H, P, K, C', D) and biases (H, P, K, C') on raw z.
     """
+    H, _, D = problems.z.shape
+    P, K = len(problems.labels), len(problems.l2)
+    C = 1 if problems.classes == 2 else problems.classes
+    moments = label_moments(standardised.x, problems.labels, weights, C, space)  # (H, P, C', n)
+    rows = weights.sum(-1)  # (P,)
+    counts = moments[..., -1]  # (H, P, C')
+    share = (counts / rows[:, None]).clamp(0, 1)
+    live = torch.ones_like(moments)
+    live[..., :-1] = standardised.varies[:, :, None].to(live.dtype)
+    parameters = torch.zeros_like(moments)
+    if C == 1:
+        alone = (share == 0) | (share == 1)
+        logit = torch.logit(share.clamp(1e-30, 1 - 1e-7))
+        parameters[..., -1] = torch.where(alone, ABSENT * (1 - 2 * share), logit)
+        null = -rows * (torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))[..., 0]
+        live *= (~alone)[..., None]
+    else:
+        present = counts > 0
+        logs = torch.where(present, share.clamp_min(1e-30).log(), torch.zeros_like(share))
+        mean = logs.sum(-1, keepdim=True) / present.sum(-1, keepdim=True)
+        parameters[..., -1] = torch.where(present, logs - mean, torch.full_like(logs, 2 * ABSENT))
+        null = -rows * torch.xlogy(share, share).sum(-1)
+        live *= present[..., None]
+    l2 = torch.tensor(problems.l2, dtype=weights.dtype, device=weights.device)
+    penalty = torch.cat([standardised.std**2, torch.zeros_like(standardised.std[..., :1])], -1)
+    penalty = l2[:, None] * penalty[:, :, None]  # (H, P, K, n)
 
-    def __init__(
-        self, rows: Rows, weights: Tensor, columns: Columns, space: Workspace, *, constant: bool
-    ) -> None:
-        """weights (P, N) in the fit's dtype; constant: the columns start without weights."""
-        self.rows, self.space = rows, space
-        _, K, B, _ = rows.x.shape
-        self.padding = K * B - rows.count
-        self.weights = torch.nn.functional.pad(weights, (0, self.padding)).view(-1, K, B)
-        self.uniform = bool((weights == 1).all())
-        H, T, C, _ = columns.parameters.shape
-        names = ("at", "along", "share", "scratch")
-        self._pool = [space.empty(name, (H, K, T, C, B), weights).view(-1) for name in names]
-        self._view(columns)
-        self.constant = constant
-        if constant:  # the first pass is known without one
-            self.at.copy_(columns.parameters[:, None, :, :, -1:].expand_as(self.at))
-        else:
-            self._forward(columns.parameters, self.at)
-        self.residual()
+    def by_column(t: Tensor) -> Tensor:  # (H, P, ...) -> (H, P * K, ...)
+        return t[:, :, None].expand(H, P, K, *t.shape[2:]).reshape(H, P * K, *t.shape[2:])
 
-    def _view(self, columns: Columns) -> None:
-        H, T, C, _ = columns.parameters.shape
-        _, K, B = self.weights.shape
-        shape = (H, K, T, C, B)
-        size = H * K * T * C * B
-        self.at, self.along, self.share, self.scratch = (b[:size].view(shape) for b in self._pool)
-        self.w = None
-        if not self.uniform:
-            w = self.space.empty("w", (H, K, T, 1, B), self.weights)
-            self.w = w.copy_(self.weights[columns.problem].movedim(1, 2)[:, :, :, None])
+    parameters = by_column(parameters).contiguous()
+    if start is not None:
+        weight = (start[0] * standardised.scale[:, :, None, None]).view(H, P * K, C, D)
+        bias = start[1] + (start[0] * standardised.mean[:, :, None, None]).sum(-1)
+        given = torch.cat([weight, bias.view(H, P * K, C, 1)], -1).to(weights.dtype)
+        parameters = torch.where(by_column(live) > 0, given, parameters)
+    problem = torch.arange(P, device=weights.device).expand(H, P)
+    return Columns(
+        index=torch.arange(P * K, device=weights.device).expand(H, P * K),
+        problem=by_column(problem),
+        parameters=parameters,
+        moments=by_column(moments),
+        penalty=penalty.view(H, P * K, 1, D + 1),
+        live=by_column(live),
+        l2=l2.repeat(P).expand(H, P * K),
+        rows=by_column(rows.expand(H, P)),
+        centre=by_column(standardised.centre),
+        least=by_column(weights.masked_fill(weights == 0, float("inf")).amin(-1).expand(H, P)),
+        null=by_column(null),
+    )
 
-    def _forward(self, parameters: Tensor, out: Tensor) -> None:
-        self.rows.logits(parameters.flatten(1, 2), out.flatten(2, 3))
 
-    def keep(self, heads: list[int], index: Tensor, columns: Columns) -> None:
-        """Only the columns kept (already taken) go on; their logits move to the front."""
-        chosen = torch.tensor(heads, device=index.device)[:, None], index
-        taken = self.at.movedim(1, 2)[chosen].movedim(1, 2)  # (H', K, T', C', B)
-        self._pool[1][: taken.numel()].view(taken.shape).copy_(taken)
-        self._pool[0], self._pool[1] = self._pool[1], self._pool[0]
-        self.rows.keep(heads)
-        self._view(columns)
-
-    def residual(self) -> None:
-        """Weighted probabilities at the current logits."""
-        probabilities(self.at, out=self.share)
-        if self.w is not None:
-            self.share.mul_(self.w)
-        elif self.padding:
-            self.share[:, -1, :, :, -self.padding :] = 0
-
-    def gradient(self, columns: Columns) -> Tensor:
-        """Gradient (H, T, C', n) at the current logits, whose probabilities are known."""
-        H, T, C, n = columns.parameters.shape
-        if self.constant:
-            sums = torch.cat([columns.centre, torch.ones_like(columns.centre[..., :1])], -1)
-            part = probabilities(columns.parameters[..., -1:], out=sums.new_empty(H, T, C, 1))
-            found = part * (columns.rows[..., None] * sums)[:, :, None]
-        else:
-            found = self.rows.gradient(self.share.flatten(2, 3)).view(H, T, C, n)
-        self.constant = False
-        found -= columns.moments
-        return found.addcmul_(columns.penalty, columns.parameters).mul_(columns.live)
-
-    def value(self, columns: Columns) -> Tensor:
-        """Objective (H, T) in float64."""
-        partition = log_partition(self.at)  # (H, K, T, B)
-        if self.w is not None:
-            partition.mul_(self.w[..., 0, :])
-        elif self.padding:
-            partition[:, -1, :, -self.padding :] = 0
-        likelihood = partition.sum((1, 3), dtype=torch.float64)
-        v = columns.parameters.double()
-        linear = (columns.moments * v).sum((-1, -2))
-        return likelihood - linear + 0.5 * (columns.penalty * v * v).sum((-1, -2))
-
-    def coupling(self) -> Tensor:
-        """Sum of w (diag(p) - p p^T) over the rows, or a sample of them: (H, T, C', C').
-
-        Only its diagonal, (H, T, C'), for one logit or so many classes that its eigenvectors would
-        cost more than passes over the rows.
-        """
-        H, K, T, C, B = self.share.shape
-        if C == 1 or self.rows.count * self.rows.x.shape[-1] < COUPLED * C * C:
-            return self.spread().sum((1, 4))
-        step = max(1, self.rows.count // max(COUPLING_ROWS, 64 * C))
-        share = self.share[..., ::step]
-        plain = share if self.w is None else share / self.w[..., ::step].clamp_min(1e-30)
-        flat = (H * T, C, K * share.shape[-1])
-        left, right = (t.permute(0, 2, 3, 1, 4).reshape(flat) for t in (share, plain))
-        both = torch.bmm(left, right.mT).view(H, T, C, C)
-        return B / share.shape[-1] * (torch.diag_embed(share.sum((1, 4))) - both)
-
-    def curvature(self) -> Tensor:
-        """Trace of w (diag(p) - p p^T) of each row, mean over the columns of a head: (H, N)."""
-        trace = self.spread().sum(3).mean(2)  # (H, K, B)
-        return trace.flatten(1, 2)[:, : self.rows.count]
-
-    def spread(self, step: int = 1) -> Tensor:
-        """w p (1 - p) of each class and every ``step``-th row of a block (H, K, T, C', b).
-
-        Rows taken stand for those left out. Valid until the columns move.
-        """
-        share = self.share[..., ::step]
-        scratch = self.scratch.view(-1)[: share.numel()].view(share.shape)
-        plain = share
-        if self.w is not None:
-            plain = torch.div(share, self.w[..., ::step].clamp_min(1e-30), out=scratch)
-        squares = torch.mul(share, plain, out=scratch)
-        found = torch.sub(share, squares, out=scratch).clamp_min_(0)
-        return found if step == 1 else found.mul_(self.share.shape[-1] / share.shape[-1])
-
-    def point_along(self, direction: Tensor) -> None:
-        """Logits of a direction in parameter space."""
-        self._forward(direction, self.along)
-
-    def move(self, step: Tensor) -> None:
-        """Go ``step`` (H, T) further along the direction, and update the probabilities."""
-        self.at.addcmul_(self.along, step[:, None, :, None, None])
-        self.residual()
-
-    def slope(self) -> Tensor:
-        """Sum of weighted probabilities times the direction's logits: (H, T)."""
-        torch.mul(self.share, self.along, out=self.scratch)
-        return self.scratch.sum((1, 3, 4))
-
-    def move_some(self, chosen: Tensor, step: Tensor) -> Tensor:
-        """As move and slope, for columns chosen (m,) of the flattened (H * T); step (m,)."""
-        H, _, T, _, _ = self.at.shape
-        if len(chosen) == H * T:
-            self.move(step.view(H, T))
-            return self.slope().view(-1)
-        at = chosen // T, slice(None), chosen % T
-        way = self.along[at]  # (m, K, C', B)
-        part = way.mul(step[:, None, None, None]).add_(self.at[at])
-        self.at[at] = part
-        found = probabilities(part, out=torch.empty_like(part))
-        if self.w is not None:
-            found.mul_(self.w[at])
-        elif self.padding:
-            found[:, -1, :, -self.padding :] = 0
-        self.share[at] = found
-        return found.mul_(way).sum((1, 2, 3))
+def centred(v: Tensor, problems: Problems) -> Tensor:
+    """Softmax parameters (H, P, K, C, n) that sum to 0 over the classes with training rows."""
+    P, C = len(problems.labels), problems.classes
+    present = torch.zeros(P, C, dtype=torch.bool, device=v.device)
+    for p in range(P):
+        present[p, problems.labels[p][problems.weights[p] > 0].unique()] = True
+    mask = present[:, None, :, None].to(v.dtype)  # (P, 1, C, 1)
+    mean = (v * mask).sum(-2, keepdim=True) / mask.sum(-2, keepdim=True)
+    absent = torch.zeros_like(v)
+    absent[..., -1] = ABSENT
+    return torch.where(present[:, None, :, None], v - mean, absent)

@@ -1,4 +1,4 @@
-"""What each column has gained so far, to judge what its metric says is left to gain."""
+"""Corrects the estimated gap of each column by the decrease observed since earlier estimates."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 REMEMBERED = 10
-"""Iterations whose decrements are compared with what has been gained since."""
+"""Iterations whose decrements are compared with the decrease of the objective since then."""
 
 
-class Gains:
-    """The fall of the objective of each column, and its last decrements.
+class GapEstimate:
+    """The decrease of each column's objective, and its last decrements.
 
-    A metric that is too stiff somewhere understates the decrement, its estimate of what is left to
-    gain. How much shows later: what has been gained since an iteration is part of what was left.
+    The decrement estimates objective - optimum; a metric that is too stiff in some direction
+    understates it. By how much shows later: an earlier decrement must have been at least the
+    decrease of the objective since then. The largest such ratio corrects the present decrement.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -24,7 +25,7 @@ class Gains:
         self.count = 0
 
     def judged(self, decrement: Tensor) -> Tensor:
-        """The decrement (H, T), as much larger as earlier ones have proved to be."""
+        """The decrement (H, T), enlarged as much as an earlier one has proved too small."""
         gained = (self.fallen - self.since) / self.before  # (REMEMBERED, H, T)
         factor = torch.where(self.before > 0, gained, 1.0).amax(0).clamp_min(1)
         at = self.count % REMEMBERED
@@ -37,6 +38,7 @@ class Gains:
         self.fallen = self.fallen + amount.clamp_min(0)
 
     def keep(self, heads: Tensor, index: Tensor) -> None:
+        """Continue with columns index (H', T') of the present heads (H')."""
         at = heads[:, None], index
         self.fallen = self.fallen[at]
         self.before, self.since = self.before[:, *at], self.since[:, *at]

@@ -1,4 +1,4 @@
-"""What the last steps of each column have shown of its curvature, in matrices of a few columns."""
+"""L-BFGS pairs of all columns, in compact matrix form (Byrd, Nocedal & Schnabel 1994)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 MEMORY = 20
-"""Pairs that count."""
+"""Pairs that are used: the last ones."""
 ROOM = 10
-"""Pairs that there is room for at first; where columns are many, most searches need no more."""
+"""Pairs that memory is allocated for at first; with many columns, most searches need no more."""
 
 
-class Secants:
+class LbfgsPairs:
     """Steps s and changes y of the gradient along them, for H x T columns of C' x n parameters.
 
     The compact form of the L-BFGS inverse Hessian (Byrd, Nocedal & Schnabel 1994, theorem 2.2): the
@@ -26,16 +26,17 @@ class Secants:
         self.steps = like.new_empty(H * T, ROOM, C * n)
         self.changes = torch.empty_like(self.steps)
         self.products = like.new_empty(H * T, ROOM, ROOM)
-        """R in its upper triangle; below it, nothing of use."""
+        """R in its upper triangle; the numbers below it are undefined."""
         self.count = 0
 
     def clear(self) -> None:
+        """Forget all pairs."""
         self.count = 0
 
-    def follow(self, other: Secants, stiffness: Tensor) -> None:
+    def follow(self, other: LbfgsPairs, stiffness: Tensor) -> None:
         """Start with the pairs of another search, whose objective had ``stiffness / 2 * v^2`` less.
 
-        The same columns under another penalty: what that adds to the changes is known exactly.
+        For the same columns under another penalty, which adds ``stiffness * step`` to the changes.
         stiffness: broadcasts to (H, T, C', n).
         """
         _, S, Y = other._present()
@@ -47,7 +48,7 @@ class Secants:
         self.count = S.shape[1]
 
     def keep(self, flat: Tensor, shape: torch.Size) -> None:
-        """Go on with columns ``flat`` of the H * T, as (H', T')."""
+        """Continue with columns ``flat`` of the H * T, now of shape ``shape``, (H', T', C', n)."""
         self.shape = shape
         self.steps, self.changes = self.steps[flat], self.changes[flat]
         self.products = self.products[flat]
@@ -77,14 +78,15 @@ class Secants:
         return self.changes[:, at].reshape(self.shape), product
 
     def before(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """What the metric is to be applied to (H, T, C', n), and what ``after`` needs to know."""
+        """What the metric is to be applied to (H, T, C', n), and factors for ``after``."""
         R, S, Y = self._present()
         g = gradient.reshape(len(S), -1, 1)
         factors = torch.linalg.solve_triangular(R, torch.bmm(S, g), upper=True)
         return torch.baddbmm(g, Y.mT, factors, alpha=-1).view(self.shape), factors
 
     def after(self, metric: Tensor, factors: Tensor) -> Tensor:
-        """The inverse Hessian times the gradient, from the metric's answer (H, T, C', n)."""
+        """The inverse Hessian times the gradient (H, T, C', n), from the metric's product with what
+        ``before`` returned."""
         R, S, Y = self._present()
         r = metric.reshape(len(S), -1, 1)
         diagonal = R.diagonal(dim1=1, dim2=2)[..., None]

@@ -1,37 +1,43 @@
-"""The weighted cross-entropy of a bank of columns, element by element of its logits."""
+"""The cross-entropy as a function of logits: probabilities, log-partition, label moments."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from probes.solver import tuning
 from probes.solver.buffers import Workspace
-from probes.solver.rows import batched, row_blocks
+from probes.solver.linalg import softmax_without_maximum
+from probes.solver.rows import on_gpu, row_blocks
 
-MANY = 1 << 19
-"""Logits from which four passes over them take less time than one call of the library's softmax."""
+
+def class_logits(scores: Tensor) -> Tensor:
+    """Logits of all C classes (..., C) from those of C' columns (..., C').
+
+    Probes of two classes have one column, the logit of class 1; that of class 0 is 0.
+    """
+    if scores.shape[-1] > 1:
+        return scores
+    return torch.cat([torch.zeros_like(scores), scores], dim=-1)
 
 
 def probabilities(logits: Tensor, out: Tensor) -> Tensor:
     """Class probabilities of logits (..., C', N); C' = 1 is the sigmoid of class 1.
 
-    Of many logits on a CPU the largest of a row is not subtracted first, which saves a third of the
-    time: only where that goes wrong (beyond about 70 in size) is the library's softmax needed.
+    Many logits on a CPU are exponentiated without subtracting their maximum first; the library's
+    softmax is used where that leaves the range of floating-point numbers.
     """
     if logits.shape[-2] == 1:
         return torch.sigmoid(logits, out=out)
-    if batched(logits) or logits.numel() < MANY:
-        return torch.softmax(logits, dim=-2, out=out)
-    torch.exp(logits, out=out)
-    total = out.sum(-2, keepdim=True)
-    least, most = torch.aminmax(total)
-    if not 1e-30 < float(least) <= float(most) < 1e30:  # in any dtype, denormal numbers or not
-        return torch.softmax(logits, dim=-2, out=out)
-    return out.mul_(total.reciprocal_())
+    if not on_gpu(logits) and logits.numel() >= tuning.LIBRARY_SOFTMAX:
+        fast = softmax_without_maximum(logits, out)
+        if fast is not None:
+            return fast
+    return torch.softmax(logits, dim=-2, out=out)
 
 
 def log_partition(logits: Tensor) -> Tensor:
-    """The part of the cross-entropy that does not depend on the label: (..., N)."""
+    """Log-partition function, the part of the cross-entropy without the label: (..., N)."""
     if logits.shape[-2] == 1:
         return torch.nn.functional.softplus(logits[..., 0, :])
     return torch.logsumexp(logits, dim=-2)
@@ -42,8 +48,8 @@ def label_moments(
 ) -> Tensor:
     """Sums of [x, 1] over the rows of each class: (H, P, C', D + 1).
 
-    The labels enter value and gradient only through these, as ``<moments, parameters>``: the
-    passes over the rows never look at a label.
+    The labels enter the objective only as ``-<moments, parameters>`` and its gradient only as
+    ``-moments``, so passes over the rows need no labels.
     """
     H, _, D = x.shape
     P, N = labels.shape

@@ -1,27 +1,22 @@
-"""Batched L-BFGS in the metric of each head's own curvature, each column judged alone."""
+"""Batched L-BFGS, preconditioned by the curvature of each head; each column is judged alone."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from probes.solver.columns import Columns, Passes
-from probes.solver.curvature import (
-    NARROW,
-    Coupling,
-    GramCurvature,
-    hessian_stride,
-    invert_,
-    own_hessians,
-)
-from probes.solver.gap_estimate import Gains
-from probes.solver.lbfgs import Secants
+from probes.solver import tuning
+from probes.solver.columns import Columns, dot
+from probes.solver.gap_estimate import GapEstimate
+from probes.solver.hessian_sample import hessian_stride, invert_, own_hessians
+from probes.solver.lbfgs import LbfgsPairs
+from probes.solver.line_search import search_line
+from probes.solver.logits import Logits
+from probes.solver.metric import Coupling, GramMetric
+from probes.solver.state import Optima, State
 
 LEAVING = 0.06
 """Share of the columns that must have ended before they are taken out of the products."""
-LONGEST = 1e3
 SETTLED = 0.03
 """Decrement, relative to the objective, from which the objective is no longer computed: what is
 still to be gained is hardly any of it."""
@@ -31,289 +26,263 @@ RENEWED = (1, 2, 4, 8, 16)
 """Iterations before which the coupling of the classes is taken anew."""
 WEIGHED = 4
 """That of them before which the rows are weighed anew, where the search started cold."""
-SLOPE = {"logit": 0.4, "softmax": 0.6}
-"""A step is accepted once the slope along it has fallen to this part: the line search looks at
-logits only, so a nearly exact one is cheaper than another pass over the rows."""
-
-
-@dataclass
-class Found:
-    """Where the columns of a bank ended, by their position in it."""
-
-    parameters: Tensor
-    """(H, T, C', n)."""
-    value: Tensor
-    """(H, T) float64 objective."""
-    decrement: Tensor
-    """(H, T) float64 estimate of objective - optimum."""
-    iterations: Tensor
-    """(H, T) int64."""
-    done: Tensor
-    """(H, T) bool."""
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products (H, T) of (H, T, C', n)."""
-    return (a * b).sum((-1, -2))
+ALL_CORRECT = 0.6
+"""An objective below this times the smallest weight of a row means that no row costs log 2 = 0.69,
+so all are classified correctly."""
 
 
 class QuasiNewton:
+    """Minimise all columns of some heads by preconditioned L-BFGS.
+
+    A column is a problem (labels y, row weights w) under a penalty. With rows x_i extended by a 1
+    for the intercept, its parameters v = (v_1 ... v_C') minimise the convex
+
+        f(v) = sum_i w_i [log sum_c exp(v_c . x_i) - v_(y_i) . x_i] + 1/2 sum_c v_c . L v_c,
+
+    L = l2 diag(std^2, 0), which is l2 on features of unit variance and nothing on the intercept.
+    For two classes v is one vector, and the logit of class 0 is 0. An iteration has four steps:
+
+    1. Update the metric M, an approximate inverse Hessian. At first it is shared by the columns of
+       a head: M = (A x G + L)^-1 with the head's Gram matrix G and the coupling of the column's
+       classes A = sum_i w_i (diag(p_i) - p_i p_i^T), a Kronecker product that is inverted by the
+       eigendecompositions of both factors. A column whose decrement falls too slowly gets the
+       inverse of its own Hessian, of each class apart, estimated from a sample of its rows.
+    2. Find the direction d = -H g from the gradient g. H is the L-BFGS inverse Hessian of the last
+       20 pairs (s, y) of steps and gradient changes, in compact form (Byrd, Nocedal & Schnabel
+       1994, theorem 2.2) around c M, c = s.y / y.My of the last pair.
+    3. Search along it for the zero of f' in t -> v + t d. The logits move linearly in t, so
+       this takes no pass over the rows; a nearly exact search saves iterations, which do.
+    4. Test for convergence. The Newton decrement 1/2 g.Hg estimates f(v) - min f; M that is too
+       stiff understates it, which is corrected by what was gained since earlier estimates
+       (``GapEstimate``). A column ends when this is at most the tolerance times the estimated
+       minimum, when it stalls, or when it has no minimum.
+
+    So an iteration is two products with the rows: logits of d, and the gradient at the new point.
+    Columns that have ended leave the products together. L-BFGS: Liu & Nocedal 1989; the stopping
+    rule: Boyd & Vandenberghe 2004, section 9.5.1.
+    """
+
     def __init__(
         self,
         columns: Columns,
-        passes: Passes,
-        metric: GramCurvature,
+        logits: Logits,
+        metric: GramMetric,
         *,
         refresh_after: int,
         dense: bool,
         before: QuasiNewton | None = None,
     ) -> None:
-        """before: a finished search of the same columns under other penalties, whose pairs hold
-        here too, but for what the penalties add."""
-        self.columns, self.passes, self.metric = columns, passes, metric
+        """columns: to be minimised; their parameters are overwritten. logits: at these parameters.
+
+        metric: shared by the columns of each head. refresh_after: iterations that cost as much as
+        the columns' own Hessians, before which none is formed. dense: apply the metric as one
+        matrix for each column, not by eigenvectors. before: a finished search of the same columns
+        under other penalties; its pairs are used, corrected for the difference in penalty.
+        """
+        self.logits, self.metric = logits, metric
         self.refresh_after, self.dense = refresh_after, dense
         self.inverse: Tensor | None = None
-        self.secants = Secants(columns.parameters)
+        """(H, T, C', n, n) that replaces ``metric``: each column's own inverse Hessian."""
+        self.pairs = LbfgsPairs(columns.parameters)
         # Not if some of its columns had ended before the others, or this block has other problems.
         if before is not None and torch.equal(before.columns.problem, columns.problem):
-            self.secants.follow(before.secants, columns.penalty - before.columns.penalty)
-        self.gains = Gains(columns.null)
-        H, T = columns.l2.shape
-        self.found = Found(
-            columns.parameters.clone(),
-            columns.null.double().clone(),
-            columns.null.double().clone(),
-            torch.zeros(H, T, dtype=torch.int64, device=columns.l2.device),
-            torch.zeros(H, T, dtype=torch.bool, device=columns.l2.device),
-        )
-        self.heads = torch.arange(H, device=columns.l2.device)
+            self.pairs.follow(before.pairs, columns.penalty - before.columns.penalty)
+        self.gap = GapEstimate(columns.null)
+        self.optima = Optima.unknown(columns)
+        self.refreshed, self.pause = 0, refresh_after
+        """Iteration before which Hessians were last formed, and after how many to ask again."""
+        self.state = self._start(columns)
 
-    def run(self, tolerance: float, max_iterations: int) -> Found:
+    @property
+    def columns(self) -> Columns:
+        """Those that are still searched."""
+        return self.state.columns
+
+    def run(self, tolerance: float, max_iterations: int) -> Optima:
         """Minimise all columns to a relative decrement of ``tolerance``."""
-        passes = self.passes
-        weigh_at = self._weigh_at()
-        gradient = passes.gradient(self.columns)
-        if weigh_at == 0:
-            self.metric = self._weighed()
-        coupling = self._coupling()
-        if self.dense:
-            c = self.columns
-            self.inverse = self.metric.inverse(coupling.values, c.l2)
-        value = optimum = self.columns.null.double()
-        settled = torch.zeros_like(value, dtype=torch.bool)
-        stalled = torch.zeros_like(value, dtype=torch.int64)
-        best = torch.full_like(value, float("inf"))
-        refreshed, pause, started = 0, self.refresh_after, value
-        patience = self.refresh_after + 2 * STALLED  # a stalled column waits for its own Hessian
         for iteration in range(max_iterations + 1):
-            direction, hidden = self._direction(gradient, coupling)
-            slope = dot(gradient, direction)
-            # Not downhill: rounding has spoilt the pairs, the metric alone is safe.
-            if self.secants.count and bool((slope > 0).any()):
-                self.secants.clear()
-                direction, hidden = self._direction(gradient, coupling)
-                slope = dot(gradient, direction)
-            plain = (0.5 * (hidden - slope)).double().clamp_min(0)
-            decrement = self.gains.judged(plain)
-            free = self.columns.l2 == 0
-            value = torch.where(settled, optimum + decrement, value)
-            # Against an earlier value, which is an upper bound.
-            if bool((free | (decrement <= tolerance * value) & ~settled).any()):
-                value = passes.value(self.columns)
-                optimum, settled = value - decrement, decrement <= SETTLED * value
-            done = decrement <= tolerance * (value - decrement)
-            better = decrement < 0.9 * best
-            stalled = torch.where(better, torch.zeros_like(stalled), stalled + 1)
-            best = torch.minimum(best, decrement)
-            # With a loss below log 2 on every row all are on their side; unpenalised, the weights
-            # would then grow for ever.
-            endless = free & (value < 0.6 * self.columns.least)
-            over = done | endless | (stalled >= patience) | ~slope.isfinite()
+            self._find_direction()
+            over = self._test_convergence(iteration, tolerance)
             if bool(over.all()) or iteration == max_iterations:
-                value = passes.value(self.columns)
-                self._record(iteration, value, decrement, decrement <= tolerance * value)
+                self._finish(iteration, tolerance)
                 break
-            if iteration == refreshed:
-                started = plain
             if int(over.sum()) >= LEAVING * over.numel():
-                self._record(iteration, value, decrement, done)
-                heads, index = self._remaining(over)
-                at = heads[:, None], index
-                gradient, direction, slope = (t[at] for t in (gradient, direction, slope))
-                coupling = coupling.take(heads, index)
-                value, optimum, settled, stalled, best = (
-                    t[at] for t in (value, optimum, settled, stalled, best)
-                )
-                started, plain, decrement = (t[at] for t in (started, plain, decrement))
-                self._keep(heads, index)
-            step, end = self._search(direction, slope)
-            self.gains.fall(-0.5 * (slope + end).double() * step)  # of a quadratic, exactly
-            moved = direction * step[:, :, None, None]
-            self.columns.parameters.add_(moved)
-            new = passes.gradient(self.columns)
-            self.secants.add(moved, new - gradient)
-            gradient = new
-            since = iteration + 1 - refreshed
-            stuck = since >= self.refresh_after and int(stalled.max()) >= STALLED
-            if stuck or (
-                since >= pause
-                and self._far(started / plain, decrement / (tolerance * value), since)
-            ):
-                self._refresh()
-                refreshed, pause = iteration + 1, 2 * pause
-            elif self.inverse is None and iteration + 1 in RENEWED:
-                if iteration + 1 == weigh_at:
-                    self.metric = self._weighed()
-                coupling = self._coupling()
-        return self.found
+                self._drop(over, iteration)
+            self._search_line()
+            self._update_metric(iteration + 1, tolerance)
+        return self.optima
 
-    def _weigh_at(self) -> int | None:
-        """The iteration at which the rows are weighed by what they curve, if at all."""
-        _, _, C, n = self.columns.parameters.shape
+    def _start(self, columns: Columns) -> State:
+        self.weigh_at = self._weigh_at(columns)
+        gradient = self.logits.gradient(columns)
+        if self.weigh_at == 0:
+            self.metric = self._weighed_metric()
+        coupling = self._coupling(columns)
+        if self.dense:
+            self.inverse = self.metric.inverse(coupling.values, columns.l2)
+        return State.start(columns, gradient, coupling)
+
+    def _weigh_at(self, columns: Columns) -> int | None:
+        """The iteration at which the rows are weighed by their curvature, if at all."""
+        _, _, C, n = columns.parameters.shape
         if C == 1:
             return None  # its own Hessian comes soon
-        if self.passes.constant:
-            return WEIGHED if n - 1 <= NARROW else None
+        if self.logits.constant:
+            return WEIGHED if n - 1 <= tuning.NARROW else None
         return 0
 
-    def _far(self, fallen: Tensor, above: Tensor, since: int) -> bool:
-        """Whether a Hessian pays: some column, whose decrement has become ``fallen`` times smaller
-        in ``since`` iterations and is still ``above`` times too large, takes longer than it costs.
-        """
-        gone, left = fallen.log().clamp_min(0), above.log()
-        return bool((left * since > self.refresh_after * gone).any())
+    # 1. Update the metric.
 
-    def _coupling(self) -> Coupling:
-        return Coupling.of(self.passes.coupling(), self.columns.rows * 1e-7 + 1e-12)
+    def _update_metric(self, iteration: int, tolerance: float) -> None:
+        """Before ``iteration``: own Hessians where they pay, else a renewed coupling."""
+        s, since = self.state, iteration - self.refreshed
+        stuck = since >= self.refresh_after and int(s.stalled.max()) >= STALLED
+        if stuck or (since >= self.pause and self._hessian_pays(since, tolerance)):
+            self.inverse = self._own_inverses()
+            self.refreshed, self.pause = iteration, 2 * self.pause
+        elif self.inverse is None and iteration in RENEWED:
+            if iteration == self.weigh_at:
+                self.metric = self._weighed_metric()
+            s.coupling = self._coupling(s.columns)
 
-    def _weighed(self) -> GramCurvature:
-        """The metric at the probabilities that the columns have now."""
-        p = self.passes
-        return GramCurvature.weighed(p.rows, p.curvature(), p.space)
+    def _hessian_pays(self, since: int, tolerance: float) -> bool:
+        """Whether some column, at the rate at which its decrement has fallen in the last ``since``
+        iterations, needs more iterations to converge than its Hessian costs."""
+        s = self.state
+        fallen = (s.started / s.plain).log().clamp_min(0)
+        left = (s.decrement / (tolerance * s.value)).log()
+        return bool((left * since > self.refresh_after * fallen).any())
 
-    def _direction(self, gradient: Tensor, coupling: Coupling) -> tuple[Tensor, Tensor]:
-        """Minus the L-BFGS inverse Hessian times the gradient, and what the decrement is short of.
+    def _coupling(self, columns: Columns) -> Coupling:
+        return Coupling.of(self.logits.coupling(), columns.rows * 1e-7 + 1e-12)
 
-        Scaling the metric to the stiffest recent direction suits the step and flatters the
-        decrement: what is left to gain is in the softer ones. So that part is counted unscaled.
-        """
-        hidden = torch.zeros_like(coupling.values[..., 0])
-        if self.secants.count == 0:
-            (answer,) = self._metric([gradient], coupling)
-            return answer.mul(self.columns.live).neg_(), hidden
-        before, factors = self.secants.before(gradient)
-        # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
-        change, product = self.secants.last()
-        answer, other = self._metric([before, change], coupling)
-        along = dot(change, other)
-        met = torch.where(along > 0, product / along, torch.ones_like(along))
-        hidden = (1 - met).clamp_min(0) * dot(before, answer)
-        direction = self.secants.after(answer * met[:, :, None, None], factors)
-        return direction.mul_(self.columns.live).neg_(), hidden
+    def _weighed_metric(self) -> GramMetric:
+        """The shared metric at the probabilities that the columns have now."""
+        logits = self.logits
+        return GramMetric.weighed(logits.rows, logits.row_curvature(), logits.space)
 
-    def _metric(self, vectors: list[Tensor], coupling: Coupling) -> tuple[Tensor, ...]:
-        """The metric times each of some vectors (H, T, C', n), all in one product."""
-        stacked = torch.stack(vectors, dim=3)  # (H, T, C', m, n)
-        if self.inverse is None:
-            found = self.metric.apply(stacked, coupling, self.columns.l2)
-        else:
-            found = torch.matmul(stacked, self.inverse)  # symmetric
-        if stacked.shape[2] > 1:
-            # What all classes of a softmax have in common curves nothing but the penalty, though
-            # each class by itself seems to; gradients have none of it, and steps should not.
-            present = self.columns.live[..., -1:, None]  # (H, T, C', 1, 1)
-            common = (found * present).sum(2, keepdim=True)
-            found -= common / present.sum(2, keepdim=True).clamp_min(1)
-        return found.unbind(3)
-
-    def _search(self, direction: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """Step lengths (H, T) at which the slope has nearly vanished, and what is left of it."""
-        passes, c = self.passes, self.columns
-        passes.point_along(direction)
-        stiff = c.penalty * direction
-        constant = dot(stiff, c.parameters) - dot(c.moments, direction)
-        quadratic = dot(stiff, direction)
-        step = torch.ones_like(slope)
-        passes.move(step)
-        here = passes.slope() + constant + step * quadratic
-        part = SLOPE["logit" if c.parameters.shape[2] == 1 else "softmax"]
-        bad = (here.abs() > -part * slope).view(-1).nonzero()[:, 0]
-        if len(bad) == 0:
-            return step, here
-        step, constant, quadratic = step.view(-1), constant.view(-1), quadratic.view(-1)
-        end = here.reshape(-1).clone()
-        start, here = slope.view(-1)[bad], end[bad]
-        low, low_slope = torch.zeros_like(start), start.clone()
-        high = torch.full_like(start, float("inf"))
-        high_slope = torch.zeros_like(start)
-        now = step[bad]
-        for _ in range(10):
-            under = here < 0
-            low_slope = torch.where(under, here, low_slope)
-            low = torch.where(under, now, low)
-            high_slope = torch.where(under, high_slope, here)
-            high = torch.where(under, high, now)
-            # Secant between the ends of the bracket; before there is one, from 0 and here.
-            inside = low - low_slope * (high - low) / (high_slope - low_slope)
-            margin = 0.05 * (high - low)
-            inside = torch.minimum(torch.maximum(inside, low + margin), high - margin)
-            outside = now * (start / (start - here)).clamp(1.2, 8.0)
-            outside = torch.where(start < here, outside, 8 * now)
-            target = torch.where(high.isinf(), outside, inside)
-            target = torch.nan_to_num(target, nan=0.0).clamp(max=LONGEST)
-            passed = passes.move_some(bad, target - now)
-            now = target
-            step[bad] = now
-            here = passed + constant[bad] + now * quadratic[bad]
-            end[bad] = here
-            left = here.abs() > -part * start
-            if not bool(left.any()):
-                break
-            bad, start, here, now = bad[left], start[left], here[left], now[left]
-            low, low_slope, high, high_slope = (t[left] for t in (low, low_slope, high, high_slope))
-        return step.view(slope.shape), end.view(slope.shape)
-
-    def _refresh(self) -> None:
-        """Each column's own Hessian at its present point replaces the shared metric."""
-        p, c = self.passes, self.columns
+    def _own_inverses(self) -> Tensor:
+        """Inverse of each column's own Hessian at its present point: (H, T, C', n, n)."""
+        logits, c = self.logits, self.columns
         H, T, C, n = c.parameters.shape
-        step = hessian_stride(p.rows.count, n)
-        found = c.parameters.new_empty(H, T, C, n, n)
-        spread = p.spread(step)  # (H, K, T, C', b)
-        for i, head in enumerate(p.rows.heads):
-            x = p.rows.x[head, :, ::step]  # (K, b, D)
-            rows = p.space.empty("rooted", (*x.shape[:2], n), found)
+        step = hessian_stride(logits.rows.count, n)
+        hessians = c.parameters.new_empty(H, T, C, n, n)
+        curvature = logits.class_curvature(step)  # (H, K, T, C', b)
+        for i, head in enumerate(logits.rows.heads):
+            x = logits.rows.x[head, :, ::step]  # (K, b, D)
+            rows = logits.space.empty("rooted", (*x.shape[:2], n), hessians)
             rows[..., :-1], rows[..., -1] = x, 1
             rows = rows.flatten(0, 1)
-            curvature = spread[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
-            own_hessians(rows, curvature, found[i].flatten(0, 1))
-        invert_(found.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
-        self.inverse = found
+            weights = curvature[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
+            own_hessians(rows, weights, hessians[i].flatten(0, 1))
+        invert_(hessians.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
+        return hessians
 
-    def _record(self, iteration: int, value: Tensor, decrement: Tensor, done: Tensor) -> None:
-        f, at = self.found, (self.heads[:, None], self.columns.index)
-        f.parameters[at] = self.columns.parameters
-        f.value[at] = value
-        f.decrement[at] = decrement
-        f.iterations[at] = iteration
-        f.done[at] = done
+    # 2. Find the direction.
 
-    def _remaining(self, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Heads (H') with work left, and as many columns (H', T') of each as the busiest has."""
-        left = (~over).sum(-1)
-        heads = (left > 0).nonzero()[:, 0]
-        order = torch.argsort(over[heads].to(torch.int8), dim=-1, stable=True)
-        index = order[:, : int(left.max())]
-        return heads, torch.sort(index, dim=-1).values
+    def _find_direction(self) -> None:
+        """The direction, the slope along it and the decrement."""
+        s = self.state
+        s.direction, hidden = self._direction()
+        s.slope = dot(s.gradient, s.direction)
+        # Not downhill: rounding has spoilt the pairs, the metric alone is safe.
+        if self.pairs.count and bool((s.slope > 0).any()):
+            self.pairs.clear()
+            s.direction, hidden = self._direction()
+            s.slope = dot(s.gradient, s.direction)
+        s.plain = (0.5 * (hidden - s.slope)).double().clamp_min(0)
 
-    def _keep(self, heads: Tensor, index: Tensor) -> None:
+    def _direction(self) -> tuple[Tensor, Tensor]:
+        """Minus the inverse Hessian times the gradient, and what its scaling hides (H, T).
+
+        Scaling the metric to the stiffest recent direction suits the step but understates the
+        decrement: what is left to gain is in the softer ones. So the part of the decrement that
+        the scaled metric hides is returned too.
+        """
+        s = self.state
+        if self.pairs.count == 0:
+            (newton,) = self._apply_metric([s.gradient])
+            return newton.mul(s.columns.live).neg_(), torch.zeros_like(s.coupling.values[..., 0])
+        right, factors = self.pairs.before(s.gradient)
+        # The metric is scaled to the curvature last met, so that a step of 1 mostly fits.
+        change, product = self.pairs.last()
+        newton, changed = self._apply_metric([right, change])
+        expected = dot(change, changed)
+        scale = torch.where(expected > 0, product / expected, torch.ones_like(expected))
+        hidden = (1 - scale).clamp_min(0) * dot(right, newton)
+        direction = self.pairs.after(newton * scale[:, :, None, None], factors)
+        return direction.mul_(s.columns.live).neg_(), hidden
+
+    def _apply_metric(self, vectors: list[Tensor]) -> tuple[Tensor, ...]:
+        """The metric times each of some vectors (H, T, C', n), all in one product."""
+        s = self.state
+        stacked = torch.stack(vectors, dim=3)  # (H, T, C', m, n)
+        if self.inverse is None:
+            products = self.metric.apply(stacked, s.coupling, s.columns.l2)
+        else:
+            products = torch.matmul(stacked, self.inverse)  # symmetric
+        if stacked.shape[2] > 1:
+            # Adding one vector to all classes of a softmax changes the penalty alone, though each
+            # class by itself seems to be curved that way; gradients have no such part, nor should
+            # steps.
+            present = s.columns.live[..., -1:, None]  # (H, T, C', 1, 1)
+            common = (products * present).sum(2, keepdim=True)
+            products -= common / present.sum(2, keepdim=True).clamp_min(1)
+        return products.unbind(3)
+
+    # 3. Search along it.
+
+    def _search_line(self) -> None:
+        """Move all columns to where the slope along the direction nearly vanishes."""
+        s = self.state
+        step, end = search_line(self.logits, s.columns, s.direction, s.slope)
+        self.gap.fall(-0.5 * (s.slope + end).double() * step)  # of a quadratic, exactly
+        moved = s.direction * step[:, :, None, None]
+        s.columns.parameters.add_(moved)
+        gradient = self.logits.gradient(s.columns)
+        self.pairs.add(moved, gradient - s.gradient)
+        s.gradient = gradient
+
+    # 4. Test for convergence.
+
+    def _test_convergence(self, iteration: int, tolerance: float) -> Tensor:
+        """Columns (H, T) that need no further iteration: converged, stalled or without optimum."""
+        s = self.state
+        s.decrement = self.gap.judged(s.plain)
+        unpenalised = s.columns.l2 == 0
+        s.value = torch.where(s.settled, s.optimum + s.decrement, s.value)
+        # Against an earlier value, which is an upper bound.
+        if bool((unpenalised | (s.decrement <= tolerance * s.value) & ~s.settled).any()):
+            s.value = self.logits.value(s.columns)
+            s.optimum, s.settled = s.value - s.decrement, s.decrement <= SETTLED * s.value
+        s.done = s.decrement <= tolerance * (s.value - s.decrement)
+        better = s.decrement < 0.9 * s.best
+        s.stalled = torch.where(better, torch.zeros_like(s.stalled), s.stalled + 1)
+        s.best = torch.minimum(s.best, s.decrement)
+        if iteration == self.refreshed:
+            s.started = s.plain
+        # Unpenalised and all rows classified correctly: the weights would grow for ever.
+        unbounded = unpenalised & (s.value < ALL_CORRECT * s.columns.least)
+        # A stalled column waits for its own Hessian first.
+        stalled = s.stalled >= self.refresh_after + 2 * STALLED
+        return s.done | unbounded | stalled | ~s.slope.isfinite()
+
+    def _finish(self, iteration: int, tolerance: float) -> None:
+        """Record all columns, against their exact objectives."""
+        s = self.state
+        s.value = self.logits.value(s.columns)
+        s.done = s.decrement <= tolerance * s.value
+        self.optima.record(s, iteration)
+
+    def _drop(self, over: Tensor, iteration: int) -> None:
+        """Record all columns and continue with those that are not over."""
+        self.optima.record(self.state, iteration)
         T = self.columns.l2.shape[1]
-        self.columns = self.columns.take(heads, index)
-        self.heads = self.heads[heads]
-        flat = (heads[:, None] * T + index).view(-1)
-        self.secants.keep(flat, self.columns.parameters.shape)
-        self.gains.keep(heads, index)
+        heads, index = self.state.remaining(over)
+        self.state = self.state.take(heads, index)
+        self.pairs.keep((heads[:, None] * T + index).view(-1), self.columns.parameters.shape)
+        self.gap.keep(heads, index)
         if self.inverse is not None:
             self.inverse = self.inverse[heads[:, None], index]
         self.metric = self.metric.keep(heads.tolist())
-        self.passes.keep(heads.tolist(), index, self.columns)
+        self.logits.keep(heads.tolist(), index, self.columns)

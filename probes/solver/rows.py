@@ -1,4 +1,4 @@
-"""The two products that every pass over the rows consists of, in the order the device likes."""
+"""Batched products of rows with parameters, laid out for the caches of a CPU or for a GPU."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 32 << 20
-BLOCK_ROWS = 1024
-"""Rows of a head that one thread of a CPU multiplies at a time."""
-WIDE = 64
-"""Features from which on a CPU multiplies rows with a single column, not it with them: that takes
-half the time, as its sums run over neighbouring numbers."""
+from probes.solver import tuning
 
 
-def batched(x: Tensor) -> bool:
-    """Whether the device of x wants few large operations, not ones that stay in a cache."""
+def on_gpu(x: Tensor) -> bool:
+    """True if x is on a GPU, which wants few large operations, not ones that stay in a cache."""
     return x.is_cuda
 
 
@@ -28,7 +23,7 @@ def row_blocks(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         yield slice(None), x
         return
     H, N, D = x.shape
-    step = max(1, BLOCK_BYTES // (H * D * torch.finfo(dtype).bits // 8))
+    step = max(1, tuning.CONVERTED_BYTES // (H * D * torch.finfo(dtype).bits // 8))
     for start in range(0, N, step):
         yield slice(start, start + step), x[:, start : start + step].to(dtype)
 
@@ -37,25 +32,25 @@ def blocks_of(rows: int, like: Tensor) -> tuple[int, int]:
     """Equal blocks (number, rows in each) that hold ``rows`` rows on the device of ``like``.
 
     A library's one product of few columns with many rows reaches a fraction of the speed of a batch
-    of small ones, each of which a thread does by itself in its own cache, and so does a softmax
-    over classes whose logits lie far apart. A GPU is not asked for that.
+    of small ones, each of which one thread does in its own cache; the same holds for a softmax
+    over classes whose logits are far apart in memory. On a GPU there is one block.
     """
     threads = torch.get_num_threads()
-    if batched(like) or rows < BLOCK_ROWS:
+    if on_gpu(like) or rows < tuning.BLOCK_ROWS:
         return 1, rows
-    count = threads * -(-rows // (BLOCK_ROWS * threads))
+    count = threads * -(-rows // (tuning.BLOCK_ROWS * threads))
     return count, -(-rows // count)
 
 
 class Rows:
-    """Rows x (H, K, B, D) of some heads, in K blocks, of which fewer heads are needed in time.
+    """Rows x (H, K, B, D) of some heads in K blocks of B, and which of the heads are still fitted.
 
-    All blocks of neighbouring heads are one batch of products. The last rows may be padding:
+    The blocks of neighbouring heads form one batch of products. The last rows may be padding:
     zeros, whose residuals are zero.
     """
 
     def __init__(self, x: Tensor, count: int) -> None:
-        """x (H, K, B, D), the first ``count`` of the K * B rows of each head its own."""
+        """x (H, K, B, D); only the first ``count`` of the K * B rows of a head are no padding."""
         self.x, self.count = x, count
         self.heads = list(range(x.shape[0]))
 
@@ -66,7 +61,7 @@ class Rows:
     def keep(self, heads: list[int]) -> None:
         """Go on with these positions of the present heads."""
         self.heads = [self.heads[i] for i in heads]
-        if batched(self.x) and len(self.heads) < self.x.shape[0]:
+        if on_gpu(self.x) and len(self.heads) < self.x.shape[0]:
             self.x = self.x[heads]
             self.heads = list(range(len(heads)))
 
@@ -74,12 +69,16 @@ class Rows:
         """parameters (H, R, D + 1), the last one the intercept -> out (H, K, R, B)."""
         K = self.x.shape[1]
         each = parameters[:, None].expand(-1, K, -1, -1)  # (H, K, R, D + 1)
-        alone = parameters.shape[1] == 1 and self.x.shape[-1] >= WIDE and not batched(self.x)
+        alone = (
+            parameters.shape[1] == 1
+            and self.x.shape[-1] >= tuning.COLUMN_AS_MATRIX_WIDTH
+            and not on_gpu(self.x)
+        )
         for run, heads in self._runs():
-            own = each[run].flatten(0, 1)
+            chosen = each[run].flatten(0, 1)
             part = out[run].flatten(0, 1)
             for at, x in row_blocks(self.x[heads].flatten(0, 1), parameters.dtype):
-                weight, bias, some = own[..., :-1], own[..., -1:], part[..., at]
+                weight, bias, some = chosen[..., :-1], chosen[..., -1:], part[..., at]
                 if alone and some.is_contiguous():
                     torch.baddbmm(bias, x, weight.mT, out=some.view(*some.shape[::2], 1))
                 else:
@@ -89,16 +88,16 @@ class Rows:
     def gradient(self, residual: Tensor) -> Tensor:
         """residual (H, K, R, B) -> its sums against [x, 1]: (H, R, D + 1)."""
         H, K, R, _ = residual.shape
-        found = residual.new_zeros(H, R, self.x.shape[-1] + 1)
+        sums = residual.new_zeros(H, R, self.x.shape[-1] + 1)
         for run, heads in self._runs():
             part = residual[run].flatten(0, 1)
             for at, x in row_blocks(self.x[heads].flatten(0, 1), residual.dtype):
-                found[run, :, :-1] += torch.bmm(part[..., at], x).unflatten(0, (-1, K)).sum(1)
-        torch.sum(residual, (1, 3), out=found[..., -1])
-        return found
+                sums[run, :, :-1] += torch.bmm(part[..., at], x).unflatten(0, (-1, K)).sum(1)
+        torch.sum(residual, (1, 3), out=sums[..., -1])
+        return sums
 
     def _runs(self) -> Iterator[tuple[slice, slice]]:
-        """Positions of present heads that lie side by side, and where in x they lie."""
+        """Ranges of neighbouring heads: among those still fitted, and in x."""
         start = 0
         for end in range(1, len(self.heads) + 1):
             if end == len(self.heads) or self.heads[end] != self.heads[end - 1] + 1:

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from probes.core.errors import UserError
 from probes.core.process import full_precision
+from probes.solver import tuning
 from probes.solver.buffers import borrowed
-from probes.solver.problem import CAUTION, ChunkProblem, solve_chunk
-from probes.solver.rows import batched
+from probes.solver.penalty_path import CAUTION, solve_problems
+from probes.solver.problem import Problems
+from probes.solver.rows import on_gpu
 
 DEFAULT_BUDGET = 1 << 30
-ROWS_BYTES = 64 << 20
-"""Bytes of rows of heads that are solved together on a CPU."""
-LOGITS_BYTES = 8 << 20
-"""Bytes of logits that a CPU keeps at hand."""
+"""Bytes that logits and standardised rows may take, unless the caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,31 @@ def fit_logistic(
 
     Features are standardised with the problem's weighted rows and the intercept is not penalised,
     so the optimum is that of scikit-learn's ``LogisticRegression(C=1 / l2)`` after a
-    ``StandardScaler``; two classes have one logit. Every column is judged alone and ends where it
-    would end without the others, to within the tolerance.
+    ``StandardScaler``; two classes have one logit. Every column (a problem under a penalty) is
+    judged alone and ends where it would end without the others, to within the tolerance.
 
-    z: (H, N, D) raw head outputs. labels: (P, N) integers below ``classes``. weights: (P, N), at
-    least 0; 0 leaves a row out of training. l2: K penalties, at least 0.
-    tolerance: relative objective gap; smaller costs passes. max_iterations: passes after which a
-    column is given up, which ``converged`` and ``messages`` then say. memory_budget: bytes that
-    the logits may take, and the standardised rows of the heads solved together; less means more,
-    smaller products.
+    z: (H, N, D) raw head outputs.
+    labels: (P, N) integers below ``classes``.
+    weights: (P, N), at least 0; 0 leaves a row out of training.
+    l2: K penalties, at least 0; in descending order each starts from the one before where that
+        saves time.
+    tolerance: relative gap of the objective; smaller takes more passes over the rows.
+    max_iterations: passes after which a column is given up; ``converged`` is then False and
+        ``messages`` has a sentence about it.
+    memory_budget: bytes that the logits may take, and the standardised rows of the heads solved
+        together; less means more and smaller products.
+
+    Raises:
+        UserError: fewer than two classes, no penalty or a negative one.
+        ValueError: shapes that do not fit each other, labels that are no classes, negative
+            weights, or a problem without training rows.
+
+    >>> import torch
+    >>> z = torch.randn(3, 100, 8, generator=torch.Generator().manual_seed(0))
+    >>> labels = (z[0, :, 0] > 0).long()[None]
+    >>> fit = fit_logistic(z, labels, torch.ones(1, 100), [10.0, 1.0], classes=2)
+    >>> fit.weight.shape, bool(fit.converged.all())
+    (torch.Size([3, 1, 2, 1, 8]), True)
     """
     _check(z, labels, weights, l2, classes)
     H, _, D = z.shape
@@ -77,17 +92,16 @@ def fit_logistic(
         converged=torch.zeros(H, P, K, dtype=torch.bool, device=z.device),
         messages=(),
     )
-    groups = _groups(weights)
     with full_precision(), borrowed() as space, torch.inference_mode():
-        for rows, problems in groups:
-            part_labels, part_weights = labels[problems][:, rows], weights[problems][:, rows]
-            count = part_labels.shape[1]
-            size, limit = _at_once(z, count, len(problems) * K, C, memory_budget)
+        for rows, problems in _groups(weights):
+            own_labels, own_weights = labels[problems][:, rows], weights[problems][:, rows]
+            N = own_labels.shape[1]
+            size, limit = _heads_together(z, N, len(problems) * K, C, memory_budget)
             for start in range(0, H, size):
-                chunk = ChunkProblem(
-                    z[start : start + size], rows, part_labels, part_weights, tuple(l2), classes
+                chunk = Problems(
+                    z[start : start + size], rows, own_labels, own_weights, tuple(l2), classes
                 )
-                out = solve_chunk(chunk, tolerance, max_iterations, limit, space)
+                out = solve_problems(chunk, tolerance, max_iterations, limit, space)
                 at = (slice(start, start + size), problems)
                 fit.weight[at], fit.bias[at] = out.weight.float(), out.bias.float()
                 fit.iterations[at] = out.iterations
@@ -101,19 +115,19 @@ def fit_logistic(
 def _messages(
     fit: LogisticFit, labels: Tensor, weights: Tensor, classes: int, cap: int
 ) -> Iterator[str]:
-    """What went otherwise than asked, each thing said once for all columns."""
+    """One sentence for all columns about each thing that went otherwise than asked."""
     count = fit.gap.numel()
-    endless = int(fit.gap.isinf().sum())
-    if endless:
+    unbounded = int(fit.gap.isinf().sum())
+    if unbounded:
         yield (
-            f"{endless} of {count} fits have no optimum: without a penalty the classes are "
+            f"{unbounded} of {count} fits have no optimum: without a penalty the classes are "
             "separable, so the weights grow for ever; use l2 > 0"
         )
-    open_ = ~fit.converged & ~fit.gap.isinf()
-    if bool(open_.any()):
+    missed = ~fit.converged & ~fit.gap.isinf()
+    if bool(missed.any()):
         yield (
-            f"{int(open_.sum())} of {count} fits ended above the tolerance (largest relative gap "
-            f"{float(fit.gap[open_].max()):.1e}); max_iterations={cap}"
+            f"{int(missed.sum())} of {count} fits ended above the tolerance (largest relative gap "
+            f"{float(fit.gap[missed].max()):.1e}); max_iterations={cap}"
         )
     for p in range(len(labels)):
         seen = torch.bincount(labels[p][weights[p] > 0], minlength=classes)
@@ -148,10 +162,10 @@ def _check(z: Tensor, labels: Tensor, weights: Tensor, l2: Sequence[float], clas
 
 
 def _groups(weights: Tensor) -> list[tuple[slice | Tensor, Tensor]]:
-    """Problems that share most of their rows, each group with those rows.
+    """Groups of problems that share most of their rows, each with these rows.
 
-    A fold rides with the others although its held-out rows are computed in vain; a codelength
-    block of a thousandth of the rows does not.
+    Folds form one group although the rows that each holds out are computed in vain; a codelength
+    block of a thousandth of the rows gets a group of its own.
     """
     used = weights > 0  # (P, N)
     total = used.any(0)
@@ -171,18 +185,20 @@ def _groups(weights: Tensor) -> list[tuple[slice | Tensor, Tensor]]:
     return [(every if bool(u.all()) else u.nonzero()[:, 0], p) for u, p in groups]
 
 
-def _at_once(z: Tensor, rows: int, columns: int, classes: int, budget: int) -> tuple[int, int]:
+def _heads_together(
+    z: Tensor, rows: int, columns: int, classes: int, budget: int
+) -> tuple[int, int]:
     """Heads solved together, and bytes that one buffer of their logits may take.
 
-    Many heads share the cost of small operations and, on a GPU, one product. A CPU wants their
-    logits in its cache, but enough columns of a head at once to be worth reading its rows.
+    Many heads share the cost of small operations and, on a GPU, one product. On a CPU their logits
+    should fit its cache, but a head needs enough columns at once to be worth reading its rows.
     """
     H, _, D = z.shape
     limit = budget // 4  # buffers of logits
-    if batched(z):
+    if on_gpu(z):
         return min(H, max(1, budget // (4 * rows * (D + 4 * min(columns * classes, 64))))), limit
-    limit = min(limit, LOGITS_BYTES)
+    limit = min(limit, tuning.LOGITS_BYTES)
     column = 4 * rows * classes
     worth = max(1, min(columns, D // classes))
-    size = min(limit // (column * worth), min(ROWS_BYTES, budget) // (4 * rows * D), H)
+    size = min(limit // (column * worth), min(tuning.HEADS_BYTES, budget) // (4 * rows * D), H)
     return max(1, size), limit

@@ -1,4 +1,4 @@
-"""Rows of a chunk of heads, centred and scaled once, and each problem's own scale on top."""
+"""Standardise the rows of some heads once for all problems; keep what each problem differs in."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from probes.solver import tuning
 from probes.solver.buffers import Workspace
 from probes.solver.rows import blocks_of
 
 PILOT_ROWS = 256
-BLOCK_NUMBERS = 1 << 18
-"""Numbers that are converted at a time."""
-FLOAT64_BYTES = 64 << 20
-"""Above this, the rows of a fit in float64 are stored in float32."""
+"""Rows, about, that the mean and scale shared by all problems are estimated from."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Standardised:
     """Features near mean 0 and variance 1 that all problems share.
 
     A problem's own standardisation only shifts and stretches them: the shift moves into the
-    unpenalised intercept, and the stretch into the penalty (``l2 * spread**2`` per feature). So
+    unpenalised intercept, and the stretch into the penalty (``l2 * std**2`` per feature). So
     every problem can ride in one product with the same ``x`` and still be the fit that
     scikit-learn makes of features standardised on that problem's training rows.
     """
@@ -37,7 +35,7 @@ class Standardised:
     """(H, 1, D) float64."""
     centre: Tensor
     """(H, P, D) mean of x over the problem's weighted rows."""
-    spread: Tensor
+    std: Tensor
     """(H, P, D) standard deviation of x over them; 1 where the feature is constant."""
     varies: Tensor
     """(H, P, D) bool: False where the feature is constant on the problem's rows."""
@@ -62,7 +60,7 @@ def standardise(
     """
     H, _, D = z.shape
     N = weights.shape[1]
-    step = max(1, BLOCK_NUMBERS // (H * D))
+    step = max(1, tuning.STANDARDISED_NUMBERS // (H * D))
     blocks = [slice(at, min(N, at + step)) for at in range(0, N, step)]
 
     def taken(part: slice) -> Tensor:
@@ -79,7 +77,7 @@ def standardise(
         every = torch.as_tensor(every).div(N).sqrt()
         scale = torch.where(flat & (every > 0), every, scale)
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    compact = dtype == torch.float64 and 8 * H * N * D > FLOAT64_BYTES
+    compact = dtype == torch.float64 and 8 * H * N * D > tuning.FLOAT64_BYTES
     stored = torch.float32 if compact else dtype
     count, size = blocks_of(N, z)
     whole = space.empty("x", (H, count * size, D), torch.empty(0, dtype=stored, device=z.device))
@@ -106,5 +104,5 @@ def standardise(
     # float32 sums leave about 1e-6 of the mean square; smaller is a constant feature.
     noise = 1e-6 if dtype == torch.float32 else 1e-12
     varies = variance > noise * (square / total)
-    spread = torch.where(varies, variance.clamp_min(0).sqrt(), torch.ones_like(variance))
-    return Standardised(x, whole.view(H, count, size, D), mean, scale, centre, spread, varies)
+    std = torch.where(varies, variance.clamp_min(0).sqrt(), torch.ones_like(variance))
+    return Standardised(x, whole.view(H, count, size, D), mean, scale, centre, std, varies)

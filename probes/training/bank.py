@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from probes.solver import class_logits
 from probes.training.problems import Role
 
 SHAPES = {
@@ -80,10 +81,7 @@ class ProbeBank:
         if self.kind == "mlp":
             hidden = torch.baddbmm(t["b1"][:, None], z, t["w1"]).relu_()  # (H, N, M)
             return torch.baddbmm(t["b2"][:, None], hidden, t["w2"])  # (H, N, C)
-        scores = torch.baddbmm(t["bias"][:, None], z, t["weight"].mT)  # (H, N, K)
-        if len(self.classes) == 2:
-            return torch.cat([torch.zeros_like(scores), scores], dim=-1)  # (H, N, 2)
-        return scores
+        return class_logits(torch.baddbmm(t["bias"][:, None], z, t["weight"].mT))  # (H, N, C)
 
     def one(self, head: int) -> ProbeBank:
         """The bank of one head, by its index in the layer; ``KeyError`` without such a head."""

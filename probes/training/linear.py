@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probes.config import LinearConfig
 from probes.core.errors import UserError
-from probes.solver.solver import LogisticFit, fit_logistic
+from probes.solver import LogisticFit, class_logits, fit_logistic
 from probes.training.fitted import BLOCK, Fitted, stack_labels, stack_masks
 from probes.training.problems import Problem
 
@@ -143,8 +143,7 @@ def _score_path(z: Tensor, problem: Problem, weight: Tensor, bias: Tensor) -> tu
     for start in range(0, len(rows), step):
         x, y = z[:, rows[start : start + step]], labels[start : start + step]
         scores = torch.baddbmm(offset, x, flat).view(H, len(y), K, columns)
-        if columns == 1:
-            scores = torch.cat([torch.zeros_like(scores), scores], dim=-1)
+        scores = class_logits(scores)
         own = scores.gather(-1, y.view(1, -1, 1, 1).expand(H, -1, K, 1)).squeeze(-1)  # (H, n, K)
         hits += (scores.argmax(dim=-1) == y.view(1, -1, 1)).sum(dim=1)
         loss += (scores.logsumexp(dim=-1) - own).sum(dim=1, dtype=torch.float64)

@@ -23,7 +23,7 @@ from probes.evaluation.codelength import (
     log_loss_bits,
 )
 from probes.evaluation.planted import planted_activations, planted_task
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 
 
 def problem_bits(

@@ -14,7 +14,7 @@ from probes.corpora.corpus import TRAIN
 from probes.corpora.tasks import Task
 from probes.evaluation.planted import planted_activations, planted_task
 from probes.interventions.erasure import Eraser, fit_eraser
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 
 
 def erased(

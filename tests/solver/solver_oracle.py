@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from probes.solver.solver import LogisticFit
+from probes.solver import LogisticFit
 
 
 def objective(x, y, weights, coef, intercept, l2, scale) -> float:

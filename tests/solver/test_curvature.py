@@ -4,15 +4,9 @@ import pytest
 import torch
 
 from probes.solver.buffers import Workspace
-from probes.solver.curvature import (
-    SAMPLED_LEAST,
-    Coupling,
-    GramCurvature,
-    hessian_cost,
-    inverse_of,
-    invert_,
-    own_hessians,
-)
+from probes.solver.hessian_sample import SAMPLED_LEAST, hessian_cost, invert_, own_hessians
+from probes.solver.linalg import inverse_of
+from probes.solver.metric import Coupling, GramMetric
 from probes.solver.rows import Rows
 
 N, D = 400, 6
@@ -39,9 +33,9 @@ def test_the_metric_is_exact_where_probabilities_do_not_depend_on_the_row(weighe
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)[:, None].expand(-1, N)
     rows, space, ones = Rows(x[:, None], N), Workspace(), torch.ones(N, dtype=x.dtype)
     if weighed:
-        metric = GramCurvature.weighed(rows, 0.62 * ones.expand(2, N), space)
+        metric = GramMetric.weighed(rows, 0.62 * ones.expand(2, N), space)
     else:
-        metric = GramCurvature(rows, ones, x.mean(1), space)
+        metric = GramMetric(rows, ones, x.mean(1), space)
         metric.decompose()
     matrix = (torch.diag(p[:, 0]) - p[:, :1] * p[:, 0]) * N
     coupling = Coupling.of(matrix.expand(2, 1, 3, 3), torch.full((2, 1), 1e-6, dtype=x.dtype))
@@ -61,7 +55,7 @@ def test_rows_without_weight_do_not_count():
     x = some_rows(1)
     weights = torch.zeros(1, N, dtype=x.dtype)
     weights[:, 100:300] = 0.7
-    metric = GramCurvature.weighed(Rows(x[:, None], N), weights, Workspace())
+    metric = GramMetric.weighed(Rows(x[:, None], N), weights, Workspace())
     inside = x[0, 100:300]
     torch.testing.assert_close(metric.mean[0], inside.mean(0))
     torch.testing.assert_close(metric.gram[0], torch.cov(inside.T, correction=0))
@@ -74,7 +68,7 @@ def written_out(x: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("width", [D, 150])  # a wide one is formed in parts
 def test_hessians_of_few_rows_are_exact(monkeypatch, width):
-    monkeypatch.setattr("probes.solver.curvature.AT_ONCE", 3 * N * (width + 1))  # 3 columns
+    monkeypatch.setattr("probes.solver.tuning.HESSIAN_NUMBERS", 3 * N * (width + 1))  # 3 columns
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(N, width + 1, generator=generator)
     x[:, -1] = 1
@@ -160,7 +154,7 @@ def test_what_is_not_positive_definite_is_inverted_by_its_diagonal(n, dtype):
 
 @pytest.mark.parametrize("n", [7, 150])  # narrow ones are inverted in float64
 def test_penalties_are_added_before_the_inverse(monkeypatch, n):
-    monkeypatch.setattr("probes.solver.curvature.AT_ONCE", 2 * n * n)  # two at a time
+    monkeypatch.setattr("probes.solver.tuning.HESSIAN_NUMBERS", 2 * n * n)  # two at a time
     rows = torch.randn(5, 4 * n, n, generator=torch.Generator().manual_seed(3))
     hessians, penalty = rows.mT @ rows, torch.rand(5, n) * 100
     wanted = torch.linalg.inv_ex(hessians.double() + torch.diag_embed(penalty.double())).inverse

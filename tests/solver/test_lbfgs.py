@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probes.solver.lbfgs import MEMORY, Secants
+from probes.solver.lbfgs import MEMORY, LbfgsPairs
 
 H, T, C, N = 2, 3, 2, 5
 SHAPE = (H, T, C, N)
@@ -31,18 +31,18 @@ def steps_and_changes(count):
     return steps, changes, torch.randn(SHAPE, generator=generator, dtype=torch.float64)
 
 
-def product(secants, gradient, scale):
-    before, factors = secants.before(gradient)
-    return secants.after(before * scale, factors)
+def product(pairs, gradient, scale):
+    before, factors = pairs.before(gradient)
+    return pairs.after(before * scale, factors)
 
 
 @pytest.mark.parametrize("count", [1, 4, MEMORY, MEMORY + 3, 3 * MEMORY + 1])
 def test_the_product_is_that_of_the_two_loops(count):
     steps, changes, gradient = steps_and_changes(count)
-    secants = Secants(gradient)
+    pairs = LbfgsPairs(gradient)
     for step, change in zip(steps, changes, strict=True):
-        secants.add(step, change)
-    found = product(secants, gradient, 0.3)
+        pairs.add(step, change)
+    found = product(pairs, gradient, 0.3)
     for h in range(H):
         for t in range(T):
             both = zip(steps[:, h, t], changes[:, h, t], strict=True)
@@ -50,28 +50,28 @@ def test_the_product_is_that_of_the_two_loops(count):
             wanted = two_loops(flat[-MEMORY:], gradient[h, t].flatten(), 0.3)
             torch.testing.assert_close(found[h, t].flatten(), wanted)
     # The secant equation: the newest change is mapped to its step.
-    torch.testing.assert_close(product(secants, changes[-1], 0.3), steps[-1])
+    torch.testing.assert_close(product(pairs, changes[-1], 0.3), steps[-1])
 
 
 def test_a_pair_without_positive_curvature_is_as_if_it_had_not_been():
     steps, changes, gradient = steps_and_changes(3)
     changes[1, 0, 0] *= -1
-    secants = Secants(gradient)
+    pairs = LbfgsPairs(gradient)
     for step, change in zip(steps, changes, strict=True):
-        secants.add(step, change)
+        pairs.add(step, change)
     flat = [(steps[i, 0, 0].flatten(), changes[i, 0, 0].flatten()) for i in (0, 2)]
     wanted = two_loops(flat, gradient[0, 0].flatten(), 1.0)
-    torch.testing.assert_close(product(secants, gradient, 1.0)[0, 0].flatten(), wanted)
+    torch.testing.assert_close(product(pairs, gradient, 1.0)[0, 0].flatten(), wanted)
 
 
 def test_columns_that_are_kept_keep_their_pairs():
     steps, changes, gradient = steps_and_changes(4)
-    secants = Secants(gradient)
+    pairs = LbfgsPairs(gradient)
     for step, change in zip(steps, changes, strict=True):
-        secants.add(step, change)
-    whole = product(secants, gradient, 2.0)
-    secants.keep(torch.tensor([1 * T + 0, 1 * T + 2]), torch.Size((1, 2, C, N)))
-    part = product(secants, gradient[1:, [0, 2]], 2.0)
+        pairs.add(step, change)
+    whole = product(pairs, gradient, 2.0)
+    pairs.keep(torch.tensor([1 * T + 0, 1 * T + 2]), torch.Size((1, 2, C, N)))
+    part = product(pairs, gradient[1:, [0, 2]], 2.0)
     torch.testing.assert_close(part, whole[1:, [0, 2]])
 
 
@@ -79,21 +79,21 @@ def test_columns_that_are_kept_keep_their_pairs():
 def test_pairs_of_another_penalty_are_those_that_this_one_would_have_given(count):
     steps, changes, gradient = steps_and_changes(count + 2)
     stiffer = torch.rand(H, T, 1, N, dtype=torch.float64)
-    other, followed, fresh = Secants(gradient), Secants(gradient), Secants(gradient)
+    other, followed, fresh = LbfgsPairs(gradient), LbfgsPairs(gradient), LbfgsPairs(gradient)
     for step, change in zip(steps[:count], changes[:count], strict=True):
         other.add(step, change)
         fresh.add(step, change + stiffer * step)
     followed.follow(other, stiffer)
     assert followed.count == min(count, MEMORY)
     for step, change in zip(steps[count:], changes[count:], strict=True):
-        for secants in (followed, fresh):
-            secants.add(step, change + stiffer * step)
+        for pairs in (followed, fresh):
+            pairs.add(step, change + stiffer * step)
     torch.testing.assert_close(product(followed, gradient, 0.3), product(fresh, gradient, 0.3))
 
 
 def test_followed_pairs_that_would_curve_downwards_are_as_if_they_had_not_been():
     steps, changes, gradient = steps_and_changes(4)
-    other, followed, fresh = Secants(gradient), Secants(gradient), Secants(gradient)
+    other, followed, fresh = LbfgsPairs(gradient), LbfgsPairs(gradient), LbfgsPairs(gradient)
     softer = torch.zeros(H, T, 1, 1, dtype=torch.float64)
     softer[0, 0] = -1e3  # more than what the first column's penalty can have been
     for step, change in zip(steps, changes, strict=True):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes.solver.likelihood import MANY, probabilities
+from probes.solver.likelihood import probabilities
+from probes.solver.tuning import LIBRARY_SOFTMAX
 
 CLASSES, ROWS = 4, 1000
-BLOCKS = MANY // (CLASSES * ROWS) + 1
+BLOCKS = LIBRARY_SOFTMAX // (CLASSES * ROWS) + 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -21,7 +22,7 @@ def test_probabilities(dtype: torch.dtype, blocks: int, spread: float, shift: fl
     logits = torch.randn(blocks, CLASSES, ROWS, generator=generator, dtype=dtype)
     logits[0, :, 0] = spread * logits[0, :, 0] + shift  # one row is enough to go wrong
     found = probabilities(logits, torch.empty_like(logits))
-    assert (blocks == 1) == (logits.numel() < MANY)
+    assert (blocks == 1) == (logits.numel() < LIBRARY_SOFTMAX)
     torch.testing.assert_close(found, torch.softmax(logits.double(), dim=1).to(dtype))
 
 

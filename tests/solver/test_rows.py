@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probes.solver import rows as products
+from probes.solver import tuning
 from probes.solver.rows import Rows, blocks_of
 
 
@@ -12,8 +12,8 @@ from probes.solver.rows import Rows, blocks_of
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("wide", [6, 7])
 def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype, wide: int):
-    monkeypatch.setattr(products, "BLOCK_ROWS", 16)
-    monkeypatch.setattr(products, "WIDE", wide)  # there are 6
+    monkeypatch.setattr(tuning, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(tuning, "COLUMN_AS_MATRIX_WIDTH", wide)  # there are 6
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, rows, 6, generator=generator)
     count, size = blocks_of(rows, x)
@@ -44,7 +44,7 @@ def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype
 def test_blocks_are_equal_and_a_whole_number_for_each_thread(rows: int):
     count, size = blocks_of(rows, torch.empty(0))
     assert 0 <= count * size - rows < count
-    if rows < products.BLOCK_ROWS:
+    if rows < tuning.BLOCK_ROWS:
         assert count == 1
     else:
-        assert count % torch.get_num_threads() == 0 and size <= products.BLOCK_ROWS
+        assert count % torch.get_num_threads() == 0 and size <= tuning.BLOCK_ROWS

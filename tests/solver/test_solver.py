@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probes.core.errors import UserError
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 from tests.solver.solver_oracle import assert_optimal
 
 N, D = 900, 16

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from probes.solver import fit_logistic, solver
 from probes.solver import rows as products
-from probes.solver import solver
-from probes.solver.solver import fit_logistic
 from probes.training.optimizer import ExactSolver
 from tests.solver.solver_oracle import assert_optimal, objective
 from tests.solver.test_solver import N, labels_of, rows
@@ -176,7 +175,7 @@ def test_batched_products_of_many_heads(classes, monkeypatch):
     z, labels, weights = bank(classes)
     z = torch.cat([z, labels_of(z[0], classes, 0.0)[None, :, None] + 0.05 * z[:1]])
     for module in (products, solver):
-        monkeypatch.setattr(module, "batched", lambda x: True)
+        monkeypatch.setattr(module, "on_gpu", lambda x: True)
     fit = fit_logistic(z, labels, weights, [10.0, 1e-2], classes=classes)
     assert_optimal(z, labels, weights, fit, [10.0, 1e-2])
 

@@ -7,17 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from probes.solver import fit_logistic, standardise, tuning
 from probes.solver import rows as products
-from probes.solver import standardise
-from probes.solver.solver import fit_logistic
 from tests.solver.solver_oracle import true_gap
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_float64_arithmetic_on_rows_stored_in_float32(monkeypatch, classes):
-    monkeypatch.setattr(standardise, "FLOAT64_BYTES", 0)
-    monkeypatch.setattr(standardise, "BLOCK_NUMBERS", 20_000)
-    monkeypatch.setattr(products, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(tuning, "FLOAT64_BYTES", 0)
+    monkeypatch.setattr(tuning, "STANDARDISED_NUMBERS", 20_000)
+    monkeypatch.setattr(tuning, "CONVERTED_BYTES", 100_000)
     seen: list[torch.dtype] = []
     real = products.row_blocks
 
@@ -46,11 +45,11 @@ def test_rows_taken_in_blocks_are_standardised_as_at_once(monkeypatch):
     weights = torch.rand(2, len(rows), dtype=torch.float64)
     space = standardise.Workspace()
     args = (weights, torch.float64, space)
-    monkeypatch.setattr(standardise, "BLOCK_NUMBERS", 30 * 37)
+    monkeypatch.setattr(tuning, "STANDARDISED_NUMBERS", 30 * 37)
     found = standardise.standardise(z, rows, *args)
     kept = z[0, rows].double()
     torch.testing.assert_close(found.x[0] * found.scale[0] + found.mean[0], kept)
     mean = (weights @ kept) / weights.sum(1, keepdim=True)
     torch.testing.assert_close(found.centre[0] * found.scale[0] + found.mean[0], mean)
     variance = (weights[:, :, None] * (kept - mean[:, None]) ** 2).sum(1) / weights.sum(1)[:, None]
-    torch.testing.assert_close(found.spread[0] * found.scale[0], variance.sqrt())
+    torch.testing.assert_close(found.std[0] * found.scale[0], variance.sqrt())

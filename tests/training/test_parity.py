@@ -17,7 +17,7 @@ from probes.corpora import load_corpus
 from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import make_task
 from probes.models.loading import open_model
-from probes.solver.solver import fit_logistic
+from probes.solver import fit_logistic
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
 from probes.training.problems import ActivationSource, ProblemSet, real_problem

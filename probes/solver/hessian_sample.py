@@ -1,0 +1,91 @@
+"""Each column's own Hessian, estimated from a sample of the rows that curve it, and inverted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from probes.solver import tuning
+from probes.solver.linalg import inverse_of, squares
+
+HESSIAN_ROWS_PER_PARAMETER = 128
+"""Rows for each parameter that a column's sample is drawn from, where there are more."""
+SAMPLED = 4
+"""Rows for each parameter in the sample that a column's own Hessian is estimated from."""
+SAMPLED_LEAST = 512
+"""Rows in it at least."""
+
+
+def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+    """``x^T diag(curvature) x`` of R columns of a head, in ``out`` (R, n, n).
+
+    x (N, n) with the intercept's ones, curvature (R, N). Of many rows each column takes a sample of
+    its own, at equal steps of its summed curvature: rows that curve it most come most often, or
+    more than once, and each counts the same. Of a column that is certain of most rows few matter.
+    No sample for a column alone, and in float64, whose columns are those that are hardly penalised:
+    there the rows that a sample misses matter.
+    """
+    (R, N), n = curvature.shape, x.shape[1]
+    size = max(SAMPLED * n, SAMPLED_LEAST)
+    if x.dtype == torch.float64 or R == 1:
+        for weights, hessian in zip(curvature, out, strict=True):
+            _own_hessian(x, weights, hessian)
+        return
+    if 1.5 * size >= N:
+        step = max(1, tuning.HESSIAN_NUMBERS // (n * N))
+        for start in range(0, R, step):
+            columns = slice(start, start + step)
+            squares(x * curvature[columns].sqrt()[..., None], out[columns])
+        return
+    step = max(1, tuning.HESSIAN_NUMBERS // (n * size))
+    steps = torch.arange(size, device=x.device) + 0.5
+    for start in range(0, R, step):
+        sums = curvature[start : start + step].cumsum(-1)  # (r, N)
+        each = sums[:, -1:] / size
+        drawn = torch.searchsorted(sums, each * steps).clamp_max_(N - 1)
+        sample = x.index_select(0, drawn.view(-1)).view(len(sums), size, n)
+        hessians = out[start : start + step]
+        squares(sample, hessians)
+        hessians *= each[..., None]
+
+
+def _own_hessian(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+    """``own_hessians`` of one column (N,), without rows whose curvature is negligible.
+
+    Few rows of a nearly separable head remain; the result is scaled to the curvature of all.
+    """
+    total = curvature.sum()
+    bulk = curvature.square().sum() / total.clamp_min(torch.finfo(x.dtype).tiny)
+    kept = (curvature > 0.05 * bulk).nonzero()[:, 0]
+    if len(kept) < 0.7 * len(curvature):
+        x, curvature = x[kept], curvature[kept]
+        curvature = curvature * (total / curvature.sum().clamp_min(torch.finfo(x.dtype).tiny))
+    squares((x * curvature.sqrt()[:, None])[None], out[None])
+
+
+def invert_(hessians: Tensor, penalty: Tensor) -> None:
+    """Hessians (R, n, n) become the inverses of themselves plus ``diag(penalty)``, (R, n)."""
+    _, n = penalty.shape
+    step = max(1, tuning.HESSIAN_NUMBERS // n**2)
+    for start in range(0, len(hessians), step):
+        system = hessians[start : start + step]
+        if n <= tuning.NARROW + 1:
+            system = system.double()
+        diagonal = system.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(penalty[start : start + step])
+        floor = 1e-7 if hessians.dtype == torch.float32 else 1e-13
+        diagonal.add_(floor * diagonal.amax(-1, keepdim=True))
+        hessians[start : start + step] = inverse_of(system)
+
+
+def hessian_stride(rows: int, parameters: int) -> int:
+    """Stride between the rows that a column's Hessian is sampled from."""
+    return max(1, rows // (HESSIAN_ROWS_PER_PARAMETER * parameters))
+
+
+def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
+    """Time of the Hessians of some columns of a head, in iterations of the search."""
+    n, each = width + 1, classes * columns
+    sample = min(rows, max(SAMPLED * n, SAMPLED_LEAST))
+    hessians = tuning.nanoseconds_of_hessians(rows, n, each, sample, hessian_stride(rows, n))
+    return hessians / tuning.nanoseconds_of_an_iteration(rows, n, each)
