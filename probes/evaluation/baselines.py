@@ -1,7 +1,7 @@
-"""What is reached without any model: majority, word type, bag of words.
+"""Baselines that use no language model: majority, word type, bag of words.
 
-A head that does not beat these says nothing about the language model. Each returns a predicted
-class for every row of the task (n,), learned from the training rows of a problem alone.
+A head that is not better than these is no evidence about the language model. Each function returns
+a predicted class for every row of the task (n,), learned from the training rows of a problem alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def majority(task: Task, problem: Problem) -> Predictions:
 def lexical(task: Task, problem: Problem) -> Predictions:
     """The most frequent training class of each word type; the majority class for new types.
 
-    What knowing the word, without its context, is worth. Ties go to the more frequent class.
+    It measures what the word tells without its context. Ties go to the more frequent class.
     """
     classes, counts = len(task.classes), _counts(task, problem)
     train = problem.train
@@ -43,21 +43,24 @@ def lexical(task: Task, problem: Problem) -> Predictions:
 def bag_of_words(task: Task, problem: Problem, texts: Sequence[str]) -> Predictions:
     """Logistic regression on the words of a text and its length.
 
-    ``texts`` (n,) is the text of each row. Words are case-folded and counted once; length enters as
-    the logarithms of the numbers of words and of characters, standardised on training rows. The
-    strength is chosen on the problem's ``select`` rows.
+    Words are case-folded and counted once; length enters as the logarithms of the numbers of words
+    and of characters, standardised on training rows. The strength of the regularisation is chosen
+    on the problem's ``select`` rows.
+
+    texts: (n,) the text of each row.
     """
+    # Imported where texts are probed only: scikit-learn takes a second.
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
     train, select = problem.train, problem.select
-    # One-character words and punctuation count too: "?" tells a question.
+    # One-character words and punctuation count too: "?" marks a question.
     vectorizer = CountVectorizer(binary=True, token_pattern=r"\w+|[^\w\s]")
     vectorizer.fit([text for text, kept in zip(texts, train, strict=True) if kept])
     lengths = np.log1p([[len(text.split()), len(text)] for text in texts])  # (n, 2)
-    spread = lengths[train].std(axis=0)
-    lengths = (lengths - lengths[train].mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    scale = lengths[train].std(axis=0)
+    lengths = (lengths - lengths[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
     features = hstack([vectorizer.transform(texts), csr_matrix(lengths)], format="csr")
     best, chosen = -1.0, majority(task, problem)
     for strength in STRENGTHS:

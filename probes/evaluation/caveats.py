@@ -1,4 +1,4 @@
-"""What the reader of a map has to know, in plain words, where it applies."""
+"""Caveats: what the reader of a map has to know, as sentences, where it applies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
 
 RARE = 10
-"""Reported rows below which the recall of a class says little."""
+"""Scored rows below which the recall of a class is too rough to interpret."""
 
 
 def task_caveats(scored: ScoredRows, group_name: str, level: float) -> list[str]:

@@ -24,7 +24,7 @@ FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5,
 
 @dataclass(frozen=True)
 class Codelength:
-    """Bits to send the training labels, for each head."""
+    """Bits that sending the training labels takes, for each head."""
 
     bits: Array
     """(H,)"""
@@ -57,9 +57,9 @@ def codelength_blocks(task: Task, *, seed: int) -> npt.NDArray[np.int64]:
         nearest = int(np.argmin(np.abs(ends - fraction * len(train)))) + 1
         cuts.append(max(nearest, least))
     cuts[-1] = len(groups)
-    block_of_place = np.searchsorted(np.unique(cuts), np.arange(len(groups)), side="right")
+    block_in_order = np.searchsorted(np.unique(cuts), np.arange(len(groups)), side="right")
     block_of_group = np.empty(len(groups), dtype=np.int64)
-    block_of_group[order] = block_of_place
+    block_of_group[order] = block_in_order
     blocks = np.full(len(task.labels), -1, dtype=np.int64)
     blocks[train] = block_of_group[groups.index]
     return blocks

@@ -50,7 +50,7 @@ class Evaluation:
 
 @dataclass
 class Evaluator:
-    """Collects fitted chunks and gives the evidence when all are in.
+    """Collects fitted chunks, and makes the evidence of a run when all are in.
 
     Intervals are computed as chunks come in; tests and the best head need the whole map.
     """
@@ -71,7 +71,7 @@ class Evaluator:
     _chunks: dict[MapKey, list[ChunkResult]] = field(default_factory=dict)
 
     def add(self, chunk: ChunkFit) -> list[Row]:
-        """Evaluate one chunk; the rows it gave so far, for loggers that want them at once."""
+        """Evaluate one chunk; returns its rows so far, without the tests over the whole map."""
         feature = chunk.task.feature
         if feature not in self._scored:
             self._start(chunk.task, [fit.problem for fit in chunk.fits])

@@ -1,4 +1,4 @@
-"""Which problems give the evidence that was asked for: they are fitted along with the real one."""
+"""The problems of a feature: the real one, and those that are fitted with it as evidence."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def evidence_problems(
 ) -> tuple[Problem, ...]:
     """All problems of a feature, the real one first.
 
-    With ``split.folds`` there is one for each fold instead of one (codelength aside, which codes
-    the training rows of the task's own split). The control and the permutations take the penalty
+    With ``split.folds`` every role has a problem for each fold, except codelength, which codes the
+    training rows of the task's own split. The control and the permutations take the penalty
     that the real labels chose for the same head (with folds: for the first fold), so that they are
     fitted by probes of the same capacity.
 
-    Raises ``UserError`` before anything is fitted: one group only, fewer groups than folds, a
-    permutation test that cannot reach its level.
+    Raises:
+        UserError: one group only, fewer groups than folds, or a permutation test that cannot reach
+            its level. It is raised before anything is fitted.
     """
     check_split(split)
     base = _fold_problems(task, split) if split.folds else (real_problem(task),)
@@ -79,7 +80,7 @@ def positions_by_role(problems: Sequence[Problem]) -> dict[Role, list[Positions]
 
 
 def _fold_problems(task: Task, split: SplitConfig) -> tuple[Problem, ...]:
-    """Folds by group, without training texts that recur on the other side."""
+    """Folds by group, without training rows whose text is scored or chosen on."""
     folds = group_folds(task.groups, split.folds, split.seed)
     problems = []
     for problem in fold_problems(task, folds):

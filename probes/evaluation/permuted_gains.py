@@ -1,4 +1,4 @@
-"""Accuracy of the probes that were refitted on permuted labels, all of them in few products."""
+"""Accuracy of the probes that were refitted on permuted labels, many in one matrix product."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from probes.training.fitted import BLOCK
 def permuted_gains(chunk: ChunkFit, permutations: Sequence[Positions]) -> Array:
     """Accuracy minus that of the majority class, both under the permuted labels: (H, P).
 
-    permutations: for each permutation its problems in the chunk, one or one for each fold. Problems
-    at the same place score the same rows.
+    permutations: for each permutation its problems in the chunk, one or one for each fold; those of
+        one fold score the same rows in every permutation.
     """
     hits = torch.zeros(len(chunk.heads), len(permutations), dtype=torch.int64)
     majority, scored = np.zeros(len(permutations)), 0
@@ -49,8 +49,8 @@ def _linear_hits(chunk: ChunkFit, fold: Sequence[int], rows: Tensor, labels: Ten
     hits = []
     for first in range(0, len(fold), step):
         tensors = [chunk.fits[index].tensors for index in fold[first : first + step]]
-        weight = torch.cat([one["weight"] for one in tensors], dim=1).to(device)  # (H, pK, D)
-        bias = torch.cat([one["bias"] for one in tensors], dim=1).to(device)
+        weight = torch.cat([probe["weight"] for probe in tensors], dim=1).to(device)  # (H, pK, D)
+        bias = torch.cat([probe["bias"] for probe in tensors], dim=1).to(device)
         logits = torch.baddbmm(bias[:, None], x, weight.mT)  # (H, m, pK)
         logits = logits.view(H, x.shape[1], len(tensors), columns)
         predicted = logits[..., 0] > 0 if columns == 1 else logits.argmax(dim=-1)

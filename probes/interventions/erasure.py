@@ -1,7 +1,7 @@
 """Erase a feature from head outputs, so that no linear probe finds it (LEACE, Belrose et al. 2023).
 
-If a second feature is lost with the first, the second rode on it (amnesic probing, Elazar et al.
-2021).
+If the accuracy of a second feature falls with it, the second depended on the first (amnesic
+probing, Elazar et al. 2021).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ class Eraser:
     mean: Tensor
     """(H, D)"""
     reads: Tensor
-    """(H, D, r) what is read off a centred output ..."""
+    """(H, D, r) whitening followed by projection on the r directions that carry the classes; r is
+    at most the number of classes less one."""
     writes: Tensor
-    """(H, r, D) ... and what is taken away for it; r is at most the number of classes less one."""
+    """(H, r, D) the way back to the space of outputs: what is subtracted for each direction."""
 
     def __call__(self, z: Tensor) -> Tensor:
         """Erase from (H, n, D); a new tensor of the same type."""
@@ -41,7 +42,7 @@ def fit_eraser(z: Tensor, labels: Tensor, *, classes: int) -> Eraser:
     that whitens them).
 
     z: (H, n, D) head outputs; labels: (n,) classes of the feature to erase.
-    Directions of less than 1e-10 of a head's largest variance are taken for constant.
+    Directions with less than 1e-10 of a head's largest variance count as constant.
     """
     x = z.double()
     mean = x.mean(dim=1)  # (H, D)

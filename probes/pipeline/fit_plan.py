@@ -1,4 +1,4 @@
-"""From a configuration to what is read of the model and what is fitted on it."""
+"""From a configuration to the sites that are extracted and the problems fitted on them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ def make_sources(
     tasks: Sequence[Task],
     erased: Task | None = None,
 ) -> list[ActivationSource]:
-    """Everything that is fitted: the site asked for with all its evidence, baselines without.
+    """All that is fitted: the run's own site with its evidence, baselines without.
 
-    caches: by model (``trained``, ``random_init``) and kind of site. erased: the feature that the
-    same heads are probed without (amnesic check).
+    caches: by name of the model (``trained``, ``random_init``) and kind of site.
+    erased: a feature that is erased from the same heads before they are probed again (amnesic
+        check).
 
-    Raises ``UserError`` for evidence that these labels and groups cannot give.
+    Raises:
+        UserError: these labels and groups cannot give the evidence.
     """
     evidence = tuple(
         ProblemSet(

@@ -1,4 +1,4 @@
-"""Label vectors that are as likely as the real one if the activations carry nothing about labels.
+"""Permuted labels: as likely as the real ones if activations and labels are independent.
 
 The null hypothesis is that activations and labels are independent, both with whatever dependence
 they have among their own rows. A permutation test is valid if permuted labels keep the dependence
@@ -15,8 +15,8 @@ each split, so that shipped splits may differ and every split keeps its labels:
 ``sequence``  words and spans: the label vectors of the groups are strung together in random order,
               rotated by a random offset and laid over the rows. Keeps the dependence of
               neighbouring labels except at the joins; needs labels whose law does not depend on
-              the place in a document. The rotation keeps sentences of one length from being laid
-              over each other, which would give the real labels back.
+              the place in a document. The rotation keeps sentences of the same length from being
+              exchanged whole, which would give the real labels back.
 """
 
 from __future__ import annotations

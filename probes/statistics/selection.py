@@ -1,4 +1,4 @@
-"""How good the best head is: the best of many looks better than it is (winner's curse)."""
+"""The best unit of a map and its value, corrected for the selection (winner's curse)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from probes.statistics.groups import Array
 
 @dataclass(frozen=True)
 class BestHead:
-    """The best head of a map, as it looks and as it is."""
+    """The best unit (head or layer) of a map: the naive value, and one freed from the selection."""
 
     head: int
-    """Position among the heads given."""
+    """Position among the units given."""
     value: float
     """Estimate freed from the selection."""
     low: float
     high: float
     naive_head: int
-    """The head that is best on the reported rows ..."""
+    """The unit that is best on the reported rows ..."""
     naive: float
     """... and its value there, which is too high on average."""
     method: str
 
 
 def best_on_validation(reported: GroupSums, draws: Draws | None, chosen_on: Array) -> BestHead:
-    """The head that is best by ``chosen_on`` (H,), measured on other rows: unbiased.
+    """The unit that is best by ``chosen_on`` (H,), measured on other rows: unbiased.
 
-    ``chosen_on`` must come from rows that are not in ``reported`` (validation). The interval is the
-    chosen head's own, NaN without draws.
+    The interval is the chosen unit's own, NaN without draws.
+
+    chosen_on: (H,) values on rows that are not in ``reported`` (validation).
     """
     values, head = reported.value(), int(np.argmax(chosen_on))
     low = high = float("nan")
@@ -52,7 +53,7 @@ def best_on_validation(reported: GroupSums, draws: Draws | None, chosen_on: Arra
 
 
 def best_out_of_bag(reported: GroupSums, draws: Draws) -> BestHead:
-    """The best head where all rows were used to choose it (cross-validation).
+    """The best unit where all rows were used to choose it (cross-validation).
 
     Bootstrap bias correction (Tsamardinos, Greasidou and Borboudakis 2018): choose on the groups
     of a draw, measure on the groups left out of it, average over draws. Draws hold 63% of the
@@ -70,7 +71,7 @@ def best_out_of_bag(reported: GroupSums, draws: Draws) -> BestHead:
         measured.append(left_out[np.arange(len(drawn)), chosen])
         unselected.append(left_out[:, naive])
     outside = np.concatenate(measured)
-    # Relative to the naive head on the same groups: its own average is known without draws.
+    # Relative to the naive unit on the same groups: its own average is known without draws.
     optimism = float(np.nanmean(np.concatenate(unselected) - outside))
     tail = (1 - draws.confidence) / 2
     low, high = np.nanquantile(outside, [tail, 1 - tail])
