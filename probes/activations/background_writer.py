@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from probes.activations.layout import LayerInfo
 from probes.activations.writer import CacheWriter, Piece
 from probes.core.errors import UserError
 from probes.passes.progress import Progress
+
+P = ParamSpec("P")
 
 
 class BackgroundWriter:
@@ -116,12 +118,12 @@ class BackgroundWriter:
                 self._begin_checkpoint(item)
         self._flush()
 
-    def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
+    def _attempt(self, act: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         # After an error nothing is written any more, and no caller waits for room for ever.
         if self._error is not None:
             return
         try:
-            act(*arguments)
+            act(*arguments, **named)
         except BaseException as error:
             self._error = error
 
@@ -170,7 +172,12 @@ class _Item:
     """Rows on their way to a file."""
 
     def __init__(
-        self, writer: int, index: int, rows: npt.NDArray[np.int64], values: Tensor, ready: Any
+        self,
+        writer: int,
+        index: int,
+        rows: npt.NDArray[np.int64],
+        values: Tensor,
+        ready: torch.cuda.Event | None,
     ) -> None:
         self.writer, self.index, self.rows = writer, index, rows
         self.values, self.ready = values, ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ class CacheWriter:
         if self.shard == WHOLE:
             self.partial.discard()
 
-    def _disk_errors(self) -> Any:
+    def _disk_errors(self) -> AbstractContextManager[None]:
         return disk_errors(self.directory.parent, self.partial.n_bytes)
 
     def _open(self) -> tuple[list[mmap.mmap], list[npt.NDArray[np.void]]]:

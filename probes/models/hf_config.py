@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
 from probes.core.errors import UserError
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
@@ -47,11 +52,6 @@ def field_of(config: Any, *names: str) -> int:
 
 def model_kind(config: Any) -> Kind:
     """encoder, decoder or encoder-decoder, from the config's type and architectures."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
     text = text_config(config)
     if config.is_encoder_decoder:
         return "encoder-decoder"

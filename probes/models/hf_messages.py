@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from probes.core.errors import UserError
 
@@ -15,8 +16,6 @@ from probes.core.errors import UserError
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' tables and bars; what matters of them is raised as an error instead."""
-    from transformers.utils import logging
-
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -23,11 +24,11 @@ families = pytest.mark.parametrize("family", FAMILIES)
 
 
 @functools.cache
-def body_of(family: str, dtype: torch.dtype = torch.float64):
+def body_of(family: str, dtype: torch.dtype = torch.float64) -> Any:
     return tiny_models.build(family, dtype)
 
 
-def read(body, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:
+def read(body: Any, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tensor]:
     """What passes at each site, copied."""
     out: dict[Site, Tensor] = {}
     with hooked(body, sites, lambda site, z: out.__setitem__(site, z.clone())):
@@ -35,7 +36,7 @@ def read(body, ids: Tensor, mask: Tensor, sites: list[Site]) -> dict[Site, Tenso
     return out
 
 
-def hidden(body, ids: Tensor, mask: Tensor) -> Tensor:
+def hidden(body: Any, ids: Tensor, mask: Tensor) -> Tensor:
     state: Tensor = forward(body, model_kind(body.config), ids, mask).last_hidden_state
     return state
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from probes.core.errors import UserError
 from probes.models.forward import forward, token_offset
+from probes.models.hf_config import Kind
 from tests import tiny_models
 
 
-def inputs_of(body: torch.nn.Module, kind: str, ids: torch.Tensor, mask: torch.Tensor) -> dict:
+def inputs_of(
+    body: torch.nn.Module, kind: Kind, ids: torch.Tensor, mask: torch.Tensor
+) -> dict[str, Any]:
     """The keyword arguments that ``forward`` calls the body with."""
-    seen: dict = {}
+    seen: dict[str, Any] = {}
     hook = body.register_forward_pre_hook(
         lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True
     )

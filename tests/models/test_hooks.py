@@ -7,8 +7,8 @@ import torch
 
 from probes.config.checks import SITE_KINDS
 from probes.models.forward import forward
-from probes.models.hooks import hooked
-from probes.models.sites import find_sites
+from probes.models.hooks import Visit, hooked
+from probes.models.sites import Site, find_sites
 from tests import tiny_models
 from tests.tiny_families import FAMILIES
 
@@ -39,6 +39,15 @@ def test_flattened_tokens_get_their_batch_back() -> None:
     torch.testing.assert_close(seen[0][:1], seen[1], rtol=0, atol=1e-10)
 
 
+def flipped(site: Site, z: torch.Tensor) -> torch.Tensor:
+    return z.flip(-1)
+
+
+def kept_in(out: dict[object, torch.Tensor]) -> Visit:
+    """Copies what passes at each site."""
+    return lambda site, z: out.__setitem__(site, z.clone())
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "mixtral", "opt", "distilbert"])
 @pytest.mark.parametrize("kind", SITE_KINDS)
 def test_edit_replaces_what_the_model_goes_on_with(family: str, kind: str) -> None:
@@ -53,8 +62,8 @@ def test_edit_replaces_what_the_model_goes_on_with(family: str, kind: str) -> No
     after: dict[object, torch.Tensor] = {}
     for out, edit in ((before, None), (after, sites[-1])):
         with (
-            hooked(body, [sites[-1]], lambda site, z, edit=edit: z.flip(-1) if edit else None),
-            hooked(body, sites, lambda site, z, out=out: out.__setitem__(site, z.clone())),
+            hooked(body, [sites[-1]], flipped if edit else lambda site, z: None),
+            hooked(body, sites, kept_in(out)),
         ):
             edited = forward(body, model, IDS, MASK).last_hidden_state
     assert not torch.equal(plain, edited)
@@ -130,7 +139,8 @@ def test_keyword_inputs_are_read_and_edited() -> None:
             self.inner = projection
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.inner(input=x)
+            output: torch.Tensor = self.inner(input=x)
+            return output
 
     body.layers[0].self_attn.o_proj = ByKeyword()
     sites = find_sites(body, head_projection="o_proj.inner", layers=[0])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests import tiny_checkpoints
 
@@ -40,7 +41,7 @@ def cached(home: Path, repository: str, commits: dict[str, int], *, pickled: boo
         (base / "refs" / "main").write_text(commit)
 
 
-def attempts(home: Path, *settings: dict[str, str]) -> list:
+def attempts(home: Path, *settings: dict[str, str]) -> list[Any]:
     """What opening and loading gives, in a process with that cache and no network."""
     done = subprocess.run(
         [sys.executable, "-c", CODE, json.dumps(settings)],
@@ -49,7 +50,8 @@ def attempts(home: Path, *settings: dict[str, str]) -> list:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    results: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return results
 
 
 def test_hub_ids(tmp_path: Path) -> None:

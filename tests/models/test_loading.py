@@ -42,7 +42,7 @@ def test_handle_of_a_directory(llama: Path) -> None:
     handle = opened(llama)
     assert (handle.kind, handle.context, handle.dtype) == ("decoder", 64, "float32")
     assert (handle.attention, handle.device, handle.pad_id) == ("sdpa", "cpu", 0)
-    body = handle.load()
+    body: Any = handle.load()
     assert type(body).__name__ == "LlamaModel"
     assert not body.training
     assert not any(p.requires_grad for p in body.parameters())
@@ -90,7 +90,7 @@ def test_text_part_of_a_multimodal_model(tmp_path: Path) -> None:
     tiny_models.randomise(transformers.AutoModel.from_config(config)).save_pretrained(tmp_path)
     tiny_checkpoints.make_tokenizer().save_pretrained(tmp_path)
     handle = opened(tmp_path)
-    body = handle.load()
+    body: Any = handle.load()
     assert (handle.kind, handle.context) == ("decoder", 64)
     assert type(body).__name__ == "Gemma3TextModel"
     sites = find_sites(body)
@@ -120,7 +120,8 @@ def test_mixture_of_experts_in_float64(tmp_path: Path) -> None:
 
 def test_attention_kernel(llama: Path) -> None:
     handle = opened(llama, attention="eager")
-    assert handle.attention == handle.load().config._attn_implementation == "eager"
+    body: Any = handle.load()
+    assert handle.attention == body.config._attn_implementation == "eager"
 
 
 def test_max_length(llama: Path) -> None:
@@ -140,7 +141,7 @@ def test_context_holds_and_one_token_more_does_not(
     """RoBERTa's first positions are padding, and BART's decoder reads a start token as well."""
     handle = opened(tiny_checkpoints.write_checkpoint(tmp_path, family))
     assert handle.context == context
-    body = handle.load()
+    body: Any = handle.load()
     ids = torch.full((1, min(context, 200)), 5)
     forward(body, handle.kind, ids, torch.ones_like(ids))
     if context != UNLIMITED:
@@ -348,7 +349,7 @@ def test_transformers_stays_quiet(llama: Path, capfd: pytest.CaptureFixture[str]
 def test_packaged_minilm() -> None:
     handle = open_model(ModelConfig(name="minilm", device="cpu"))
     assert (handle.kind, handle.context, handle.dtype) == ("encoder", 512, "float32")
-    body = handle.load()
+    body: Any = handle.load()
     heads = find_sites(body)
     assert [(s.units, s.width) for s in heads] == [(12, 32)] * 6
     ids = handle.encode(["The old sailor mended the nets."])[0].ids
@@ -360,7 +361,7 @@ def test_packaged_minilm() -> None:
 def test_stories_decoder(shared: Path) -> None:
     handle = opened(shared / "models" / "stories260K")
     assert (handle.kind, handle.context, handle.pad_id) == ("decoder", 512, 2)
-    body = handle.load()
+    body: Any = handle.load()
     assert [(s.units, s.width) for s in find_sites(body)] == [(8, 8)] * 5
     encoding = handle.encode(["Once upon a time, there was a dog."])[0]
     assert encoding.ids[0] == 1 and encoding.special[0]

@@ -23,8 +23,8 @@ Layout = Callable[[Tensor, int, int], Tensor]
 
 def plain(x: Tensor, heads: int, width: int) -> Tensor:
     """One value head after another, each for a group of query heads."""
-    values = x.unflatten(-1, (-1, width)).transpose(0, 1)  # (G, T, D)
-    return values.repeat_interleave(heads // len(values), dim=0)  # (H, T, D)
+    values: Tensor = x.unflatten(-1, (-1, width)).transpose(0, 1)  # (G, T, D)
+    return torch.repeat_interleave(values, heads // len(values), dim=0)  # (H, T, D)
 
 
 def thirds(x: Tensor, heads: int, width: int) -> Tensor:
@@ -34,7 +34,8 @@ def thirds(x: Tensor, heads: int, width: int) -> Tensor:
 
 def interleaved(x: Tensor, heads: int, width: int) -> Tensor:
     """Query, key and value of each head side by side."""
-    return x.unflatten(-1, (heads, 3, width))[:, :, 2].transpose(0, 1)
+    parts: Tensor = x.unflatten(-1, (heads, 3, width))  # (T, H, 3, D)
+    return parts[:, :, 2].transpose(0, 1)
 
 
 def last(x: Tensor, heads: int, width: int) -> Tensor:
@@ -44,7 +45,8 @@ def last(x: Tensor, heads: int, width: int) -> Tensor:
 
 def behind_keys(x: Tensor, heads: int, width: int) -> Tensor:
     """Key and value of each head side by side, the value last."""
-    return x.unflatten(-1, (heads, -1))[:, :, -width:].transpose(0, 1)
+    parts: Tensor = x.unflatten(-1, (heads, -1))  # (T, H, keys and D)
+    return parts[:, :, -width:].transpose(0, 1)
 
 
 VALUES: dict[str, tuple[str, Layout]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -33,7 +35,8 @@ class Alias:
         self.module = module
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.module(x)
+        output: torch.Tensor = self.module(x)
+        return output
 
 
 def test_unknown_name_needs_the_override() -> None:
@@ -103,7 +106,8 @@ def test_bypassed_projection_is_refused() -> None:
 
 def test_shared_layers_are_refused() -> None:
     """ALBERT runs one layer many times: its heads have no layer of their own."""
-    config = transformers.AlbertConfig(**BERT, vocab_size=VOCABULARY, embedding_size=16)
+    options: dict[str, Any] = BERT | {"vocab_size": VOCABULARY, "embedding_size": 16}
+    config = transformers.AlbertConfig(**options)
     body = tiny_models.randomise(transformers.AutoModel.from_config(config))
     sites = find_sites(body)
     assert len(sites) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,8 @@ def test_model_without_a_pad_token_opens(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, tokenizer=tokenizer)
     handle = open_model(ModelConfig(name=str(tmp_path), device="cpu"))
     assert handle.pad_id == 2
-    assert handle.load().get_input_embeddings().num_embeddings == len(tokenizer)
+    body: Any = handle.load()
+    assert body.get_input_embeddings().num_embeddings == len(tokenizer)
 
 
 def test_always_needs_a_token(tmp_path: Path) -> None:
