@@ -43,6 +43,8 @@ python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
+toc_object_entries = False  # thousands of entries in the navigation of each page
+
 html_theme = "furo"
 html_title = f"headprobes {release}"
 html_show_sphinx = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -12,6 +14,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
+from probes.cli import main as cli
+from probes.cli.main import VERBS
 from probes.cli.run import parse
 from probes.config import register
 from probes.config.checks import check
@@ -20,8 +24,8 @@ from tests.documented_commands import Command, config_commands, distinct, page_c
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMANDS = distinct(page_commands(PROJECT) + config_commands(config_dir()))
-RUNS = [c for c in COMMANDS if c.program in ("python train.py", "headprobes")]
-VERBS = ("compare", "catalogue", "atlas", "sweep", "run")
+OURS = [c for c in COMMANDS if c.program != "python -m benchmarks."]
+RUNS = [c for c in OURS if c.arguments[:1] not in [(name,) for name in (*VERBS, "--version")]]
 LAUNCHERS = ("joblib", "submitit_slurm", "submitit_local", "ray")
 """Of plugins that are extras, so not installed everywhere."""
 
@@ -44,16 +48,25 @@ def composed(overrides: list[str]) -> None:
     check(parse(cfg))
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in RUNS if c.arguments[:1] not in [(v,) for v in VERBS]], ids=str
-)
+@pytest.mark.parametrize("command", RUNS, ids=str)
 def test_every_documented_run_composes(command: Command) -> None:
     arguments = [a for a in command.arguments if not a.startswith("--")]
+    if arguments and arguments[0] in cli.RUNS:
+        arguments[:1] = cli.RUNS[arguments[0]].overrides
     launchers = [a for a in arguments if a.startswith("hydra/launcher=")]
     assert all(launcher.split("=")[1] in LAUNCHERS for launcher in launchers)
     overrides = [a for a in arguments if a != "-m" and a not in launchers]
     for job in jobs(overrides) if "-m" in arguments else [overrides]:
         composed(job)
+
+
+@pytest.mark.parametrize("command", [c for c in OURS if c not in RUNS], ids=str)
+def test_every_documented_verb_takes_its_arguments(command: Command) -> None:
+    name, *arguments = command.arguments
+    if name != "--version":
+        parser = argparse.ArgumentParser()
+        importlib.import_module(VERBS[name].module).add_arguments(parser)
+        parser.parse_args(arguments)
 
 
 def test_there_are_commands_in_pages_and_configs() -> None:
