@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import shutil
 import time
@@ -79,7 +78,7 @@ def _run(job: AtlasJob, directory: Path) -> Outcome:
     start = time.perf_counter()
     try:
         with quiet(directory / "log.txt"):
-            pipeline.run(dataclasses.replace(job.config), directory)
+            pipeline.run(job.config, directory)
     except UserError as error:
         return Outcome(job, None, time.perf_counter() - start, error=str(error))
     return Outcome(job, load_run(directory), time.perf_counter() - start)
