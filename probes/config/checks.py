@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
 from typing import Any
 
+from probes.config.choices import check_choice, check_choices, choices_of
 from probes.config.model import ModelConfig
 from probes.config.run import (
     EvaluationConfig,
@@ -28,16 +28,7 @@ from probes.config.run import (
 )
 from probes.core.errors import UserError, closest
 
-ACCELERATORS = ("auto", "cpu", "gpu")
-BOS_MODES = ("auto", "always", "never")
-LOGGERS = ("none", "csv", "tensorboard", "wandb")
-MODEL_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-SITE_KINDS = ("heads", "residual", "attention_output", "mlp_output")
-SPLIT_SOURCES = ("auto", "shipped", "group")
-STORED_DTYPES = ("float16", "bfloat16", "float32")
-TEXT_POSITIONS = ("last_token", "mean")
-WANDB_MODES = ("auto", "online", "offline", "disabled")
-WORD_POSITIONS = ("last_subword", "first_subword", "mean", "every_subword")
+SITE_KINDS = choices_of(RunConfig, "site")
 
 
 def check(config: RunConfig) -> None:
@@ -55,7 +46,7 @@ def check(config: RunConfig) -> None:
     check_logger(config.logger)
     check_evaluation(config.evaluation)
     check_significance(config.significance)
-    check_site(config.site)
+    check_choices(config)
     if config.evaluation.erase is not None and config.split.folds:
         # Each fold would need an eraser of its own: one fitted on all folds has seen the test rows.
         raise UserError(
@@ -70,8 +61,7 @@ def check(config: RunConfig) -> None:
 
 
 def check_model(config: ModelConfig) -> None:
-    _one_of("model.dtype", config.dtype, MODEL_DTYPES)
-    _one_of("model.bos", config.bos, BOS_MODES)
+    check_choices(config, "model.")
     if config.device_map is not None and config.random_init:
         raise UserError(
             "model.random_init=true cannot be spread over devices",
@@ -85,16 +75,15 @@ def check_model(config: ModelConfig) -> None:
 
 
 def check_site(kind: str) -> None:
-    _one_of("site", kind, SITE_KINDS)
+    check_choice("site", kind, SITE_KINDS)
 
 
 def check_position(config: PositionConfig) -> None:
-    _one_of("position.word", config.word, WORD_POSITIONS)
-    _one_of("position.text", config.text, TEXT_POSITIONS)
+    check_choices(config, "position.")
 
 
 def check_extraction(config: ExtractionConfig) -> None:
-    _one_of("extraction.dtype", config.dtype, STORED_DTYPES)
+    check_choices(config, "extraction.")
     _at_least(1, config, "extraction", "tokens_per_batch")
 
 
@@ -125,7 +114,7 @@ def check_probe(config: ProbeConfig) -> None:
 
 
 def check_split(config: SplitConfig) -> None:
-    _one_of("split.source", config.source, SPLIT_SOURCES)
+    check_choices(config, "split.")
     if config.folds != 0 and config.folds < 3:
         raise UserError(
             f"split.folds={config.folds}: nested cross-validation trains, chooses and scores on "
@@ -145,22 +134,24 @@ def check_split(config: SplitConfig) -> None:
 
 
 def check_trainer(config: TrainerConfig) -> None:
-    if config.accelerator not in ACCELERATORS:
+    allowed = choices_of(config, "accelerator")
+    if config.accelerator not in allowed:
         raise UserError(
             f"trainer.accelerator={config.accelerator}",
-            allowed=", ".join(ACCELERATORS),
+            allowed=", ".join(allowed),
             fix="trainer=cpu",
         )
 
 
 def check_logger(config: LoggerConfig) -> None:
-    if config.name not in LOGGERS:
+    names = choices_of(config, "name")
+    if config.name not in names:
         raise UserError(
             f"logger.name={config.name}: no such logger",
-            allowed=", ".join(LOGGERS),
-            fix=f"logger={closest(config.name, list(LOGGERS))}",
+            allowed=", ".join(names),
+            fix=f"logger={closest(config.name, list(names))}",
         )
-    _one_of("logger.mode", config.mode, WANDB_MODES)
+    check_choices(config, "logger.")
 
 
 def check_evaluation(config: EvaluationConfig) -> None:
@@ -196,15 +187,6 @@ def check_atlas(config: RunConfig) -> None:
         raise UserError(
             f"evaluation.erase={config.evaluation.erase}: not every corpus has this feature",
             fix="evaluation.erase=null",
-        )
-
-
-def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise UserError(
-            f"{key}={value}",
-            allowed=", ".join(allowed),
-            fix=f"{key}={closest(value, list(allowed))}",
         )
 
 

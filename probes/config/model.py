@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from probes.config.choices import choice
+
 
 @dataclass
 class SimplifiedConfig:
@@ -53,8 +55,8 @@ class ModelConfig:
     name: str = "minilm"
     """Hub id, local directory, or ``minilm`` for the packaged model of the ``demo`` extra."""
     revision: str | None = None
-    dtype: str = "auto"
-    """``auto`` keeps the checkpoint's; or float32, bfloat16, float16, float64."""
+    dtype: str = choice("auto", ("auto", "float32", "bfloat16", "float16", "float64"))
+    """``auto`` keeps the checkpoint's."""
     device_map: str | None = None
     """``auto`` spreads a large model over devices (needs accelerate); null: one device."""
     device: str = "auto"
@@ -66,8 +68,8 @@ class ModelConfig:
     trust_remote_code: bool = False
     head_projection: str | None = None
     """Name of the attention output projection where it is not found by itself."""
-    bos: str = "auto"
-    """``auto``: as the tokenizer does; ``always``: prepend BOS if missing; ``never``."""
+    bos: str = choice("auto", ("auto", "always", "never"))
+    """``auto``: as the tokenizer does; ``always``: prepend BOS if it is missing."""
     max_length: int | None = None
     """Longest input in tokens; null: the model's context."""
     simplified: SimplifiedConfig | None = None

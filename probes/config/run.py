@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from probes.config.choices import choice
 from probes.config.corpus_kinds import GrammarConfig
 from probes.config.model import ModelConfig
 
@@ -15,18 +16,18 @@ from probes.config.model import ModelConfig
 class PositionConfig:
     """Where in its tokens a unit is read."""
 
-    word: str = "last_subword"
-    """last_subword, first_subword or mean, for words and spans; every_subword: a row for each."""
-    text: str = "last_token"
-    """last_token or mean, for sentences and answers."""
+    word: str = choice("last_subword", ("last_subword", "first_subword", "mean", "every_subword"))
+    """For words and spans; every_subword gives a row for each."""
+    text: str = choice("last_token", ("last_token", "mean"))
+    """For sentences and answers."""
 
 
 @dataclass
 class ExtractionConfig:
     """How the model is run and what is stored."""
 
-    dtype: str = "float16"
-    """Stored dtype: float16, bfloat16 or float32."""
+    dtype: str = choice("float16", ("float16", "bfloat16", "float32"))
+    """Of the stored activations."""
     tokens_per_batch: int = 4096
     """Upper bound of padded tokens in a batch; halved by itself when memory runs out."""
 
@@ -66,15 +67,17 @@ class MLPConfig(ProbeConfig):
     patience: int = 3
     """A head stops after this many epochs in a row without a smaller validation loss."""
     batch_size: int = 512
-    """Rows of a step, the same rows for all heads; fewer where an epoch would be under 16 steps."""
+    """Rows of a step, the same rows for all heads; reduced so that an epoch has at
+    least 16 steps."""
 
 
 @dataclass
 class SplitConfig:
     """Which examples are trained on, chosen on and reported on; always by group."""
 
-    source: str = "auto"
-    """auto: the corpus' own split, missing parts carved from train; shipped; group: draw anew."""
+    source: str = choice("auto", ("auto", "shipped", "group"))
+    """auto: the split that the corpus ships, missing parts drawn from train; shipped: that split,
+    which must be complete; group: draw a new one."""
     validation: float = 0.15
     test: float = 0.15
     """Share of the groups, where a part is drawn."""
@@ -125,25 +128,24 @@ class SignificanceConfig:
 
 @dataclass
 class TrainerConfig:
-    """Passed to lightning.Trainer."""
+    """Device, and whether bars are shown."""
 
-    accelerator: str = "auto"
-    """cpu or gpu; auto: a CUDA device where there is one."""
+    accelerator: str = choice("auto", ("auto", "cpu", "gpu"))
+    """auto: a CUDA device where there is one."""
     progress: bool = True
     """A progress bar over chunks of heads."""
 
 
 @dataclass
 class LoggerConfig:
-    """Where metrics go beside the run directory."""
+    """Where metrics go in addition to the run directory."""
 
-    name: str = "none"
-    """none, csv, tensorboard or wandb."""
+    name: str = choice("none", ("none", "csv", "tensorboard", "wandb"))
     project: str = "headprobes"
     entity: str | None = None
     group: str | None = None
-    mode: str = "auto"
-    """wandb: online, offline, disabled; auto: online when logged in, else offline."""
+    mode: str = choice("auto", ("auto", "online", "offline", "disabled"))
+    """Of wandb; auto: online when logged in, else offline."""
     tags: list[str] = field(default_factory=list)
 
 
@@ -181,8 +183,8 @@ class RunConfig:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     features: list[str] | None = None
     """What to decode; null: the corpus' default features."""
-    site: str = "heads"
-    """heads, residual, attention_output or mlp_output."""
+    site: str = choice("heads", ("heads", "residual", "attention_output", "mlp_output"))
+    """Where activations are read; all but heads have one per layer."""
     layers: list[int] | None = None
     """Only these layers are computed, stored and probed; null: all."""
     min_count: int = 10

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
+from probes.config.choices import fields_with_choices
 from probes.config.corpus_kinds import CORPUS_KINDS
+from probes.config.names import model_slug
 from probes.config.run import AtlasConfig, LinearConfig, MLPConfig, RunConfig
-
-if TYPE_CHECKING:
-    from hydra.core.config_store import ConfigStore
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "corpus": {kind: row.config for kind, row in CORPUS_KINDS.items()},
@@ -33,12 +32,10 @@ class ComposedConfig(RunConfig):
 
 def register() -> None:
     """Store the schema with Hydra: ``run_schema``, and ``schema/<group>/<name>`` for choices."""
-    from hydra.core.config_store import ConfigStore
+    # Late: Hydra, which takes a tenth of a second, is for the command line only.
+    from probes.config.hydra_store import store_without_copies
 
-    store = ConfigStore.instance()
-    # Hydra copies all of it for every group that --help lists (2 of 2.7 s); what it loads from the
-    # one store there is, is a copy already.
-    store.__deepcopy__ = _the_store  # type: ignore[attr-defined]
+    store = store_without_copies()
     store.store(name="run_schema", node=ComposedConfig)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
@@ -46,17 +43,26 @@ def register() -> None:
     register_resolvers()
 
 
-def _the_store(memo: object) -> ConfigStore:
-    """A function of the module, so that launchers of sweeps can pickle the store with it."""
-    from hydra.core.config_store import ConfigStore
-
-    return ConfigStore.instance()
-
-
 def register_resolvers() -> None:
-    """What ``conf/`` may compute: ``${model_slug:${model}}``, a directory name for a model."""
+    """What ``conf/`` may compute.
+
+    ``${model_slug:${model}}`` is a directory name for a model, ``${key_choices:}`` lists the keys
+    that take one of a few words, for ``--help``.
+    """
     from omegaconf import OmegaConf
 
-    from probes.config.names import model_slug
-
     OmegaConf.register_new_resolver("model_slug", model_slug, replace=True)
+    OmegaConf.register_new_resolver("key_choices", key_choices, replace=True)
+
+
+def key_choices() -> str:
+    """A line for each key of a run that takes one of a few words."""
+    run = RunConfig()
+    groups = [("", run), *((f"{field.name}.", getattr(run, field.name)) for field in fields(run))]
+    lines = [
+        f"{prefix}{name}: {', '.join(choices)}"
+        for prefix, group in groups
+        if is_dataclass(group)
+        for name, choices in fields_with_choices(group)
+    ]
+    return "\n".join(lines)

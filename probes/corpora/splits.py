@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import SplitConfig
-from probes.config.checks import SPLIT_SOURCES, check_split
+from probes.config.checks import check_split
+from probes.config.choices import choices_of
 from probes.core.errors import UserError
 from probes.corpora.corpus import (
     DROPPED,
@@ -57,7 +58,7 @@ def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
             f"split.source=shipped: corpus '{corpus.name}' ships no "
             + " and no ".join(SPLITS[part] for part in missing)
             + " split",
-            allowed=", ".join(SPLIT_SOURCES),
+            allowed=", ".join(choices_of(SplitConfig, "source")),
             fix="split.source=auto",
         )
     if missing:

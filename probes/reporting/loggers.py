@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from probes.config import LoggerConfig
-from probes.config.checks import WANDB_MODES, check_logger
+from probes.config.checks import check_logger
+from probes.config.choices import choices_of
 from probes.core.errors import UserError
 from probes.reporting.head_map import head_map
 from probes.results.feature_table import FeatureTable
@@ -199,7 +200,7 @@ def wandb_mode(mode: str) -> Any:
     if mode != "auto":
         return mode
     asked = os.environ.get("WANDB_MODE", "")
-    if asked in WANDB_MODES:
+    if asked in choices_of(LoggerConfig, "mode"):
         return asked
     if asked == "dryrun":  # W&B's older word for it
         return "offline"

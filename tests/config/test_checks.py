@@ -26,7 +26,8 @@ from probes.config import (
     SplitConfig,
     TrainerConfig,
 )
-from probes.config.checks import STORED_DTYPES, check
+from probes.config.checks import check
+from probes.config.choices import choices_of
 from probes.core.errors import UserError
 from probes.core.process import heavy_imports
 
@@ -93,7 +94,7 @@ def test_a_device_map_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_stored_dtypes_are_those_of_the_cache() -> None:
-    assert set(STORED_DTYPES) == set(DTYPES)
+    assert set(choices_of(ExtractionConfig, "dtype")) == set(DTYPES)
 
 
 @pytest.mark.parametrize("enabled", [True, False])

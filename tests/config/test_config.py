@@ -82,5 +82,7 @@ def test_help_lists_every_choice(
         cli.main()
     assert ended.value.code == 0
     shown = capsys.readouterr().out
+    assert re.search(r"^site: heads, residual, ", shown, re.MULTILINE)
+    assert "headprobes compare RUN RUN" in shown
     for group, choice in CHOICES:
         assert re.search(rf"^{group}: .*\b{choice}\b", shown, re.MULTILINE), (group, choice)
