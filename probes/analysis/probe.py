@@ -219,18 +219,20 @@ def probe_from_bank(
 ) -> LinearProbe | MLPProbe:
     """The fitted probe of one head (its index in the layer; 0 for whole-layer sites).
 
-    ``base_model`` is what the run saved beside the banks. Raises ``KeyError`` for a head that the
-    bank does not hold.
+    base_model: name and fingerprint of the model, as the run saved them.
+
+    Raises:
+        KeyError: the bank does not hold this head.
     """
-    one = bank.one(head).to("cpu")
+    alone = bank.one(head).to("cpu")
     probe: LinearProbe | MLPProbe
     if bank.kind == "linear":
-        probe = LinearProbe(l2=one.choice[0]) if one.choice else LinearProbe()
-        probe.coef_ = one.tensors["weight"][0].double().numpy()
-        probe.intercept_ = one.tensors["bias"][0].double().numpy()
+        probe = LinearProbe(l2=alone.choice[0]) if alone.choice else LinearProbe()
+        probe.coef_ = alone.tensors["weight"][0].double().numpy()
+        probe.intercept_ = alone.tensors["bias"][0].double().numpy()
     else:
-        probe = MLPProbe(hidden=one.tensors["w1"].shape[2])
-        probe._take(one.tensors)
+        probe = MLPProbe(hidden=alone.tensors["w1"].shape[2])
+        probe._take(alone.tensors)
     probe.classes_ = np.array(bank.classes)
     probe.n_features_in_ = bank.width
     probe.base_model_ = dict(base_model or {})

@@ -41,7 +41,7 @@ class Run:
     record: RunRecord
     """What was run: model, corpus, tasks, configuration, timings, caveats."""
     results: pd.DataFrame
-    """Tidy: one row for one number; see DESIGN for the columns."""
+    """Tidy: one row for one number; the columns are listed in docs/contracts.md."""
 
     @property
     def features(self) -> list[str]:
@@ -187,10 +187,10 @@ class Run:
         theirs = other.subject(site=mine.site, probe=other_probe or probe)
         first = self._evidence(feature, mine.site, mine.probe)
         second = other._evidence(feature, theirs.site, theirs.probe)
-        found = compare_maps(first, second, draws=draws, confidence=confidence)
-        if not found.units:
+        comparison = compare_maps(first, second, draws=draws, confidence=confidence)
+        if not comparison.units:
             _check_depths(self, other)
-        return found
+        return comparison
 
     @cached_property
     def _banks(self) -> SavedBanks:
@@ -203,15 +203,15 @@ class Run:
     ) -> ProbeBank:
         """The probes of one layer; those of the real labels come before any other."""
         every = sorted(self._banks.banks, key=lambda bank: not bank.is_real)
-        found = [b for b in every if (b.feature, b.site, b.probe) == (feature, site, probe)]
-        if not found:
+        banks = [b for b in every if (b.feature, b.site, b.probe) == (feature, site, probe)]
+        if not banks:
             there = dict.fromkeys(f"{b.feature} ({b.site}, {b.probe})" for b in every)
             raise UserError(
                 f"no probe of '{feature}' at site '{site}' of kind '{probe}' was saved",
                 allowed=", ".join(there),
             )
-        stream = self._stream(list(dict.fromkeys(b.stream for b in found)), stream)
-        of_stream = [b for b in found if b.stream == stream]
+        stream = self._stream(list(dict.fromkeys(b.stream for b in banks)), stream)
+        of_stream = [b for b in banks if b.stream == stream]
         at_layer = next((b for b in of_stream if b.layer == layer), None)
         if at_layer is None:
             allowed = ", ".join(str(n) for n in sorted({b.layer for b in of_stream}))
@@ -252,8 +252,8 @@ def _check_depths(first: Run, second: Run) -> None:
     if any(layers):
         probed = " against ".join(f"layers={one or 'null'}" for one in layers)
         raise UserError(
-            f"the runs probed different layers ({probed}), so nobody knows at which depth of the "
-            "model they lie",
+            f"the runs probed different layers ({probed}), so the relative depth of a "
+            "layer is unknown",
             fix="runs of the same layers, or of all (layers=null)",
         )
 

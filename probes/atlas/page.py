@@ -19,7 +19,7 @@ from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES, Entry
 from probes.core.files import write_atomically
 from probes.reporting.drawing.maps import STYLE
-from probes.reporting.page.report import moment, render
+from probes.reporting.page.report import moment, render_page
 from probes.results.feature_table import UNIT
 from probes.results.record import model_title
 from probes.results.summary import optional
@@ -36,7 +36,7 @@ def write_page(atlas: Atlas, path: Path) -> Path:
     carried = sum(line.significant > 0 for line in atlas.lines)
     heads = atlas.table[UNIT].drop_duplicates()
     any_head = atlas.table[atlas.table["significant"]][UNIT].drop_duplicates()
-    text = render(
+    text = render_page(
         "atlas.html.j2",
         script="atlas.js",
         title=f"Atlas of {model_title(atlas.model)}: what its heads carry",

@@ -11,7 +11,7 @@ from probes.atlas.figures import depth_lines
 from probes.atlas.plan import by_reason
 from probes.atlas.result import Atlas
 from probes.atlas.stages import stage_maps
-from probes.reporting.terminal import sayable
+from probes.reporting.terminal import encodable
 from probes.results.record import model_title
 
 
@@ -19,11 +19,13 @@ def print_atlas(atlas: Atlas, console: Console) -> None:
     """Print the number of heads and the strongest features by stage, and what is at chance."""
 
     def say(text: str) -> Text:
-        return Text(sayable(text, console))
+        return Text(encodable(text, console))
 
     console.print()
     console.print(
-        Text(sayable(f"Atlas of {model_title(atlas.model)} ({atlas.kind})", console), style="bold")
+        Text(
+            encodable(f"Atlas of {model_title(atlas.model)} ({atlas.kind})", console), style="bold"
+        )
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage")

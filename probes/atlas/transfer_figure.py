@@ -17,7 +17,7 @@ from probes.atlas.names import feature_label
 from probes.atlas.transfer import Transfer, counts
 from probes.reporting.drawing.colours import FAINT, INK, RULE
 from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
-from probes.reporting.terminal import sayable
+from probes.reporting.terminal import encodable
 from probes.results.atlas import SavedAtlas
 from probes.results.record import model_title
 
@@ -34,12 +34,12 @@ def print_transfers(
     """A line for each feature, those carried by both models first."""
 
     def say(text: str) -> Text:
-        return Text(sayable(text, console))
+        return Text(encodable(text, console))
 
     console.print()
     names = model_title(first.model), model_title(second.model)
     title = f"{names[0]} (first) against {names[1]} (second), by relative depth"
-    console.print(Text(sayable(title, console), style="bold"))
+    console.print(Text(encodable(title, console), style="bold"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     several = len({transfer.stream for transfer in transfers}) > 1
     table.add_column("stage", no_wrap=True)

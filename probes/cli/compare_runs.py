@@ -13,7 +13,13 @@ from probes.analysis import runs
 from probes.analysis.runs import Run
 from probes.cli.pictures import png_path, writing_pictures
 from probes.core.errors import UserError, closest
-from probes.reporting.difference import Difference, Side, as_json, print_difference, save_difference
+from probes.reporting.difference import (
+    ComparedRun,
+    Difference,
+    difference_json,
+    print_difference,
+    save_difference,
+)
 from probes.reporting.drawing.maps import file_name
 
 
@@ -27,7 +33,7 @@ def compare_runs(given: argparse.Namespace) -> None:
         content = {
             "schema": 1,
             "confidence": given.confidence,
-            "features": [as_json(difference) for difference in shown],
+            "features": [difference_json(difference) for difference in shown],
             "pictures": [str(path) for path in pictures],
         }
         print(json.dumps(content, indent=1, allow_nan=False))
@@ -62,16 +68,16 @@ def _difference(first: Run, second: Run, feature: str, given: argparse.Namespace
     subject = first.subject(site=given.site, probe=given.probe)
     site, probe = subject.site, subject.probe
     other = second.subject(site=site, probe=given.other_probe or given.probe).probe
-    found = first.compare(
+    comparison = first.compare(
         second, feature, site=site, probe=probe, other_probe=other, confidence=given.confidence
     )
     return Difference(
         feature=feature,
         site=site,
-        first=Side(given.first, first.record, probe),
-        second=Side(given.second, second.record, other),
+        first=ComparedRun(given.first, first.record, probe),
+        second=ComparedRun(given.second, second.record, other),
         confidence=given.confidence,
-        found=found,
+        comparison=comparison,
     )
 
 

@@ -19,8 +19,8 @@ from rich.text import Text
 from probes.reporting.captions import evidence_label
 from probes.reporting.drawing.colours import number
 from probes.reporting.head_map import HeadMap, Panel
-from probes.reporting.page.words import plural
-from probes.reporting.terminal import print_head_map, print_heading, sayable
+from probes.reporting.page.sentences import plural
+from probes.reporting.terminal import encodable, print_head_map, print_heading
 from probes.results.quantities import POINTS
 from probes.results.table import layers_by_heads, pick
 from probes.results.vocabulary import probe_label
@@ -34,7 +34,7 @@ MOST_DEPTHS = 13
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two maps."""
 
     run: Path
@@ -49,10 +49,10 @@ class Difference:
 
     feature: str
     site: str
-    first: Side
-    second: Side
+    first: ComparedRun
+    second: ComparedRun
     confidence: float
-    found: Comparison
+    comparison: Comparison
 
     @property
     def names(self) -> tuple[str, str]:
@@ -61,7 +61,7 @@ class Difference:
         models = [_short(first, second), _short(second, first)]
         kinds = [probe_label(side.probe) for side in (first, second)]
         names = [
-            ", ".join(one for one, other in zip(mine, others, strict=True) if one != other)
+            ", ".join(own for own, other in zip(mine, others, strict=True) if own != other)
             for mine, others in (
                 ((models[0], kinds[0]), (models[1], kinds[1])),
                 ((models[1], kinds[1]), (models[0], kinds[0])),
@@ -72,10 +72,10 @@ class Difference:
     @property
     def differing(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(U,) whether the interval of a unit leaves 0 out."""
-        return (self.found.interval.low > 0) | (self.found.interval.high < 0)
+        return (self.comparison.interval.low > 0) | (self.comparison.interval.high < 0)
 
 
-def _short(side: Side, other: Side) -> str:
+def _short(side: ComparedRun, other: ComparedRun) -> str:
     """The last part of the model's name if that tells it from the other."""
     short, beside = (s.record.model.name.rstrip("/").rpartition("/")[2] for s in (side, other))
     return side.record.model.name if short == beside else short
@@ -86,14 +86,16 @@ def difference_map(shown: Difference) -> HeadMap:
 
     Only for models of the same shape; others have no units in common.
     """
-    found = shown.found
+    comparison = shown.comparison
     heads = shown.site == "heads"
     rows = pd.DataFrame(
-        [(s, layer, head if heads else None) for s, layer, head in found.units],
+        [(s, layer, head if heads else None) for s, layer, head in comparison.units],
         columns=["stream", "layer", "head"],
-    ).assign(site=shown.site, value=100 * found.difference, strong=shown.differing.astype(float))
+    ).assign(
+        site=shown.site, value=100 * comparison.difference, strong=shown.differing.astype(float)
+    )
     panels = []
-    for stream, profile in found.profiles.items():
+    for stream, profile in comparison.profiles.items():
         cells = pick(rows, stream=stream)
         values = layers_by_heads(cells)
         panels.append(
@@ -111,7 +113,7 @@ def difference_map(shown: Difference) -> HeadMap:
         ranks={},
         evidence="interval",
         level=1 - shown.confidence,
-        tested=len(found.units),
+        tested=len(comparison.units),
         passed=int(shown.differing.sum()),
         site=shown.site,
         probe=shown.first.probe,
@@ -121,16 +123,16 @@ def difference_map(shown: Difference) -> HeadMap:
 def print_difference(shown: Difference, console: Console) -> None:
     """Map, units that differ, order of heads, and the profile by depth, as far as they exist."""
     title, subtitle = _title(shown), _subtitle(shown)
-    if shown.found.units:
+    if shown.comparison.units:
         print_head_map(difference_map(shown), console, title=title, subtitle=subtitle)
         for line in (_count(shown), _order(shown)):
-            console.print(Text(sayable(line, console)))
+            console.print(Text(encodable(line, console)))
     else:
         print_heading(console, title, subtitle)
-    several = len(shown.found.profiles) > 1
-    for stream, profile in shown.found.profiles.items():
+    several = len(shown.comparison.profiles) > 1
+    for stream, profile in shown.comparison.profiles.items():
         what = _average(shown) + (f" of stream {stream}" if several else "")
-        layers = sorted({layer for s, layer, _ in shown.found.units if s == stream})
+        layers = sorted({layer for s, layer, _ in shown.comparison.units if s == stream})
         by = "layer" if layers else "relative depth (0 first layer, 1 last)"
         console.print(Text(f"By {by}, {what}:"))
         header = f"{'layer' if layers else 'depth':>7}{'first':>8}{'second':>8}{'points':>9}"
@@ -149,13 +151,13 @@ def save_difference(shown: Difference, png: Path) -> list[Path]:
     from probes.reporting.drawing.maps import draw_map, save_figure
 
     title, parts = _title(shown), [_subtitle(shown)]
-    if not shown.found.units:
+    if not shown.comparison.units:
         subtitle = " · ".join([*parts, _average(shown)])
         profiles = {
             stream: _in_points(profile, "difference").assign(
                 first=profile.first, second=profile.second
             )
-            for stream, profile in shown.found.profiles.items()
+            for stream, profile in shown.comparison.profiles.items()
         }
         return save_figure(lambda: draw_depths(profiles, title=title, subtitle=subtitle), png)
     drawn = difference_map(shown)
@@ -164,20 +166,20 @@ def save_difference(shown: Difference, png: Path) -> list[Path]:
     return save_figure(lambda: draw_map(drawn, title=title, subtitle=subtitle), png)
 
 
-def as_json(shown: Difference) -> dict[str, Any]:
+def difference_json(shown: Difference) -> dict[str, Any]:
     """All numbers of a comparison, first minus second; what is undefined is None."""
-    found = shown.found
+    comparison = shown.comparison
     rank = None
-    if found.rank is not None:
+    if comparison.rank is not None:
         fields = ("value", "low", "high", "ceiling", "corrected")
-        rank = {name: _number(getattr(found.rank, name)) for name in fields}
+        rank = {name: _number(getattr(comparison.rank, name)) for name in fields}
     whole = shown.site != "heads"
     return {
         "feature": shown.feature,
         "site": shown.site,
         "first": _side(shown.first),
         "second": _side(shown.second),
-        "groups": found.groups,
+        "groups": comparison.groups,
         "differing": int(shown.differing.sum()),
         "units": [
             {
@@ -189,10 +191,10 @@ def as_json(shown: Difference) -> dict[str, Any]:
                 "ci_high": _number(high),
             }
             for (stream, layer, head), value, low, high in zip(
-                found.units,
-                found.difference,
-                found.interval.low,
-                found.interval.high,
+                comparison.units,
+                comparison.difference,
+                comparison.interval.low,
+                comparison.interval.high,
                 strict=True,
             )
         ],
@@ -209,7 +211,7 @@ def as_json(shown: Difference) -> dict[str, Any]:
                 }
                 for row in range(len(profile.depth))
             ]
-            for stream, profile in found.profiles.items()
+            for stream, profile in comparison.profiles.items()
         },
     }
 
@@ -228,7 +230,7 @@ def _subtitle(shown: Difference) -> str:
     groups = plural(shown.first.record.corpus.group_name)
     parts = [
         "accuracy on test, first minus second, in points",
-        f"paired over {shown.found.groups:,} {groups}",
+        f"paired over {shown.comparison.groups:,} {groups}",
     ]
     if shown.site != "heads":
         parts.insert(0, shown.site.replace("_", " "))
@@ -237,10 +239,10 @@ def _subtitle(shown: Difference) -> str:
 
 def _count(shown: Difference) -> str:
     """How many units differ, in which direction, and how many would by chance."""
-    units = len(shown.found.units)
+    units = len(shown.comparison.units)
     what = "heads" if shown.site == "heads" else "layers"
     first, second = shown.names
-    up = int((shown.differing & (shown.found.difference > 0)).sum())
+    up = int((shown.differing & (shown.comparison.difference > 0)).sum())
     down = int(shown.differing.sum()) - up
     return (
         f"{up + down} of {units} {what} differ ({100 * shown.confidence:g}% interval without 0; by "
@@ -251,7 +253,7 @@ def _count(shown: Difference) -> str:
 
 def _order(shown: Difference) -> str:
     """Whether both maps put their units in the same order."""
-    rank = shown.found.rank
+    rank = shown.comparison.rank
     if rank is None:
         return "Fewer than three units: no rank correlation."
     if np.isnan(rank.value):
@@ -289,7 +291,7 @@ def _depth_line(profile: DepthProfile, row: int) -> str:
     )
 
 
-def _side(side: Side) -> dict[str, str]:
+def _side(side: ComparedRun) -> dict[str, str]:
     return {
         "run": str(side.run),
         "model": side.record.model.name,

@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside its directory: nowhere, CSV, TensorBoard or Weights & Biases.
+"""Where else a run is logged: nowhere, CSV, TensorBoard or Weights & Biases.
 
 One logger lives for one run. Lightning logs training through ``lightning``; ``log_run`` adds the
 finished results; leaving the ``with`` block closes everything, so that the next job of a sweep in
@@ -130,7 +130,7 @@ class WandbRunLogger(RunLogger):
         import wandb
 
         self._run.summary.update(run_metrics(table, record))
-        heads = head_table(table)
+        heads = heads_table(table)
         rows: Any = heads.astype(object).where(heads.notna(), None).to_numpy().tolist()
         logged: dict[str, Any] = {"heads": wandb.Table(columns=[*heads.columns], data=rows)}
         for image in sorted((self._run_dir / "maps").glob("*.png")):
@@ -196,7 +196,7 @@ def make_logger(
 
 
 def wandb_mode(mode: str) -> Any:
-    """``auto`` settled: what ``WANDB_MODE`` says, else online if logged in, else offline."""
+    """``auto`` settled: the value of ``WANDB_MODE``, else online if logged in, else offline."""
     if mode != "auto":
         return mode
     asked = os.environ.get("WANDB_MODE", "")
@@ -250,7 +250,7 @@ def run_metrics(table: pd.DataFrame, record: RunRecord) -> dict[str, float]:
     return metrics
 
 
-def head_table(table: pd.DataFrame) -> pd.DataFrame:
+def heads_table(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each head of each feature: its place, its validation accuracy, all quantities."""
     tables = []
     for feature in features(table):

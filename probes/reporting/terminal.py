@@ -31,7 +31,7 @@ LABEL, NUMBER, SIDE = 4, 5, 5
 
 
 def sides() -> dict[str, tuple[str, str]]:
-    """Columns of numbers beside a map: header and meaning, what gives way last comes first."""
+    """Columns of numbers beside a map: header and meaning, the last to give way comes first."""
     rows = sorted((r for r in COMPARATORS.values() if r.abbreviation), key=lambda row: row.drawn)
     compared = {row.name: (row.abbreviation, row.legend) for row in rows}
     return {"best": ("best", "best head"), **compared}
@@ -98,8 +98,8 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
 def print_heading(console: Console, title: str, subtitle: str) -> None:
     """An empty line, the title, and what the numbers are."""
     console.print()
-    console.print(Text(sayable(title, console), style="bold"))
-    console.print(Text(sayable(subtitle, console), style="dim"))
+    console.print(Text(encodable(title, console), style="bold"))
+    console.print(Text(encodable(subtitle, console), style="dim"))
 
 
 def _layout(drawn: HeadMap, panel: Panel, width: int) -> tuple[list[str], int]:
@@ -164,7 +164,7 @@ def _blocks(drawn: HeadMap, panel: Panel, width: int, console: Console) -> tuple
             four = BELOW if scale.diverging and best < 0 else shades[1:]
             shade = four[min(3, int(4 * strength[largest]))]
             if console.color_system:
-                shade = " "  # the background says it better
+                shade = " "  # its background has the colour
             line.append(("*" if star else shade) + shade * (width - 1), style=_style(scale, best))
         lines.append(line)
     header = "".join(str(names[c]).ljust(8 * width) for c in range(0, panel.heads, 8 * together))[
@@ -178,7 +178,7 @@ def _together(panel: Panel, width: int, console: Console) -> int:
     return max(1, -(-panel.heads * width // max(8, console.width - LABEL - SIDE)))
 
 
-def sayable(text: str, console: Console) -> str:
+def encodable(text: str, console: Console) -> str:
     """The text with what the terminal's encoding lacks replaced, so that printing cannot fail."""
     encoding = console.encoding
     if "utf" not in encoding.lower():

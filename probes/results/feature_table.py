@@ -202,8 +202,8 @@ class FeatureTable:
         self, name: str = MAJORITY, *, metric: str = "accuracy", split: str = "test"
     ) -> float | None:
         """The value of a baseline of the corpus (majority, lexical, ...); None without one."""
-        found = self.of_comparator(COMPARATORS[name])
-        rows = self.own.iloc[:0] if found is None else found.values(metric, split=split)
+        other = self.of_comparator(COMPARATORS[name])
+        rows = self.own.iloc[:0] if other is None else other.values(metric, split=split)
         return float(rows["value"].iloc[0]) if len(rows) else None
 
     # --- quantities ------------------------------------------------------------------------------

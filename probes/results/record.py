@@ -1,8 +1,8 @@
 """``run.json``: what a run was, in one record that reports, loggers and analysis read.
 
-The pipeline fills the record in and writes it; everything that is shown beside the numbers comes
-from here. Fields a newer version has added are ignored with a warning, so that old code reads new
-runs; a record without its required fields, or of another schema, is refused.
+The pipeline fills the record in and writes it; everything that is shown in addition to the numbers
+comes from here. Fields a newer version has added are ignored with a warning, so that old code reads
+new runs; a record without its required fields, or of another schema, is refused.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class RunRecord:
     config: dict[str, Any] = field(default_factory=dict)
     """The composed configuration."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """Versions, device, commit."""
+    """Versions of Python and of libraries, system, device."""
     timings: dict[str, float] = field(default_factory=dict)
     """extract_seconds, fit_seconds, report_seconds."""
     rows: int = 0

@@ -13,7 +13,7 @@ import pandas as pd
 
 from probes.reporting.head_map import head_map
 from probes.reporting.page.pagedata import colour_data, feature_data
-from probes.reporting.page.report import render
+from probes.reporting.page.report import render_page
 from probes.results.feature_table import UNIT, FeatureTable
 from probes.results.summary import Estimate, baselines, best_estimate
 from probes.results.table import features
@@ -83,7 +83,7 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
                 data.append(feature_data(own, level=level, classes=classes, only="accuracy"))
     _share_scales(data)
     without_results = sum(job.status != "finished" for job in jobs)
-    return render(
+    return render_page(
         "sweep.html.j2",
         title=title,
         data={"colours": colour_data(), "features": data},

@@ -13,9 +13,9 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from probes.reporting.difference import (
+    ComparedRun,
     Difference,
-    Side,
-    as_json,
+    difference_json,
     difference_map,
     print_difference,
     save_difference,
@@ -31,8 +31,8 @@ from tests.reporting.test_maps import cells, lightness
 RANK = RankCorrelation(value=0.5, low=0.2, high=0.7, ceiling=0.8)
 
 
-def side(run: str, *, probe: str = "linear", model: str = "org/m") -> Side:
-    return Side(Path(run), make_record({"decoder": [2]}, model=model), probe)
+def side(run: str, *, probe: str = "linear", model: str = "org/m") -> ComparedRun:
+    return ComparedRun(Path(run), make_record({"decoder": [2]}, model=model), probe)
 
 
 def difference(
@@ -73,9 +73,11 @@ def test_every_unit_stands_in_its_place_in_points() -> None:
     assert [panel.stream for panel in drawn.panels] == ["encoder", "cross"]
     assert np.isnan(drawn.panels[0].values.to_numpy()[1, 2])
     panels = {panel.stream: panel for panel in drawn.panels}
-    for (stream, layer, head), value in zip(shown.found.units, shown.found.difference, strict=True):
+    for (stream, layer, head), value in zip(
+        shown.comparison.units, shown.comparison.difference, strict=True
+    ):
         assert panels[stream].values.loc[layer, head] == pytest.approx(100 * value)
-    profile = shown.found.profiles["cross"]
+    profile = shown.comparison.profiles["cross"]
     np.testing.assert_allclose(panels["cross"].profile["mean"], 100 * profile.difference)
     np.testing.assert_allclose(panels["cross"].profile["mean_low"], 100 * profile.interval.low)
 
@@ -83,7 +85,7 @@ def test_every_unit_stands_in_its_place_in_points() -> None:
 def test_units_whose_interval_includes_0_are_faded() -> None:
     shown = difference({"decoder": heads_of(6, 8)})
     sides = np.ptp(cells(draw_map(difference_map(shown)))[0][:, :, 0], axis=1)
-    apart = np.abs(shown.found.difference) > 0.1
+    apart = np.abs(shown.comparison.difference) > 0.1
     assert 0 < apart.sum() < len(apart)
     np.testing.assert_array_equal(sides > 0.8, apart)
     assert (difference_map(shown).passed, difference_map(shown).tested) == (apart.sum(), 48)
@@ -100,8 +102,8 @@ def test_both_signs_are_as_strong() -> None:
 
 def test_small_differences_do_not_fill_the_scale() -> None:
     shown = difference({"decoder": [4, 4]})
-    found = replace(shown.found, difference=shown.found.difference / 100)
-    assert scale_of(difference_map(replace(shown, found=found))).best == 5.0
+    smaller = replace(shown.comparison, difference=shown.comparison.difference / 100)
+    assert scale_of(difference_map(replace(shown, comparison=smaller))).best == 5.0
 
 
 def test_the_colour_bar_is_as_long_on_both_sides() -> None:
@@ -135,16 +137,16 @@ def test_whole_layers_are_one_column() -> None:
     assert list(drawn.panels[0].profile) == ["residual", "residual_low", "residual_high"]
     text = printed(shown)
     assert "of 3 layers differ" in text and "By layer, residual:" in text
-    assert [unit["head"] for unit in as_json(shown)["units"]] == [None] * 3
+    assert [unit["head"] for unit in difference_json(shown)["units"]] == [None] * 3
 
 
 def test_numbers_in_the_terminal() -> None:
     shown = difference({"decoder": [3, 2]})
     text = printed(shown)
-    for value in 100 * shown.found.difference:
+    for value in 100 * shown.comparison.difference:
         assert (f" {value:+.0f} " if abs(value) > 10 else f"({value:+.0f})") in text
-    apart = np.abs(shown.found.difference) > 0.1
-    up = int((apart & (shown.found.difference > 0)).sum())
+    apart = np.abs(shown.comparison.difference) > 0.1
+    up = int((apart & (shown.comparison.difference > 0)).sum())
     assert f"{apart.sum()} of 5 heads differ" in text
     assert f"{up} higher in MLP probe, {apart.sum() - up} in linear probe" in " ".join(text.split())
     assert "by chance about 0.25 would" in " ".join(text.split())
@@ -169,7 +171,9 @@ def test_a_block_of_several_heads_shows_the_largest_difference() -> None:
     value = np.full(200, 0.02)
     value[7], value[190] = -0.3, 0.3
     interval = Interval(value - 0.001, value + 0.001)
-    text = printed(replace(shown, found=replace(shown.found, difference=value, interval=interval)))
+    text = printed(
+        replace(shown, comparison=replace(shown.comparison, difference=value, interval=interval))
+    )
     assert "a block: the largest of 3 heads" in text
     row = next(line[4:] for line in text.splitlines() if line.startswith("  0 "))
     assert row[2] == "4" and row[63] == "█" and row[0] == row[30] == "░"
@@ -190,7 +194,10 @@ def test_models_of_different_shape_have_profiles_only() -> None:
     depths = [line.split()[0] for line in text.splitlines() if line[:6].startswith("  ")]
     assert depths[0] == "depth" and depths[1] == "0.00" and depths[-1] == "1.00"
     assert len(depths) == 1 + 13
-    assert len(as_json(shown)["profiles"]["decoder"]) == 40 and as_json(shown)["units"] == []
+    assert (
+        len(difference_json(shown)["profiles"]["decoder"]) == 40
+        and difference_json(shown)["units"] == []
+    )
 
 
 def test_profiles_are_drawn_as_they_are() -> None:
@@ -217,7 +224,7 @@ def test_profiles_are_drawn_as_they_are() -> None:
     ],
 )  # fmt: skip
 def test_the_two_are_called_by_what_tells_them_apart(
-    first: Side, second: Side, names: tuple[str, str]
+    first: ComparedRun, second: ComparedRun, names: tuple[str, str]
 ) -> None:
     shown = replace(difference({"decoder": [2]}), first=first, second=second)
     assert shown.names == names
@@ -230,8 +237,8 @@ def test_what_is_undefined_is_null_and_said() -> None:
     few = difference({"decoder": [2]}, rank=None)
     for shown, says in ((noisy, "noise hides"), (alike, "all alike"), (few, "Fewer than three")):
         assert says in " ".join(printed(shown).split())
-        json.dumps(as_json(shown), allow_nan=False)
-    assert as_json(noisy)["rank_correlation"] == {
+        json.dumps(difference_json(shown), allow_nan=False)
+    assert difference_json(noisy)["rank_correlation"] == {
         "value": 0.1, "low": -0.9, "high": 0.9, "ceiling": None, "corrected": None,
     }  # fmt: skip
-    assert as_json(few)["rank_correlation"] is None
+    assert difference_json(few)["rank_correlation"] is None

@@ -11,7 +11,7 @@ import pytest
 from probes.config import LoggerConfig
 from probes.core.errors import UserError
 from probes.reporting.drawing.maps import save_map
-from probes.reporting.loggers import head_table, make_logger, run_metrics, wandb_mode
+from probes.reporting.loggers import heads_table, make_logger, run_metrics, wandb_mode
 from probes.reporting.page.report import write_report
 from probes.results.feature_table import FeatureTable
 from probes.results.record import write_record
@@ -105,7 +105,7 @@ def test_summary_numbers() -> None:
 
 
 def test_head_table_has_a_row_for_each_head() -> None:
-    heads = head_table(make_results({"d": [2, 1, 3]}, features=("a", "b")))
+    heads = heads_table(make_results({"d": [2, 1, 3]}, features=("a", "b")))
     assert len(heads) == 12
     assert heads[["feature", "layer", "head"]].drop_duplicates().shape[0] == 12
     row = heads[(heads["feature"] == "b") & (heads["layer"] == 2)].iloc[2]

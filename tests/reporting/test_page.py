@@ -66,7 +66,7 @@ def test_it_says_how_the_numbers_were_made(tmp_path: Path) -> None:
     page, table, _ = written(tmp_path, STREAMS)
     text = re.sub(r"\s+", " ", page.read_text())
     for sentence in (
-        "no document lies on two sides: 80 / 12 / 12 documents in train / validation / test",
+        "no document is in two splits: 80 / 12 / 12 documents in train / validation / test",
         "67 dev and 93 test sentences that recur in train were dropped.",
         "For each head the L2 penalty was chosen on validation, and heads are ranked there too.",
         "95% intervals from a bootstrap over documents, not over rows, 1,000 draws",

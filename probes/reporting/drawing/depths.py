@@ -1,4 +1,4 @@
-"""Two models of different shape: profiles by relative depth, and their difference beside them."""
+"""Two models of different shape: profiles by relative depth, and their difference."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def save_map(
 
 
 def save_figure(draw: Callable[[], Figure], png: Path) -> list[Path]:
-    """Draw in the style of all maps; write the PNG, and the SVG beside it."""
+    """Draw in the style of all maps; write a PNG, and an SVG of the same name."""
     png.parent.mkdir(parents=True, exist_ok=True)
     svg = png.with_suffix(".svg")
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """A profile by depth: a line for each thing measured in every layer, layer 0 at the bottom.
 
-It stands beside a map and shares its rows, or alone where two models have different layers.
+It is drawn to the right of a map and shares its rows, or alone where two models have different
+layers.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from probes.core.files import write_atomically
 from probes.reporting.captions import evidence_label
 from probes.reporting.head_map import HeadMap, head_map
 from probes.reporting.page.pagedata import colour_data, embed, feature_data
-from probes.reporting.page.words import facts, how_made, selection_line, task_line
+from probes.reporting.page.sentences import facts, how_made, selection_line, task_line
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
@@ -56,7 +56,7 @@ def write_report(
     summaries = {name: _summary(own[name], drawn[name], against[name]) for name in own}
     columns = dict.fromkeys(column for row in summaries.values() for column in row.cells)
     names = ", ".join(drawn) if len(drawn) <= 4 else f"{len(drawn)} features"
-    page = render(
+    page = render_page(
         "report.html.j2",
         title=f"{record.model.title}: which heads carry {names}",
         data={
@@ -74,15 +74,15 @@ def write_report(
         features=[_feature_section(own[name], record, drawn[name], against[name]) for name in own],
         words=how_made(table, record),
         facts=facts(record),
-        footer=f"Made by headprobes {record.version}. results.csv beside this page holds every "
-        "number; load_run() opens the run in Python.",
+        footer=f"Made by headprobes {record.version}. results.csv in the same directory holds "
+        "every number; load_run() opens the run in Python.",
     )
     path = Path(path)
     write_atomically(path, page)
     return path
 
 
-def render(
+def render_page(
     template: str, *, title: str, data: dict[str, Any], script: str = "map.js", **content: Any
 ) -> str:
     """A page from a template, with its style, its data and ``page.js`` and ``script`` inside."""

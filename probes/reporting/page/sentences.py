@@ -47,7 +47,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
         sentences.append(
             "The control task gives every word type a random label (texts: labels shuffled between "
             f"{plural(corpus.group_name)}). A probe that does well on it memorises; selectivity is "
-            "what remains when that is taken off."
+            "the accuracy minus the control's accuracy."
         )
     evidence = any(column in table and table[column].notna().any() for column in evidence_columns())
     sentences += (
@@ -79,7 +79,7 @@ def task_line(task: TaskRecord, group_name: str) -> str:
 
 
 def selection_line(record: RunRecord, feature: str, site: str, probe: str) -> str:
-    """The best unit as it looks beside how good it is once the choosing is taken off."""
+    """The highest test value, and the estimate that is freed from the selection."""
     for best in record.best:
         if (best.feature, best.site, best.probe) != (feature, site, probe):
             continue
@@ -157,7 +157,7 @@ def _splits(record: RunRecord) -> str:
     how = f" {corpus.split.rstrip('.')}." if corpus.split else ""
     return (
         f"The {texts:,} texts of {corpus.name} were split by {corpus.group_name}, so that no "
-        f"{corpus.group_name} lies on two sides: {groups} {plural(corpus.group_name)} in "
+        f"{corpus.group_name} is in two splits: {groups} {plural(corpus.group_name)} in "
         f"{names}.{how}"
     )
 
