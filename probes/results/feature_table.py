@@ -186,17 +186,23 @@ class FeatureTable:
 
     def of_comparator(self, row: Comparator) -> FeatureTable | None:
         """The same feature with the numbers of a comparator as its map; None where it has none."""
-        subject = self.subject
+        if row.name not in self._others:
+            subject = self._subject_of(row)
+            other = None if subject == self.subject else replace(self, subject=subject)
+            self._others[row.name] = None if other is None or other.own.empty else other
+        return self._others[row.name]
+
+    @cached_property
+    def _others(self) -> dict[str, FeatureTable | None]:
+        """The comparators that were asked for: each quantity of a map asks for all of them."""
+        return {}
+
+    def _subject_of(self, row: Comparator) -> Subject:
         if row.compared is Compared.SAME_ROWS:
-            subject = replace(subject, site=CORPUS, probe=row.name)
-        elif row.compared is Compared.SAME_UNIT:
-            subject = replace(subject, probe=row.name)
-        elif row.name == subject.site:
-            return None
-        else:
-            subject = Subject.of(self.rows, site=row.name, method=subject.method)
-        other = replace(self, subject=subject)
-        return None if other.own.empty else other
+            return replace(self.subject, site=CORPUS, probe=row.name)
+        if row.compared is Compared.SAME_UNIT:
+            return replace(self.subject, probe=row.name)
+        return Subject.of(self.rows, site=row.name, method=self.method)
 
     def baseline(
         self, name: str = MAJORITY, *, metric: str = "accuracy", split: str = "test"
