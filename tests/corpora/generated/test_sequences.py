@@ -1,112 +1,26 @@
-"""Generated tasks of structure, recall and reasoning: labels derived anew from the texts."""
+"""Order, length, place and depth of words: labels worked out again from the texts."""
 
 from __future__ import annotations
 
 import calendar
 import re
 from collections import Counter
-from itertools import islice, pairwise
-from typing import Any
 
 import pytest
 
-from probes.config import GeneratedConfig
-from probes.corpora.generated import generate
-from probes.corpora.generated.kit.prompt import Prompt
-
-
-def prompts(task: str, count: int = 200, **options: Any) -> list[Prompt]:
-    return list(islice(generate(GeneratedConfig(name=task, options=options)).prompts, count))
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+|[^\w\s]", text)
-
-
-def marked(prompt: Prompt) -> list[tuple[int, dict[str, str]]]:
-    """Number of each marked word in its text, and its classes."""
-    return [(len(words(prompt.text[: m.start])), dict(m.values)) for m in prompt.marks]
-
-
-def followers(said: list[str], index: int) -> set[str]:
-    """What has followed the word ``index`` wherever it occurred before."""
-    return {said[i + 1] for i in range(index) if said[i] == said[index]}
-
-
-@pytest.mark.parametrize(
-    ("options", "lags"), [({}, 12), ({"symbols": 64, "cycle": 24, "length": 96}, 20)]
-)
-def test_induction(options: dict[str, int], lags: int) -> None:
-    distances: Counter[int] = Counter()
-    for prompt in prompts("induction", **options):
-        said = words(prompt.text)
-        wanted = {len(words(prompt.text[:offset])) - 1: word for offset, word in prompt.targets}
-        for index in range(len(said)):
-            found = followers(said, index)
-            follows = said[index + 1] if index + 1 < len(said) else prompt.values["answer"]
-            if index in wanted:
-                assert found == {wanted[index]} == {follows}
-            # Elsewhere the context says nothing, says two things, or is wrong.
-            elif len(found) == 1 and follows in found:
-                assert follows not in _after(prompt.group, said[index])
-            distances[_lag(said, index)] += index in wanted
-        for index, values in marked(prompt):
-            assert values["token"] == said[index]
-            assert values["previous_token"] == said[index - 1]
-            assert followers(said, index) == {values["next_token"]}
-    # No distance is frequent enough to be a rule.
-    assert max(distances.values()) < 0.25 * distances.total()
-    assert len(distances) > lags
-
-
-def _after(cycle: str, word: str) -> set[str]:
-    names = cycle.split()
-    return {names[(names.index(word) + 1) % len(names)]}
-
-
-def _lag(said: list[str], index: int) -> int:
-    return said[:index][::-1].index(said[index]) + 1 if said[index] in said[:index] else 0
-
-
-def test_markov() -> None:
-    for prompt in prompts("markov"):
-        said = words(prompt.text)
-        table = dict(entry.split(">") for entry in prompt.group.split())
-        assert sorted(following.count("|") for following in table.values()) == [0] * 7 + [2] * 3
-        assert all(after in table[word].split("|") for word, after in pairwise(said))
-        for offset, word in prompt.targets:
-            index = len(words(prompt.text[:offset])) - 1
-            assert table[said[index]] == word and followers(said, index) == {word}
-        for index, values in marked(prompt):
-            assert values == {"state": said[index], "next_state": table[said[index]]}
-        assert prompt.values["answer"] == table[said[-1]]
-
-
-def test_key_value() -> None:
-    asked_before = 0
-    for prompt in prompts("key_value"):
-        said = words(prompt.text)
-        pairs = dict(zip(said[0:8:2], said[1:8:2], strict=True))
-        assert len(pairs) == len(set(pairs.values())) == 4
-        assert [word for _, word in prompt.targets] == [pairs[key] for key in said[8::2]]
-        assert said[9::2] == [pairs[key] for key in said[8:-1:2]]
-        assert prompt.group == said[-1]
-        assert prompt.values["answer"] == pairs[said[-1]]
-        assert list(pairs)[int(prompt.values["pair"]) - 1] == said[-1]
-        asked_before += said[-1] in said[8:-3]
-    # Were each key asked for once, the last answer would be the one that is left over.
-    assert asked_before > 100
+from probes.corpora.generated.structure import WORDS
+from tests.corpora.generated.reading import lag, marked_words, prompts, words
 
 
 def test_structure() -> None:
     rank = {name: i for i, name in enumerate(_ranks())}
-    for prompt in prompts("structure"):
+    for prompt in prompts("structure", 200, seed=0):
         said = words(prompt.text)
         body = [word for word in said[:-1] if word != "."]
         rarest = max(body, key=rank.__getitem__)
         assert prompt.values["answer"] == rarest == prompt.targets[-1][1]
         assert body.count(rarest) == 1
-        for index, values in marked(prompt):
+        for index, values in marked_words(prompt):
             before = said[:index]
             low, high = map(int, values["position"].split("-"))
             assert low <= index <= high
@@ -120,7 +34,7 @@ def test_structure() -> None:
                 bounds = [
                     int(number) for number in re.findall(r"\d+", values["duplicate_distance"])
                 ]
-                assert bounds[0] <= _lag(said, index) <= ([*bounds, 99])[1]
+                assert bounds[0] <= lag(said, index) <= ([*bounds, 99])[1]
             if "rarest_so_far" in values:
                 low, high = map(int, values["rarest_so_far"].removeprefix("rank ").split("-"))
                 assert low <= max(rank[w] for w in [*before, said[index]] if w != ".") + 1 <= high
@@ -128,8 +42,6 @@ def test_structure() -> None:
 
 
 def _ranks() -> list[str]:
-    from probes.corpora.generated.structure import WORDS
-
     assert len(set(WORDS)) == len(WORDS) == 46
     return WORDS
 
@@ -137,7 +49,7 @@ def _ranks() -> list[str]:
 def test_subwords() -> None:
     sizes = {"tiny": range(1, 4), "short": range(4, 7), "long": range(7, 10), "huge": range(10, 99)}
     names = {"1-3": "tiny", "4-6": "short", "7-9": "long", "10 or more": "huge"}
-    for prompt in prompts("subwords"):
+    for prompt in prompts("subwords", 200, seed=0):
         asked = words(prompt.text)[-2]
         assert len(asked) in sizes[prompt.values["answer"]]
         assert asked in words(prompt.text)[:-5]
@@ -148,7 +60,7 @@ def test_subwords() -> None:
 
 def test_succession() -> None:
     kinds = Counter()
-    for prompt in prompts("succession", 400):
+    for prompt in prompts("succession", 400, seed=0):
         for offset, word in prompt.targets:
             said = words(prompt.text[:offset])
             [element] = [w for w in said[_sentence(said) :] if _next(w)]
@@ -187,13 +99,13 @@ def _next(word: str) -> str | None:
 
 @pytest.mark.parametrize("automaton", ["parity", "modulo_3", "permutation", "flip_flop"])
 def test_iteration(automaton: str) -> None:
-    for prompt in prompts("iteration", automaton=automaton):
+    for prompt in prompts("iteration", 200, seed=0, automaton=automaton):
         read, said = (part.split() for part in prompt.text.split(" : "))
         states = [_state(automaton, read[:steps]) for steps in range(len(read) + 1)]
         assert said == states[:-1]
         assert [word for _, word in prompt.targets] == states[1:]
         assert prompt.values["final_state"] == states[-1]
-        assert [values for _, values in marked(prompt)] == [
+        assert [values for _, values in marked_words(prompt)] == [
             {"state": state, "step_input": symbol}
             for state, symbol in zip(states[1:], read, strict=True)
         ]
@@ -220,7 +132,7 @@ def _state(automaton: str, read: list[str]) -> str:
 
 @pytest.mark.parametrize("questions", [1, 4])
 def test_needle(questions: int) -> None:
-    for prompt in prompts("needle", questions=questions):
+    for prompt in prompts("needle", 200, seed=0, questions=questions):
         body, question = prompt.text.split(" question : ")
         facts = re.findall(r"(\w+) holds the (\w+)\.", body)
         *answered, asked = re.findall(r"(\w+) holds the( \w+)?", question)
@@ -242,13 +154,13 @@ def test_needle(questions: int) -> None:
 
 
 def test_acronyms() -> None:
-    for prompt in prompts("acronyms"):
+    for prompt in prompts("acronyms", 200, seed=0):
         name, written = prompt.text.removeprefix("the ").split(" : ")
         initials = [word[0] for word in name.split()]
         assert written.split() == initials[:-1]
         assert [word for _, word in prompt.targets] == initials
         assert prompt.values == {"answer": initials[-1]}
-        assert [values["next_letter"] for _, values in marked(prompt)] == initials
+        assert [values["next_letter"] for _, values in marked_words(prompt)] == initials
         first = dict(prompt.marks[0].values)
         assert [first[f"letter_{place}"] for place in (1, 2, 3)] == initials
         assert set(name.split()) <= set(prompt.group.split())

@@ -1,4 +1,4 @@
-"""Generated tasks of structure, recall and reasoning: what holds for all of them."""
+"""Generated corpora that are split by group: what holds for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated tasks over facts, words and names: what holds for all of them."""
+"""Generated corpora with templates and entities dealt to blocks: what holds for all of them."""
 
 from __future__ import annotations
 
