@@ -111,7 +111,7 @@ class Corpus:
             )
         return self.features[name]
 
-    def unit_text(self, unit: int) -> str:
+    def unit_text(self, unit: int | np.integer) -> str:
         """The characters of one unit."""
         text: str = self.texts[self.units.example[unit]]
         return text[self.units.start[unit] : self.units.end[unit]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +61,8 @@ def composed(tmp_path: Path, *overrides: str) -> CorpusConfig:
     )
     register()
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
-        corpus: Any = OmegaConf.to_object(compose("main", overrides=list(overrides)).corpus)
+        corpus = OmegaConf.to_object(compose("main", overrides=list(overrides)).corpus)
+    assert isinstance(corpus, CorpusConfig)
     return corpus
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from probes.config import GrammarConfig, SplitConfig
@@ -17,7 +19,7 @@ from probes.corpora.splits import assign_splits
 from probes.corpora.tasks import Task, make_task
 
 
-def toy(labels: dict[int, list[str | None]], **other: str) -> Corpus:
+def toy(labels: Mapping[int, Sequence[str | None]], **other: str) -> Corpus:
     """One text of one word for each label, by split."""
     builder = CorpusBuilder("toy")
     for split, values in labels.items():
@@ -29,7 +31,7 @@ def toy(labels: dict[int, list[str | None]], **other: str) -> Corpus:
     return builder.build()
 
 
-def all_units(corpus: Corpus) -> np.ndarray:
+def all_units(corpus: Corpus) -> npt.NDArray[np.intp]:
     return np.arange(len(corpus.units))
 
 

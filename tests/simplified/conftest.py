@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import count
 from random import Random
 from types import ModuleType
@@ -23,7 +24,7 @@ def _generate(config: GeneratedConfig) -> GeneratedCorpus:
     chosen = options("copy", config.options, {"length": 5, "rare": False, "silent": False})
     random = Random(config.seed)
 
-    def stream():
+    def stream() -> Iterator[Prompt]:
         for number in count():
             said = [random.choice(WORDS) for _ in range(chosen["length"])]
             if chosen["rare"] and number == 0:

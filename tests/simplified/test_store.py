@@ -20,6 +20,7 @@ from probes.models.verification import verify_sites
 from probes.simplified import store, training
 from probes.simplified.architecture import build_model
 from probes.simplified.store import about, resolve, training_curve
+from probes.simplified.training import SimplifiedModule
 from tests.simplified.conftest import SILENT, WORDS, model
 
 
@@ -118,16 +119,18 @@ def test_interrupted_training_ends_in_the_same_weights(
 ) -> None:
     undisturbed = resolve(model(), tmp_path / "a", SILENT).name
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
-    step = training.SimplifiedModule.training_step
+    step = SimplifiedModule.training_step
     done: list[int] = []
 
-    def interrupted(self, batch, index):
+    def interrupted(
+        self: SimplifiedModule, batch: tuple[torch.Tensor, torch.Tensor], index: int
+    ) -> torch.Tensor:
         if self.step in (4, 8) and self.step not in done:
             done.append(self.step)
             raise RuntimeError("killed")
         return step(self, batch, index)
 
-    monkeypatch.setattr(training.SimplifiedModule, "training_step", interrupted)
+    monkeypatch.setattr(SimplifiedModule, "training_step", interrupted)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="killed"):
             resolve(model(), tmp_path / "b", SILENT)
@@ -145,11 +148,12 @@ def test_interrupted_training_ends_in_the_same_weights(
 
 def test_checkpoints_of_the_training(tmp_path: Path) -> None:
     settings = model()
+    assert settings.simplified is not None
     last = resolve(settings, tmp_path, SILENT).name
     at = {step: resolve(replace(settings, checkpoint=step), tmp_path, SILENT).name
           for step in (0, 6, 12)}  # fmt: skip
     assert at[12] == last and not same(at[0], at[6]) and not same(at[6], last)
-    untrained = store.build_model(settings.simplified, len(open_model(
+    untrained = build_model(settings.simplified, len(open_model(
         resolve(settings, tmp_path, SILENT)).tokenizer)).state_dict()  # fmt: skip
     assert all(torch.equal(value, untrained[name]) for name, value in weights(at[0]).items())
     with pytest.raises(UserError, match=r"model\.checkpoint=7: .*allowed: 0, 6, 12\..*=6, or"):

@@ -78,7 +78,7 @@ def test_facts(hold_out: str) -> None:
 
 
 def test_choices() -> None:
-    lengths = Counter()
+    lengths: Counter[int] = Counter()
     for prompt in prompts("choices"):
         listed = dict(re.findall(r"\b([A-D]): (\w+)", prompt.text))
         relation, subject = relation_of(prompt.text)
@@ -123,7 +123,7 @@ def test_consistency() -> None:
 
 
 def test_insertion() -> None:
-    lengths = defaultdict(Counter)
+    lengths: defaultdict[int | None, Counter[tuple[bool, int]]] = defaultdict(Counter)
     for prompt in prompts("insertion", 1000):
         relation, subject = relation_of(prompt.text)
         assert relation == "category"

@@ -20,7 +20,7 @@ def test_reviews() -> None:
         for word in block
     }
     assert len(polarity) == 60
-    negations = Counter()
+    negations: Counter[bool] = Counter()
     for prompt in prompts("reviews"):
         found = re.findall(r"The \w+ was (not )?(\w+)\.", prompt.text)
         score = sum(-polarity[word] if negated else polarity[word] for negated, word in found)
@@ -38,7 +38,7 @@ def test_reviews() -> None:
 def test_moods(opposed: bool) -> None:
     polarity = {word: name for name, blocks in TASTES.items() for block in blocks for word in block}
     assert len(polarity) == 40
-    first = Counter()
+    first: Counter[int] = Counter()
     same = 0
     for prompt in prompts("moods", opposed=opposed):
         tastes = dict(re.findall(r"\b([A-Z]\w+) (\w+) \w+\.", prompt.text))
@@ -62,7 +62,7 @@ def test_moods_of_several_people_and_scenes(people: int) -> None:
     said_as = {"positive": "good", "negative": "bad"}
     for prompt in prompts("moods", people=people, scenes=4):
         *told, scenes = prompt.text.split(".", people)
-        tastes = dict(re.search(r"(\w+) (\w+)", sentence).groups() for sentence in told)
+        tastes = dict(re.findall(r"(\w+) (\w+)", sentence)[0] for sentence in told)
         named = [word for word in re.findall(r"\w+", scenes) if word in tastes]
         assert len(tastes) == people and len(named) == 4
         felt = said_as[polarity[tastes[named[-1]]]]

@@ -59,7 +59,7 @@ def test_subwords() -> None:
 
 
 def test_succession() -> None:
-    kinds = Counter()
+    kinds: Counter[str] = Counter()
     for prompt in prompts("succession", 400, seed=0):
         for offset, word in prompt.targets:
             said = words(prompt.text[:offset])
@@ -81,8 +81,8 @@ def _sentence(said: list[str]) -> int:
 
 
 def _kind(word: str) -> str:
-    known = {"day": calendar.day_name, "month": calendar.month_name}
-    found = [kind for kind, names in known.items() if word in list(names)]
+    names = {"day": list(calendar.day_name), "month": list(calendar.month_name)}
+    found = [kind for kind, of_kind in names.items() if word in of_kind]
     return found[0] if found else "number" if word.isdigit() else "letter"
 
 

@@ -46,7 +46,7 @@ def test_coloured_objects_with_several_questions() -> None:
 
 
 def test_word_relations() -> None:
-    sorts = {"part": set(), "usage": set(), "category": set()}
+    sorts: dict[str, set[str]] = {"part": set(), "usage": set(), "category": set()}
     for block in THINGS:
         for _, related in block:
             for sort, found in related.items():
@@ -56,7 +56,7 @@ def test_word_relations() -> None:
     assert len(things) == 40 and not set(things) & set().union(*sorts.values())
     for prompt in prompts("word_relations"):
         ((thing, relation),) = marked(prompt, "relation").items()
-        a, b, c = re.search(r"(\w+), (\w+), (\w+)\.", prompt.text).groups()
+        ((a, b, c),) = re.findall(r"(\w+), (\w+), (\w+)\.", prompt.text)
         assert Counter(s for w in (a, b, c) for s in sorts if w in sorts[s]).total() == 3
         fitting = [(s, w) for s, found in things[thing].items() for w in (a, b, c) if w in found]
         ((sort, word),) = fitting
@@ -71,7 +71,7 @@ def test_languages() -> None:
     assert len(meaning) == 24
     asks = {"What": "English", "Welche": "German", "De": "French", "¿De": "Spanish"}
     articles = {"The": "English", "Le": "French", "El": "Spanish"}
-    seen = Counter()
+    seen: Counter[int] = Counter()
     for prompt in prompts("languages", 800):
         told, rest = prompt.text.split(".", 1)
         questions = dict(re.findall(r"(\w+): (¿?\w+)[^?]+\?", rest))
@@ -84,8 +84,8 @@ def test_languages() -> None:
         assert prompt.values["meaning"] == meaning[said(prompt)] == meaning[told.split()[-1]]
         assert COLOURS[prompt.values["meaning"]][LANGUAGES.index(asked[person])] == said(prompt)
         column = COLOURS[prompt.values["meaning"]]
-        told = [column[LANGUAGES.index(language)] for language in asked.values()]
-        assert along(prompt) == [*told, asked[person]]
+        hints = [column[LANGUAGES.index(language)] for language in asked.values()]
+        assert along(prompt) == [*hints, asked[person]]
         seen[list(asked).index(person)] += 1
     assert len(seen) == 4 and min(seen.values()) > 150
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ WORDS = [f"{a}{b}{c}" for a in "bdfgkl" for b in "aeiou" for c in "mnrst"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tasks = {"upper": str.upper, "first": lambda word: word[0], "twice": lambda word: word * 2}
+    tasks: dict[str, Callable[[str], str]] = {
+        "upper": str.upper,
+        "first": lambda word: word[0],
+        "twice": lambda word: word * 2,
+    }
     for name, function in tasks.items():
         pairs = [{"input": word, "output": function(word)} for word in WORDS]
         (tmp_path / f"{name}.json").write_text(json.dumps(pairs))

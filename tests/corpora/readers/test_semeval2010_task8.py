@@ -10,7 +10,7 @@ import pytest
 from probes.config import SemEvalConfig
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
-from probes.corpora.corpus import TEST, TRAIN
+from probes.corpora.corpus import TEST, TRAIN, Corpus
 
 TRAIN_FILE = (
     '1\t"The <e1>fire</e1> caused "great" <e2>damage</e2>."\r\n'
@@ -19,7 +19,7 @@ TRAIN_FILE = (
 )
 
 
-def corpus_of(tmp_path: Path, content: str, **change: str):
+def corpus_of(tmp_path: Path, content: str, **change: str) -> Corpus:
     (tmp_path / "train.txt").write_bytes(content.encode())
     return load_corpus(SemEvalConfig(path=str(tmp_path), train="train.txt", test=None, **change))
 
