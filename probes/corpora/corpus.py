@@ -37,7 +37,7 @@ class Units:
     """
 
     example: IntArray
-    """(U,) index of the text that the unit lies in."""
+    """(U,) index of the text that contains the unit."""
     start: IntArray
     """(U,) first character of the unit in its text."""
     end: IntArray
@@ -62,7 +62,7 @@ class Feature:
     description: str = ""
     of_rows: bool = False
     """Whether the class belongs to each row that a unit is read at (``pieces.py``): ``codes`` then
-    say only which units have one."""
+    tell only which units have one."""
 
 
 @dataclass(frozen=True)

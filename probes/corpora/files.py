@@ -21,7 +21,9 @@ def existing(value: str | None, key: str) -> Path:
         return path
     parent = path.parent
     if not parent.is_dir():
-        raise UserError(f"{key}={value}: no such file or directory (nor is there {parent})")
+        raise UserError(
+            f"{key}={value}: no such file or directory ({parent} does not exist either)"
+        )
     names = sorted(entry.name for entry in parent.iterdir())
     raise UserError(
         f"{key}={value}: no such file or directory",
@@ -66,12 +68,12 @@ def matching(directory: Path, pattern: str, key: str) -> list[Path]:
     """Files of a directory that a name or pattern such as ``*.jsonl`` stands for, sorted."""
     if not any(mark in pattern for mark in "*?["):
         return [inside(directory, pattern, key)]
-    found = sorted(path for path in directory.glob(pattern.lstrip("/")) if path.is_file())
-    found = [path for path in found if ".." not in path.relative_to(directory).parts]
-    if not found:
+    files = sorted(path for path in directory.glob(pattern.lstrip("/")) if path.is_file())
+    files = [path for path in files if ".." not in path.relative_to(directory).parts]
+    if not files:
         names = sorted(entry.name for entry in directory.iterdir())
         raise UserError(f"{key}={pattern}: no file of {directory} matches", allowed=_some(names))
-    return found
+    return files
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:

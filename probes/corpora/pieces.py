@@ -28,7 +28,9 @@ def piece_codes(feature: Feature, units: npt.NDArray[np.integer]) -> IntArray:
     """Index into ``PIECES`` for each row, -1 where its unit is no word.
 
     units: (N,) unit of each row, the rows of a unit one after another in the order of its tokens.
-    Raises ``UserError`` where every word has a single row.
+
+    Raises:
+        UserError: every word has a single row.
     """
     new = np.flatnonzero(np.diff(units, prepend=-1))  # first row of each unit
     size = np.diff(new, append=len(units))

@@ -35,8 +35,9 @@ def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
     validation examples that recur in test. Dropped examples stay in the corpus, so that
     activations extracted once serve every split; ``notes`` count them.
 
-    Raises ``UserError`` for an unknown source, a missing part, shares out of range, too few
-    groups, or a part of which nothing is left.
+    Raises:
+        UserError: an unknown source, a missing part, shares out of range, too few groups, or a
+            part of which nothing is left.
     """
     check_split(config)
     splits = corpus.splits.copy()  # (E,)
@@ -83,7 +84,9 @@ def group_folds(groups: npt.NDArray[np.integer], k: int, seed: int = 0) -> npt.N
 
     groups: (n,) group code of each row. Groups go, largest first and in random order among
     equals, to the fold with the fewest rows so far, so folds differ by at most one group's rows.
-    Raises ``UserError`` if there are fewer groups than folds.
+
+    Raises:
+        UserError: there are fewer groups than folds.
     """
     _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if k < 2 or len(sizes) < k:

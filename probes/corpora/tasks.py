@@ -77,28 +77,31 @@ def make_task(
     min_count: classes with fewer units in train are left out of all splits and reported in
     ``dropped``, which covers classes that occur in test but never in train.
 
-    Raises ``UserError`` for an unknown feature, a split without rows, or fewer than two classes.
+    Raises:
+        UserError: an unknown feature, a split without rows, or fewer than two classes.
     """
-    found = corpus.feature(feature)
+    definition = corpus.feature(feature)
     units = np.asarray(units, dtype=np.int64)
-    codes = piece_codes(found, units) if found.of_rows else found.codes[units]  # (N,)
+    codes = (
+        piece_codes(definition, units) if definition.of_rows else definition.codes[units]
+    )  # (N,)
     examples = corpus.units.example[units]  # (N,)
     split = corpus.splits[examples]  # (N,)
     usable = (codes >= 0) & (split >= 0)
     if not usable.any():
         raise UserError(
-            f"features=[{feature}]: no row has a value of '{feature}'; it belongs to {found.level} "
-            "units, and the rows hold "
+            f"features=[{feature}]: no row has a value of '{feature}'; it belongs to "
+            f"{definition.level} units, and the rows hold "
             + ", ".join(LEVELS[level] for level in np.unique(corpus.units.level[units])),
             fix=_other_feature(corpus, feature),
         )
 
-    in_train = np.bincount(codes[usable & (split == TRAIN)], minlength=len(found.classes))
-    in_all = np.bincount(codes[usable], minlength=len(found.classes))  # (C,)
+    in_train = np.bincount(codes[usable & (split == TRAIN)], minlength=len(definition.classes))
+    in_all = np.bincount(codes[usable], minlength=len(definition.classes))  # (C,)
     kept = in_train >= max(min_count, 1)  # (C,)
     dropped = {
         name: int(count)
-        for name, count, keep in zip(found.classes, in_all, kept, strict=True)
+        for name, count, keep in zip(definition.classes, in_all, kept, strict=True)
         if not keep and count
     }
     _check_classes(corpus, feature, kept.sum(), dropped, in_train, min_count)
@@ -115,8 +118,8 @@ def make_task(
             )
     return Task(
         feature=feature,
-        level=found.level,
-        classes=tuple(name for name, keep in zip(found.classes, kept, strict=True) if keep),
+        level=definition.level,
+        classes=tuple(name for name, keep in zip(definition.classes, kept, strict=True) if keep),
         rows=rows,
         labels=new_code[codes[rows]].astype(np.int64),
         split=split,

@@ -21,7 +21,7 @@ RELATIONS = ("continent", "currency", "category")
 """Those of which a false claim is plainly false."""
 
 RIGHT, WRONG = "right", "wrong"
-"""What a model says of a claim before it is asked."""
+"""Hint after the claim, before the question."""
 
 _RIGHT = (
     "Is this right?",

@@ -20,7 +20,7 @@ from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt, Twin, t
 
 LETTERS = ("A", "B", "C", "D")
 RIGHT, WRONG = "right", "wrong"
-"""What a model says of an option."""
+"""Hint after an option."""
 RELATIONS = ("capital", "continent", "category")
 """Relations with four or more answers."""
 

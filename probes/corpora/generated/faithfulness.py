@@ -19,7 +19,7 @@ from probes.corpora.generated.kit.prompt import GeneratedCorpus, Prompt
 
 RELATIONS = ("continent", "category")
 SOURCES = {"context": "story", "prior": "world", "neither": "nothing"}
-"""Class -> the word by which a model says it."""
+"""Class -> the word that a model answers with."""
 
 _STORY = (
     "In the story:",

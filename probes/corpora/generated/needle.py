@@ -2,7 +2,7 @@
 
 Retrieval heads (Wu et al. 2024, arXiv 2404.15574) bring the needle's content to where it is said.
 Length and depth are factors: lists of which every combination is equally frequent. Other facts of
-the same form lie in the filler too, so that the words present do not give the answer away.
+the same form stand in the filler too, so that the words present do not give the answer away.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ DEFAULTS: dict[str, Any] = {
     "others": 2,
     "questions": 1,
 }
-"""Words of a text, at most; percent of the filler before the needle; further facts; questions, of
-which all but the last ask for anyone: more make training quicker, and tell the last answer to a
-third of the texts. What is held is expected at the name already, and where it is due."""
+"""Words of a text, at most; percent of the filler before the needle; further facts; number of
+questions. All but the last question concern random people: more questions speed up the training of
+a simplified model, but then a third of the texts contain the last answer. The thing is a target at
+the name already (a hint), and where it is due."""
 
 DESCRIPTIONS = {
     "needle": "content of the fact asked for",

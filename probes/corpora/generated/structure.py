@@ -60,7 +60,7 @@ class _Body:
 
 
 def generate(config: GeneratedConfig) -> GeneratedCorpus:
-    """Texts of random words, each a group of its own: no word says anything about its structure."""
+    """Texts of random words, each a group of its own: no word depends on the structure."""
     chosen = options(config.name, config.options, DEFAULTS)
     if not 12 <= chosen["length"] <= 60:
         raise UserError(

@@ -17,7 +17,7 @@ from probes.corpora.generated.kit.options import options
 from probes.corpora.generated.kit.prompt import BLOCKS, GeneratedCorpus, Prompt
 
 RELATIONS = {"part": "part", "usage": "use", "category": "kind"}
-"""Class -> the word by which a model says it."""
+"""Class -> the word that a model answers with."""
 
 _TABLE = """
     car wheel,bonnet drive vehicle; boat sail,mast row vessel; school classroom,desk learn

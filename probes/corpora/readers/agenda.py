@@ -68,8 +68,8 @@ def _entities(record: Record) -> dict[str, dict[str, str | None]]:
     values: dict[str, dict[str, str | None]] = {}
     for entity, kind in zip(entities, types, strict=True):
         name = str(entity).strip()
-        found = relations.get(name, set())
-        relation = next(iter(found)) if len(found) == 1 else None
+        of_entity = relations.get(name, set())
+        relation = next(iter(of_entity)) if len(of_entity) == 1 else None
         if name:
             values[name] = {"entity_type": kind, "relation": relation}
     return values

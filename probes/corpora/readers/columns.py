@@ -23,12 +23,13 @@ def render(template: str, row: Row) -> str:
 
 
 def value_at(row: Row, column: str) -> Any:
-    """A column, or what lies inside one: ``answer.type``, ``questions.0``.
+    """A column, or a value inside one: ``answer.type``, ``questions.0``.
 
     >>> value_at({"a": {"b": [4, 5]}}, "a.b.1")
     5
 
-    Raises ``KeyError`` where there is no such place.
+    Raises:
+        KeyError: there is no such place.
     """
     if column in row:
         return row[column]

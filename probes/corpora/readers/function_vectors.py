@@ -32,7 +32,8 @@ def load(config: FunctionVectorsConfig) -> Corpus:
     question or demonstration, under whatever task. A split drawn anew (``split.source=group``,
     ``split.folds``) keeps this for questions only.
 
-    Raises ``UserError`` for unknown tasks, files of another format, or too few pairs.
+    Raises:
+        UserError: unknown tasks, files of another format, or too few pairs.
     """
     _check(config)
     builder = CorpusBuilder(config.name, group_name="input")
@@ -139,7 +140,7 @@ def _tasks(config: FunctionVectorsConfig) -> dict[str, Path]:
 def _pairs(file: Path) -> list[Pair]:
     content: Any = read_json(file)
     try:
-        found = [
+        pairs = [
             {"input": str(pair["input"]).strip(), "output": str(pair["output"]).strip()}
             for pair in content
         ]
@@ -148,7 +149,7 @@ def _pairs(file: Path) -> list[Pair]:
             f"{file} is not a task of function vectors ({type(error).__name__}: {error})",
             allowed="a list of objects with 'input' and 'output'",
         ) from error
-    distinct = {pair["input"]: pair for pair in reversed(found) if all(pair.values())}
+    distinct = {pair["input"]: pair for pair in reversed(pairs) if all(pair.values())}
     return list(reversed(distinct.values()))
 
 

@@ -111,10 +111,10 @@ def read_questions(config: MultipleChoiceConfig) -> Iterator[tuple[int, Question
 
 def _question(record: Record, config: MultipleChoiceConfig) -> Question:
     columns = [name for pattern in config.options for name in fnmatch.filter(record.row, pattern)]
-    found = [record.column(name, "options") for name in columns or config.options[:1]]
-    if len(found) == 1 and isinstance(found[0], list):
-        found = found[0]
-    options = tuple(str(option).strip() for option in found)
+    texts = [record.column(name, "options") for name in columns or config.options[:1]]
+    if len(texts) == 1 and isinstance(texts[0], list):
+        texts = texts[0]
+    options = tuple(str(option).strip() for option in texts)
     if not 2 <= len(options) <= len(LETTERS) or not all(options):
         raise UserError(
             f"{record.place}: {len(options)} options, {options.count('')} of them empty",

@@ -22,7 +22,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Record:
-    """One record, and where it was found."""
+    """One record, and where it comes from."""
 
     row: Row
     place: str
@@ -45,8 +45,9 @@ class Record:
 def records(config: RecordsConfig) -> Iterator[Record]:
     """The records of a config.
 
-    Raises ``UserError`` where there is nothing to read: no such path or dataset, no file of the
-    wanted parts, or files of another format.
+    Raises:
+        UserError: there is nothing to read: no such path or dataset, no file of the wanted parts,
+            or files of another format.
     """
     if config.path in ("???", ""):
         raise UserError("corpus.path is not set", fix="corpus.path=FILE_OR_DIRECTORY_OR_HUB_ID")
@@ -83,17 +84,17 @@ def _files(path: Path) -> list[Path]:
 
 def _local(config: RecordsConfig, path: Path, files: list[Path]) -> Iterator[Record]:
     wanted = [(TRAIN, None)] if path.is_file() else list(parts(config.splits))
-    found = False
+    is_named = False
     for split, part in wanted:
         for file in files:
             name = file.stem if part is None else _without(file.stem, part, file.parent.name)
             if name is None:
                 continue
-            found = True
+            is_named = True
             rows = _rows(file, config.columns)
             for line, row in islice(rows, config.max_examples):
                 yield Record(row, f"{file}, line {line}", split, name)
-    if not found:
+    if not is_named:
         first = wanted[0][1]
         raise UserError(
             f"corpus.path={path}: none of its {len(files)} files is named after '{first}'",

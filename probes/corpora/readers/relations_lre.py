@@ -129,7 +129,9 @@ def _relation(name: str, file: Path, most: int | None) -> Relation:
     content: Any = read_json(file)
     try:
         templates = tuple(str(template) for template in content["prompt_templates"])
-        found = [(str(s["subject"]).strip(), str(s["object"]).strip()) for s in content["samples"]]
+        samples = [
+            (str(s["subject"]).strip(), str(s["object"]).strip()) for s in content["samples"]
+        ]
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{file} is not a relation of LRE ({type(error).__name__}: {error})",
@@ -141,7 +143,7 @@ def _relation(name: str, file: Path, most: int | None) -> Relation:
             f"{file}: {f'the template {wrong[0]!r}' if wrong else 'no template'}",
             allowed="templates with one {} for the subject",
         )
-    pairs = dict.fromkeys(pair for pair in found if all(pair))
+    pairs = dict.fromkeys(pair for pair in samples if all(pair))
     return Relation(name, templates, tuple(pairs)[:most])
 
 

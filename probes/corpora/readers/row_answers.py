@@ -24,7 +24,7 @@ SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """What the columns of one row say about answers; None: not asked for, or empty."""
+    """The columns of one row that concern answers; None: not asked for, or empty."""
 
     answer: str | None = None
     alternatives: tuple[str, ...] = ()

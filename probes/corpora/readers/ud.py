@@ -77,25 +77,25 @@ def _files(config: UDConfig) -> Iterator[tuple[int, Path]]:
     if not files:
         raise UserError(f"corpus.path={path}: the directory holds no .conllu file")
     for split, part in parts(config.splits):
-        found = (
+        matching = (
             [file for file in files if file.stem.endswith(f"-ud-{part}")]
             or [file for file in files if part in (file.name, file.stem)]
             or [file for file in files if part in file.stem]
         )
-        if len(found) > 1:
+        if len(matching) > 1:
             raise UserError(
                 f"corpus.splits.{SPLITS[split]}={part}: several files of {path} match",
-                allowed="one of " + ", ".join(file.name for file in found),
-                fix=f"corpus.splits.{SPLITS[split]}={found[0].name}",
+                allowed="one of " + ", ".join(file.name for file in matching),
+                fix=f"corpus.splits.{SPLITS[split]}={matching[0].name}",
             )
-        if not found and split == TRAIN:
+        if not matching and split == TRAIN:
             raise UserError(
                 f"corpus.splits.train={part}: {path} has no file *-ud-{part}.conllu",
                 allowed=", ".join(file.name for file in files),
                 fix=f"corpus.splits.train={files[0].stem.rsplit('-', 1)[-1]}",
             )
-        if found:
-            yield split, found[0]
+        if matching:
+            yield split, matching[0]
 
 
 def _blocks(path: Path) -> Iterator[Block]:
@@ -111,9 +111,9 @@ def _blocks(path: Path) -> Iterator[Block]:
             lines, start = [], number + 1
             continue
         if not line.startswith("#") and line.count("\t") != COLUMNS - 1:
-            found = line.count("\t") + 1
+            given = line.count("\t") + 1
             raise UserError(
-                f"{path}, line {number}: {found} columns, and CoNLL-U has {COLUMNS}: {line[:60]!r}",
+                f"{path}, line {number}: {given} columns, and CoNLL-U has {COLUMNS}: {line[:60]!r}",
                 allowed="ten columns with tabs between them; a blank line after each sentence",
             )
         lines.append(line)

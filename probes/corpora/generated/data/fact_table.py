@@ -68,7 +68,7 @@ class Fact:
 
 
 def _facts() -> dict[str, tuple[Fact, ...]]:
-    found: dict[str, list[Fact]] = {}
+    facts: dict[str, list[Fact]] = {}
     for continent, table in _COUNTRIES.items():
         rows = [row.split() for row in table.split(";")]
         for block, dealt in enumerate(deal(rows)):
@@ -76,14 +76,14 @@ def _facts() -> dict[str, tuple[Fact, ...]]:
                 values = dict(zip(("capital", "language", "currency"), attributes, strict=True))
                 for relation, answer in {"continent": continent, **values}.items():
                     if answer != "-":
-                        found.setdefault(relation, []).append(
+                        facts.setdefault(relation, []).append(
                             Fact(country, relation, answer, block)
                         )
     for category, words in _THINGS.items():
         for block, things in enumerate(deal(words.split())):
             for thing in things:
-                found.setdefault("category", []).append(Fact(thing, "category", category, block))
-    return {relation: tuple(facts) for relation, facts in found.items()}
+                facts.setdefault("category", []).append(Fact(thing, "category", category, block))
+    return {relation: tuple(of_relation) for relation, of_relation in facts.items()}
 
 
 FACTS = _facts()

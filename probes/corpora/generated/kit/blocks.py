@@ -1,6 +1,6 @@
 """Templates and entities in blocks: what a block holds never occurs outside it.
 
-The prompts of a block lie on one side of a split, so neither a template nor an entity crosses it
+The prompts of a block are on one side of a split, so neither a template nor an entity crosses it
 (see ``prompt.part_of``). What is dealt where does not depend on the seed: a model trained on the
 prompts of one seed has seen what the prompts of another are made of.
 """

@@ -1,4 +1,4 @@
-"""Options of a generated task: numbers and choices with defaults, checked by name and type."""
+"""Options of a generated corpus: numbers and choices with defaults, checked by name and type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from probes.core.errors import UserError, closest
 def options(task: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """``defaults`` with what was given in their place.
 
-    Raises ``UserError`` for a name that the task does not have or a value of another type.
+    Raises:
+        UserError: a name that the corpus does not have, or a value of another type.
     """
     for name, value in given.items():
         if name not in defaults:

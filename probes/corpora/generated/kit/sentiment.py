@@ -9,7 +9,7 @@ from probes.corpora.generated.kit.prompt import Prompt
 
 OPPOSITE = {"positive": "negative", "negative": "positive"}
 WORDS = {"positive": "good", "negative": "bad"}
-"""Class -> the word by which a model says it."""
+"""Class -> the word that a model answers with."""
 
 DESCRIPTIONS = {
     "sentiment": "sentiment that the answer depends on",

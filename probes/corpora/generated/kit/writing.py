@@ -31,7 +31,7 @@ class Writer:
         """One past the last character of each word: ``text[:ends[i]]`` ends with word ``i``."""
 
     def add(self, *words: str) -> int:
-        """Write words behind the text; the index of the last one."""
+        """Append words to the text; the index of the last one."""
         for word in words:
             self.text += " " * bool(self.text and word not in ATTACHED) + word
             self.words.append(word)
@@ -52,9 +52,9 @@ def evenly(items: Sequence[T], rng: Random) -> Iterator[T]:
 
 def invented_words(count: int) -> list[str]:
     """Pronounceable words that mean nothing, the same for every seed (at most 1,000)."""
-    made = ["".join(parts) for parts in product("bdfgklmnprstvz", "aeiou", "kmpvxz", "aiou")]
-    made = [word for word in made if word not in _ENGLISH]
-    return Random("invented words").sample(made, 1000)[:count]
+    invented = ["".join(parts) for parts in product("bdfgklmnprstvz", "aeiou", "kmpvxz", "aiou")]
+    invented = [word for word in invented if word not in _ENGLISH]
+    return Random("invented words").sample(invented, 1000)[:count]
 
 
 def words(text: str) -> list[str]:
