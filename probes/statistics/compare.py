@@ -86,9 +86,15 @@ def compare_maps(
     only depth profiles are compared, interpolated between layers.
 
     Raises:
-        UserError: the maps have fewer than two groups in common: they were made on different
-            corpora or splits.
+        UserError: the maps have fewer than two groups in common (they were made on different
+            corpora or splits), or hold different metrics.
     """
+    if first.metric != second.metric:
+        raise UserError(
+            f"the map of '{first.feature}' holds {first.metric}, that of '{second.feature}' "
+            f"{second.metric}: their difference has no meaning",
+            allowed="two maps of the same metric",
+        )
     groups = np.intersect1d(first.groups, second.groups)
     if len(groups) < 2:
         raise UserError(

@@ -97,6 +97,12 @@ def test_maps_without_common_groups_are_refused() -> None:
         compare_maps(a, replace(a, groups=a.groups + 1000))
 
 
+def test_maps_of_different_metrics_are_refused() -> None:
+    a = evidence(np.full(4, 0.7))
+    with pytest.raises(UserError, match=r"holds accuracy, that of 'upos' logit_difference"):
+        compare_maps(a, replace(a, metric="logit_difference"))
+
+
 def test_spearman_equals_scipy_with_ties() -> None:
     random = np.random.default_rng(0)
     x, y = random.integers(0, 5, (3, 12)).astype(float), random.normal(size=(3, 12))
