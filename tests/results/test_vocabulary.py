@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from probes.config.checks import SITE_KINDS
 from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, SITES, quantity_kind
 from probes.results.vocabulary.comparators import Compared, comparators, is_comparator
+from probes.statistics.metrics import METRICS
 
 
 def test_names_are_keys() -> None:
@@ -39,3 +44,11 @@ def test_which_values_are_good() -> None:
     lower = {name for name in QUANTITIES if quantity_kind(name).lower_is_better}
     assert lower == {"codelength_bits", "q_value", "p_value", "p_familywise", "q_control",
                      "p_control"}  # fmt: skip
+
+
+def test_a_metric_is_a_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = replace(METRICS["accuracy"], name="hits", label="hits", better="lower", anchor=0.25)
+    monkeypatch.setitem(METRICS, "hits", metric)
+    kind = quantity_kind("hits")
+    assert (kind.label, kind.anchor, kind.lower_is_better) == ("hits", 0.25, True)
+    assert quantity_kind("accuracy").place < quantity_kind("selectivity").place < kind.place

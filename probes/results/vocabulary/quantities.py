@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from probes.results.vocabulary.comparators import COMPARATORS, Compared
-from probes.statistics.metrics import METRICS
+from probes.statistics.metrics import METRICS, Metric
 
 RECALL = "recall:"
 """Start of the names of metrics that are the recall of one class."""
@@ -54,20 +54,17 @@ class QuantityKind:
         return self.better == "lower"
 
 
-def _metrics() -> list[QuantityKind]:
-    return [
-        QuantityKind(
-            metric.name,
-            metric.label,
-            metric.description,
-            better=metric.better,
-            anchor=metric.anchor,
-            anchor_label=metric.anchor_label,
-            uniform=metric.uniform,
-            place=OTHERS if place else 0,
-        )
-        for place, metric in enumerate(METRICS.values())
-    ]
+def _of_metric(metric: Metric) -> QuantityKind:
+    return QuantityKind(
+        metric.name,
+        metric.label,
+        metric.description,
+        better=metric.better,
+        anchor=metric.anchor,
+        anchor_label=metric.anchor_label,
+        uniform=metric.uniform,
+        place=0 if metric.name == "accuracy" else OTHERS,
+    )
 
 
 _DERIVED = (
@@ -167,18 +164,20 @@ _PROBABILITIES = (
     ),
 )
 
-QUANTITIES = {kind.name: kind for kind in (*_metrics(), *_DERIVED, *_PROBABILITIES)}
-"""All but the gains over comparators, which follow from the comparators."""
+QUANTITIES = {kind.name: kind for kind in (*_DERIVED, *_PROBABILITIES)}
+"""All but the metrics (``statistics.metrics.METRICS``) and the gains over comparators."""
 
 
 def quantity_kind(name: str) -> QuantityKind:
-    """The row of this name; of a gain, from its comparator; a plain one for unknown metrics.
+    """The row of this name: of a metric and of a gain from their tables, a plain one of others.
 
     >>> quantity_kind("gain_lexical").label, quantity_kind("my_metric").label
     ('gain over words', 'my metric')
     """
     if name in QUANTITIES:
         return QUANTITIES[name]
+    if name in METRICS:
+        return _of_metric(METRICS[name])
     for number, row in enumerate(COMPARATORS.values(), start=1):
         if row.gain == name:
             place = number if row.compared is Compared.SAME_ROWS else QuantityKind.place
