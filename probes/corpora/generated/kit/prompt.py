@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
+from typing import NamedTuple
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
@@ -34,8 +35,7 @@ class Mark:
     level: Level = "word"
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """An answer of a prompt: the word that follows ``text[:offset]``, after a space."""
 
     offset: int
