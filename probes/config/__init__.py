@@ -1,8 +1,9 @@
 """The typed configuration: every key that a run understands, with its default.
 
 Hydra validates overrides against these dataclasses (see ``register``); ``conf/`` holds named
-choices of values. Library code receives the plain dataclasses, never a DictConfig. This module
-imports nothing heavy, so that a mistake on the command line is answered at once.
+choices of values. Library code receives the plain dataclasses, never a DictConfig, and does not
+change them (they cannot be frozen: Hydra could then override nothing). This module imports nothing
+heavy, so that a mistake on the command line is reported at once.
 """
 
 from __future__ import annotations

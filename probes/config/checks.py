@@ -1,6 +1,6 @@
-"""What is wrong with a configuration whatever the texts and the model are.
+"""Checks of a configuration that need neither the texts nor the model.
 
-Nothing heavy is imported here: a run begins with ``check``, so that such a mistake is answered
+Nothing heavy is imported here: a run begins with ``check``, so that such a mistake is reported
 at once and not after the model has been run. The parts of the library that are used by themselves
 call the check of their own group. Each raises ``UserError`` for the first mistake it meets.
 """

@@ -1,4 +1,4 @@
-"""Where the YAML files of the config groups are."""
+"""The directory of the YAML files of the config groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def config_dir() -> Path:
-    """Where the config groups lie: inside the installed package, or beside it in a checkout."""
+    """``conf/``: inside the installed package, or next to the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"

@@ -28,11 +28,11 @@ class SimplifiedConfig:
     """Most tokens of a prompt, the start token included."""
     window: int = 0
     """Tokens that the first layer reads, the current one included; 0: all. Only smollm3 has one.
-    What stands side by side is then found at once, which the next layer waits for."""
+    A short window lets layer 0 learn the previous token early, which layer 1 builds on."""
     steps: int = 3000
-    """At most; see ``target``."""
+    """Most training steps; fewer where ``target`` is reached."""
     target: float | None = 0.99
-    """Accuracy on held-out prompts at which training ends; null: all steps are made."""
+    """Accuracy on held-out prompts at which training ends; null: train for all steps."""
     batch_size: int = 64
     learning_rate: float = 3e-3
     warmup: int = 50
@@ -40,12 +40,12 @@ class SimplifiedConfig:
     seed: int = 0
     """Of the initial weights and of the prompts, which differ from those of every corpus."""
     spread: float = 0.02
-    """Standard deviation of the initial weights. At this width a larger one, as 0.1, gets heads to
-    work together sooner."""
+    """Standard deviation of the initial weights; larger (e.g. 0.1) shortens the plateau before
+    circuits form."""
     evaluate_every: int = 25
     """Steps between two points of the training curve."""
     checkpoints: list[int] = field(default_factory=lambda: [0, 50, 100, 200, 400, 800])
-    """Steps after which the model is kept as well, for ``model.checkpoint``."""
+    """Steps after which the model is stored too, for ``model.checkpoint``."""
 
 
 @dataclass
@@ -63,11 +63,11 @@ class ModelConfig:
     attention: str | None = None
     """Attention kernel: eager, sdpa, flash_attention_2; null: the model's default."""
     random_init: bool = False
-    """Fresh weights in the same architecture: the baseline that says what training gave."""
+    """Fresh weights in the same architecture: the baseline for what training has added."""
     random_seed: int = 0
     trust_remote_code: bool = False
     head_projection: str | None = None
-    """Name of the attention output projection where it is not found by itself."""
+    """Name of the attention output projection, where it is not found automatically."""
     bos: str = choice("auto", ("auto", "always", "never"))
     """``auto``: as the tokenizer does; ``always``: prepend BOS if it is missing."""
     max_length: int | None = None

@@ -29,7 +29,7 @@ class ExtractionConfig:
     dtype: str = choice("float16", ("float16", "bfloat16", "float32"))
     """Of the stored activations."""
     tokens_per_batch: int = 4096
-    """Upper bound of padded tokens in a batch; halved by itself when memory runs out."""
+    """Upper bound of padded tokens in a batch; halved automatically when memory runs out."""
 
 
 # --- probing ----------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ class ProbeConfig:
 
 @dataclass
 class LinearConfig(ProbeConfig):
-    """Multinomial logistic regression, solved to its optimum."""
+    """Multinomial logistic regression with L2, solved to its optimum."""
 
     l2: list[float] = field(default_factory=lambda: [10.0, 100.0, 1000.0])
     """Penalties on standardised features, ``1/C`` of scikit-learn; chosen on validation."""
@@ -55,7 +55,7 @@ class LinearConfig(ProbeConfig):
 
 @dataclass
 class MLPConfig(ProbeConfig):
-    """One hidden layer of rectified units, AdamW, early stopping of each head for itself."""
+    """One hidden layer of rectified units, AdamW, early stopping of each head by itself."""
 
     name: str = "mlp"
     hidden: int = 64
@@ -88,7 +88,7 @@ class SplitConfig:
 
 @dataclass
 class BaselineConfig:
-    """What is measured beside the heads."""
+    """What the heads are compared with."""
 
     all_heads: bool = True
     """A probe on all heads of a layer together."""
@@ -102,7 +102,7 @@ class BaselineConfig:
 
 @dataclass
 class EvaluationConfig:
-    """Evidence beside the accuracy."""
+    """Evidence in addition to the accuracy."""
 
     bootstrap: int = 1000
     """Draws of the cluster bootstrap; 0: no intervals."""
@@ -112,7 +112,7 @@ class EvaluationConfig:
     codelength: bool = False
     """Online codelength (Voita and Titov 2020): fitting takes two to three times as long."""
     erase: str | None = None
-    """Erase this feature linearly (LEACE) and probe again."""
+    """Probe the heads again after this feature was erased from them linearly (LEACE)."""
     metrics: list[str] = field(default_factory=list)
     """Further metrics of your own: ``[FILE.py:NAME]`` or ``[package.module:NAME]``."""
 
@@ -160,10 +160,10 @@ class AtlasConfig:
     examples: int | None = None
     """Of every generated corpus, for a quick look; null: as its config says."""
     folds: int = 5
-    """Corpora with few groups are cross-validated, so that all their groups are reported: two test
-    groups cannot make anything significant. 0: never."""
+    """Folds in which corpora with few groups are cross-validated, so that all their groups are
+    reported: nothing can be significant with two test groups. 0: never."""
     few_groups: int = 20
-    """What few test groups are."""
+    """Corpora with fewer test groups than this are cross-validated."""
 
 
 @dataclass
@@ -192,8 +192,10 @@ class RunConfig:
     truncate: bool = False
     """Cut answers that are longer than the context instead of refusing them."""
     seed: int = 0
+    """Of controls, permutations and bootstrap draws, and of MLPs without ``seeds``."""
     seeds: list[int] = field(default_factory=list)
-    """MLP: train one replica for each seed and report the spread."""
+    """MLP: train one replica for each seed and report how much they differ."""
     cache_dir: str = "outputs/cache"
+    """Where activations and simplified models are stored, for this run and later ones."""
     memory_budget: str = "1GB"
     """Upper bound for one chunk of activations in memory."""

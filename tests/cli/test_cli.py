@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from probes import load_run
+from probes import Run, load_run
 from probes.cli import main as cli
 from tests.conftest import PROJECT
 from tests.tiny_checkpoints import write_checkpoint
@@ -111,7 +111,7 @@ def test_the_analysis_example(finished: Path) -> None:
     assert score == pytest.approx(float(test["value"].iloc[0]), abs=1e-9)
 
 
-def _gold(run, rows: int) -> list[tuple[int, str | None]]:
+def _gold(run: Run, rows: int) -> list[tuple[int, str | None]]:
     """Split and label of each row, from the corpus itself."""
     from probes.config import GrammarConfig, SplitConfig
     from probes.corpora import load_corpus

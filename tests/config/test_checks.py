@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
-def test_what_no_run_can_have_is_refused(change: dict[str, object], message: str) -> None:
+def test_what_no_run_can_have_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message.replace(".", r"\.").replace(r"\.*", ".*")):
         check(replace(RunConfig(), **change))
 

@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from probes.cli import main as cli
 from probes.cli.messages import hide_home
@@ -27,7 +27,7 @@ CHOICES = [
 ]
 
 
-def composed(*overrides: str):
+def composed(*overrides: str) -> DictConfig:
     register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("config", overrides=list(overrides))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from probes.catalogue.corpora import corpus_config
 from probes.cli.run import parse
@@ -17,7 +18,7 @@ from probes.core.errors import UserError
 from tests.catalogue.entries import entry_named
 
 
-def composed(*overrides: str):
+def composed(*overrides: str) -> DictConfig:
     register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("config", overrides=list(overrides), return_hydra_config=True)
@@ -34,7 +35,7 @@ def test_a_name_never_leaves_its_directory(name: str) -> None:
 
 def test_different_models_have_different_directories() -> None:
     small = {"task": "induction", "layers": 2}
-    models = [
+    models: list[dict[str, Any]] = [
         {"name": "/a/gpt2"}, {"name": "/b/gpt2"}, {"name": "/a/gpt2", "revision": "x"},
         {"name": "/a/gpt2", "random_init": True}, {"name": "s", "simplified": small},
         {"name": "s", "simplified": small | {"layers": 3}},
