@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from probes.core.errors import UserError
+from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord, read_record
 from probes.results.table import Subject, distinct, features, read_results
 from probes.results.vocabulary.methods import PROBE
+from probes.statistics.compare import Comparison, compare_maps
+from probes.statistics.maps import MapEvidence
 
 if TYPE_CHECKING:
     from probes.activations.cache import Cache
     from probes.analysis.probe import LinearProbe, MLPProbe
     from probes.results.banks import SavedBanks
-    from probes.statistics.compare import Comparison
-    from probes.statistics.maps import MapEvidence
     from probes.training.bank import ProbeBank
 
 
@@ -166,8 +167,6 @@ class Run:
         Raises:
             UserError: different corpora or splits, no such map, or a run without evidence files.
         """
-        from probes.statistics.compare import compare_maps
-
         if self.record.corpus.fingerprint != other.record.corpus.fingerprint:
             raise UserError(
                 f"{self.directory} and {other.directory} were made on different texts, labels or "
@@ -219,8 +218,6 @@ class Run:
         return at_layer
 
     def _evidence(self, feature: str, site: str, probe: str) -> MapEvidence:
-        from probes.results.evidence import load_evidence
-
         maps = load_evidence(self.directory / "evidence.safetensors")
         for one in maps:
             if (one.feature, one.site, one.probe) == (feature, site, probe):

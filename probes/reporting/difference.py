@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,10 @@ from probes.reporting.head_map import HeadMap, Panel
 from probes.reporting.page.sentences import plural
 from probes.reporting.terminal import encodable, print_head_map, print_heading
 from probes.results.quantities import POINTS
+from probes.results.record import RunRecord
 from probes.results.table import layers_by_heads, pick
 from probes.results.vocabulary import probe_label
-
-if TYPE_CHECKING:
-    from probes.results.record import RunRecord
-    from probes.statistics.compare import Comparison, DepthProfile
+from probes.statistics.compare import Comparison, DepthProfile
 
 MOST_DEPTHS = 13
 """Rows of a printed profile; deeper models show evenly spaced ones."""
@@ -145,8 +143,9 @@ def print_difference(shown: Difference, console: Console) -> None:
 def save_difference(shown: Difference, png: Path) -> list[Path]:
     """Draw the difference map, or the profiles by depth of models of different shape.
 
-    Writes the PNG and, beside it, the SVG.
+    Writes a PNG, and an SVG of the same name.
     """
+    # matplotlib takes a second to import, and a printed comparison does not need it.
     from probes.reporting.drawing.depths import draw_depths
     from probes.reporting.drawing.maps import draw_map, save_figure
 

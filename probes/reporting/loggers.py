@@ -3,6 +3,9 @@
 One logger lives for one run. Lightning logs training through ``lightning``; ``log_run`` adds the
 finished results; leaving the ``with`` block closes everything, so that the next job of a sweep in
 the same process starts its own. The process environment is read and never changed.
+
+wandb, TensorBoard, Lightning and matplotlib are imported where they are used: most runs log to none
+of them.
 """
 
 from __future__ import annotations
