@@ -18,7 +18,7 @@ PAGES = (
 )
 PROGRAMS = ("python train.py", "headprobes", "python -m probes", "python -m benchmarks.")
 PLACEHOLDERS = {
-    "TASK": "markov",
+    "NAME": "markov",
     "STEP": "100",
     "OVERRIDES": "",
     "...": "",

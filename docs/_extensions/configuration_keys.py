@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from probes.config.reference import markdown
+
 
 def write(app: Any) -> None:
     """Sphinx' event before pages are read."""
     page = Path(app.srcdir) / "generated" / "configuration.md"
     page.parent.mkdir(exist_ok=True)
-    try:
-        from probes.config.reference import markdown
-    except ImportError:
-        page.write_text("`probes/config/run.py` has them.\n")
-        return
     page.write_text(markdown(), encoding="utf-8")
 
 
