@@ -18,7 +18,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from probes.atlas.choice import chosen_entries
 from probes.cli.messages import DONE, INTERRUPTED, describe, hide_home, report
 from probes.config import ComposedConfig, register
 from probes.config.checks import check, check_atlas
@@ -105,14 +104,18 @@ def _run_job(cfg: DictConfig) -> None:
     composed = parse(cfg)
     base = composed.run_config()
     check(base)
+    # Late: NumPy, which --help and a mistyped key should not wait for; then torch, which takes
+    # seconds and which nothing that was checked so far should wait for.
     if composed.atlas is None:
-        from probes.pipeline.prepare import prepare  # late: NumPy, which --help does not need
+        from probes.pipeline.prepare import prepare
 
         prepared = prepare(base)
-        with heavy_imports():  # not before: torch takes seconds, the answer to a typo should not
+        with heavy_imports():
             from probes.pipeline.run import run_prepared
         run_prepared(prepared, run_dir)
     else:
+        from probes.atlas.choice import chosen_entries
+
         check_atlas(base)
         chosen_entries(composed.atlas)
         with heavy_imports():

@@ -75,7 +75,8 @@ class RunRecorder:
             ),
             corpus=_corpus_record(corpus, self.config.split),
             tasks={task.feature: _task_record(task) for task in tasks},
-            config=self.plain_config(),
+            # A run is no atlas: the key is from when both had one configuration.
+            config={**self.plain_config(), "atlas": None},
             environment=environment(handle.device),
             timings=dict(self.timings, solve_seconds=round(fit.seconds, 3)),
             rows=main.n_rows,
