@@ -18,6 +18,7 @@ from probes.config.model import (
 from probes.config.run import (
     AtlasConfig,
     BaselineConfig,
+    CustomProbeConfig,
     EvaluationConfig,
     ExtractionConfig,
     LinearConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "BaselineConfig",
     "ComposedConfig",
     "CorpusConfig",
+    "CustomProbeConfig",
     "EvaluationConfig",
     "ExtractionConfig",
     "GeneratedConfig",

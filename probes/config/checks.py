@@ -14,6 +14,7 @@ from typing import Any
 from probes.config.choices import check_choice, check_choices, choices_of
 from probes.config.model import ModelConfig
 from probes.config.run import (
+    CustomProbeConfig,
     EvaluationConfig,
     ExtractionConfig,
     LinearConfig,
@@ -109,8 +110,8 @@ def check_probe(config: ProbeConfig) -> None:
             )
         if not 0 <= config.weight_decay < math.inf:
             raise UserError(f"probe.weight_decay={config.weight_decay}", allowed="numbers from 0")
-    else:
-        raise UserError(f"probe={config.name}", allowed="linear, mlp", fix="probe=linear")
+    elif not isinstance(config, CustomProbeConfig):
+        raise UserError(f"probe={config.name}", allowed="linear, mlp, custom", fix="probe=linear")
 
 
 def check_split(config: SplitConfig) -> None:

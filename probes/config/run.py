@@ -72,6 +72,18 @@ class MLPConfig(ProbeConfig):
 
 
 @dataclass
+class CustomProbeConfig(ProbeConfig):
+    """A probe from outside: a function that fits the heads of a chunk, by its name."""
+
+    name: str = "custom"
+    _target_: str = "???"
+    """``path/to/FILE.py:NAME`` or ``package.module:NAME``: called with the activations, problems,
+    classes and options, it returns linear layers for each problem."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the function gets as ``options``."""
+
+
+@dataclass
 class SplitConfig:
     """Which examples are trained on, chosen on and reported on; always by group."""
 

@@ -8,11 +8,11 @@ from typing import Any
 from probes.config.choices import fields_with_choices
 from probes.config.corpus_kinds import CORPUS_KINDS
 from probes.config.names import model_slug
-from probes.config.run import AtlasConfig, LinearConfig, MLPConfig, RunConfig
+from probes.config.run import AtlasConfig, CustomProbeConfig, LinearConfig, MLPConfig, RunConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "corpus": {kind: row.config for kind, row in CORPUS_KINDS.items()},
-    "probe": {"linear": LinearConfig, "mlp": MLPConfig},
+    "probe": {"linear": LinearConfig, "mlp": MLPConfig, "custom": CustomProbeConfig},
 }
 
 

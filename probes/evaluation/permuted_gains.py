@@ -10,8 +10,7 @@ from torch import Tensor
 
 from probes.evaluation.evidence_problems import Positions
 from probes.statistics.groups import Array
-from probes.training.chunk_fit import ChunkFit
-from probes.training.fitted import BLOCK
+from probes.training.chunk_fit import BLOCK, ChunkFit
 
 
 def permuted_gains(chunk: ChunkFit, permutations: Sequence[Positions]) -> Array:

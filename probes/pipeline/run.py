@@ -21,6 +21,7 @@ from probes.reporting.loggers import make_logger
 from probes.simplified.store import resolve, training_curve
 from probes.training.bank import ProbeBank
 from probes.training.chunk_fit import ChunkFit
+from probes.training.custom import load_probe
 from probes.training.fit import fit_banks
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     """
     config, corpus, features = prepared.config, prepared.corpus, prepared.features
     metrics = load_metrics(config.evaluation.metrics)
+    load_probe(config.probe)  # before the model is opened: a wrong name is found now
     recorder = RunRecorder(config)
     model = resolve(config.model, prepared.cache_dir, config.trainer)
     handle = open_model(model)

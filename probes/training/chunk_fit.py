@@ -1,17 +1,34 @@
-"""What a consumer receives when the probes of a chunk are fitted."""
+"""The fitted probes of a chunk: of one problem, and of all problems of a feature with scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from probes.corpora.tasks import Task
 from probes.training.bank import ProbeBank
-from probes.training.fitted import BLOCK, Fitted
-from probes.training.problems import BoolArray
+from probes.training.problems import BoolArray, Problem
+
+BLOCK = 2**23
+"""Numbers in the largest temporary array of predictions: 32 MB of float32."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The probes of one problem, one for each head of the chunk."""
+
+    problem: Problem
+    tensors: dict[str, Tensor]
+    """As in ``bank.SHAPES``: first axis H, raw activations go in."""
+    choice: Tensor
+    """(H,) the L2 penalty, or the number of epochs, of each head."""
+    select_accuracy: Tensor
+    """(H,) accuracy on the rows that chose; NaN where there are none."""
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    """(H,) each. Linear: ``gap``, ``iterations``, ``converged``; MLP: ``epochs`` that were run."""
 
 
 @dataclass(frozen=True)

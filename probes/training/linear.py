@@ -10,8 +10,8 @@ from torch import Tensor
 from probes.config import LinearConfig
 from probes.core.errors import UserError
 from probes.solver import LogisticFit, class_logits, fit_logistic
-from probes.training.fitted import BLOCK, Fitted, stack_labels, stack_masks
-from probes.training.problems import Problem
+from probes.training.chunk_fit import BLOCK, Fitted
+from probes.training.problems import Problem, stack_labels, stack_masks
 
 
 def fit_linear(
@@ -110,7 +110,7 @@ def _solve_at(
 def _choose(z: Tensor, problem: Problem, fit: LogisticFit, p: int, l2: list[float]) -> Fitted:
     """The probes of problem ``p`` at the penalty that its ``select`` rows prefer."""
     H = z.shape[0]
-    accuracy, loss = _score_path(z, problem, fit.weight[:, p], fit.bias[:, p])  # (H, K)
+    accuracy, loss = score_path(z, problem, fit.weight[:, p], fit.bias[:, p])  # (H, K)
     # Ties in accuracy are common on small validation sets: among the best, the smallest loss.
     loss = loss.masked_fill(accuracy < accuracy.max(dim=1, keepdim=True).values, float("inf"))
     best, heads = loss.argmin(dim=1), torch.arange(H, device=z.device)  # (H,)
@@ -128,7 +128,7 @@ def _choose(z: Tensor, problem: Problem, fit: LogisticFit, p: int, l2: list[floa
     )
 
 
-def _score_path(z: Tensor, problem: Problem, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def score_path(z: Tensor, problem: Problem, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Accuracy and log-loss on the ``select`` rows, (H, K) each in float64, in blocks of rows.
 
     weight: (H, K, C', D), bias: (H, K, C').

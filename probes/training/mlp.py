@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from probes.config import MLPConfig
-from probes.training.fitted import BLOCK, Fitted, stack_labels, stack_masks
+from probes.training.chunk_fit import BLOCK, Fitted
 from probes.training.mlp_network import Network, Optimiser
-from probes.training.problems import Problem
+from probes.training.problems import Problem, stack_labels, stack_masks
 
 LEAST_STEPS = 16
 """Steps of an epoch, at least: on small data an epoch of one step would hardly train."""

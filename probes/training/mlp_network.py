@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from probes.training.fitted import BLOCK
+from probes.training.chunk_fit import BLOCK
 
 
 @dataclass

@@ -5,27 +5,53 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from probes.config import LinearConfig, MLPConfig, ProbeConfig
+from probes.config import CustomProbeConfig, LinearConfig, MLPConfig, ProbeConfig
 from probes.config.checks import check_probe
 from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
-from probes.training.chunk_fit import ChunkFit
+from probes.training.chunk_fit import ChunkFit, Fitted
+from probes.training.custom import fit_custom
 from probes.training.data import Chunk
-from probes.training.fitted import Fitted
 from probes.training.linear import fit_linear
 from probes.training.mlp import fit_mlp
-from probes.training.optimizer import ExactSolver
 from probes.training.problems import ProblemSet
 
 OnFit = Callable[[ChunkFit], None]
 LARGE = 32 << 20
 """Bytes of the rows of a fit after which memory is given back; small fits use it again sooner than
 the system could hand out fresh pages."""
+
+
+class ExactSolver(torch.optim.Optimizer):
+    """One ``step`` fits everything to the end; there is nothing left for a second one.
+
+    The closure does the fits and returns them; ``step`` hands them back. Lightning's hooks around
+    an optimiser step (profilers, callbacks) see one step a chunk. The module sets
+    ``automatic_optimization = False``, as there is no backward pass:
+
+        def configure_optimizers(self):
+            return ExactSolver()
+
+        def training_step(self, chunk):
+            fit = self.optimizers().step(lambda: fit_logistic(chunk.z, ...))
+    """
+
+    def __init__(self) -> None:
+        # torch wants a parameter to optimise; the solver's are created by each fit.
+        super().__init__([nn.Parameter(torch.empty(0))], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """What the closure returns. Raises ``ValueError`` without one."""
+        if closure is None:
+            raise ValueError("ExactSolver.step needs a closure that does the fits")
+        return closure()
 
 
 @dataclass
@@ -123,9 +149,10 @@ class BankModule(lightning.LightningModule):
         seconds = time.perf_counter() - start
         self.probes += len(heads) * len(fits)
         self.fit_seconds += seconds
-        found = self.convergence.setdefault(f"{problem_set.task.feature}, {site}", Convergence())
+        name = f"{problem_set.task.feature}, {site}"
+        convergence = self.convergence.setdefault(name, Convergence())
         for fit in fits:
-            found.add(fit)
+            convergence.add(fit)
         probe = chunk.source.probe or self.config.name
         self.on_fit(
             ChunkFit(
@@ -136,7 +163,7 @@ class BankModule(lightning.LightningModule):
                 heads=heads,
                 task=problem_set.task,
                 fits=tuple(fits),
-                kind=self.config.name,
+                kind="mlp" if isinstance(self.config, MLPConfig) else "linear",
                 z=z,
                 seconds=seconds,
             )
@@ -156,6 +183,8 @@ class BankModule(lightning.LightningModule):
         classes = len(problem_set.task.classes)
         if isinstance(self.config, LinearConfig):
             return fit_linear(z, problem_set.problems, self.config, classes=classes)
+        if isinstance(self.config, CustomProbeConfig):
+            return fit_custom(z, problem_set.problems, self.config, classes=classes)
         assert isinstance(self.config, MLPConfig)
         names = [f"{site}/{chunk.stream}/{chunk.layer}/{head}" for head in heads]
         return fit_mlp(z, problem_set.problems, self.config, classes=classes, names=names)

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from probes.activations.cache import Cache
@@ -132,3 +133,13 @@ def fold_problems(task: Task, folds: npt.NDArray[np.integer]) -> tuple[Problem, 
 def seed_problems(problem: Problem, seeds: Sequence[int]) -> tuple[Problem, ...]:
     """The same problem from other initialisations, one for each seed, with the seed as index."""
     return tuple(replace(problem, role=Role.SEED, index=seed, seed=seed) for seed in seeds)
+
+
+def stack_labels(problems: Sequence[Problem], device: torch.device) -> Tensor:
+    """(P, n) int64."""
+    return torch.stack([torch.from_numpy(p.labels) for p in problems]).to(device)
+
+
+def stack_masks(problems: Sequence[Problem], which: str, device: torch.device) -> Tensor:
+    """(P, n) bool; ``which`` is ``train``, ``select`` or ``score``."""
+    return torch.stack([torch.from_numpy(getattr(p, which)) for p in problems]).to(device)

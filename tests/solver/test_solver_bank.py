@@ -9,7 +9,7 @@ import torch
 
 from probes.solver import fit_logistic, solver
 from probes.solver import rows as products
-from probes.training.optimizer import ExactSolver
+from probes.training.module import ExactSolver
 from tests.solver.solver_oracle import assert_optimal, objective
 from tests.solver.test_solver import N, labels_of, rows
 

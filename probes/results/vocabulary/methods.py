@@ -60,6 +60,7 @@ METHODS = {
             variants={
                 "linear": Variant("linear probe", chosen="the L2 penalty"),
                 "mlp": Variant("MLP probe", chosen="the number of epochs"),
+                "custom": Variant("custom probe", chosen="the function's choice"),
             },
         ),
     )
