@@ -1,8 +1,6 @@
 """Train probes for every attention head of a model: ``python train.py --help``."""
 
-import sys
-
-from probes.cli.main import main
+from probes.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from probes.cli.main import main, usage
+from probes.cli import main
+from probes.cli.commands import usage
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:  # headprobes alone makes the default run; a module should not
         print(f"{usage()}\n\nerror: COMMAND is missing", file=sys.stderr)
         sys.exit(2)
-    sys.exit(main())
+    main()

@@ -14,8 +14,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
-from probes.cli import main as cli
-from probes.cli.main import VERBS
+from probes.cli import commands as cli
+from probes.cli.commands import VERBS
 from probes.cli.run import parse
 from probes.config import register
 from probes.config.checks import check

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from probes import Run, load_run
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from tests.conftest import PROJECT
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -40,7 +40,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Probe:
             model = ("model=hf", f"model.name={folder}")
             monkeypatch.setattr(sys, "argv", ["train.py", *model, *SMALL, *directories, *overrides])
             GlobalHydra.instance().clear()
-            assert cli.main() == 0
+            assert cli.run_command() == 0
         return load_run(folder / name)
 
     return run

@@ -11,7 +11,7 @@ import pytest
 
 from probes.atlas.publish import write_json
 from probes.atlas.transfer import counts, transfers
-from probes.cli.main import main
+from probes.cli.commands import run_command
 from probes.results.atlas import RECORD, TABLE, SavedAtlas, load_atlas
 from probes.results.table import write_results
 from tests.atlas.synthetic import Rule, rows_of, table_of
@@ -88,12 +88,12 @@ def test_the_command_prints_draws_and_writes(
     saved(tmp_path / "a", 4, 2, 1, "truthfulness", "successor")
     saved(tmp_path / "b", 6, 3, -1, "truthfulness", "successor")
     pair = ["compare", str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(pair) == 0
+    assert run_command(pair) == 0
     out = capsys.readouterr().out
     assert HOSTILE in out and "2 of 2 features are carried by heads of both" in " ".join(
         out.split()
     )
-    assert main([*pair, "--feature", "truth", "--json", "--png", str(tmp_path / "t")]) == 0
+    assert run_command([*pair, "--feature", "truth", "--json", "--png", str(tmp_path / "t")]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [one["feature"] for one in content["features"]] == ["truth"]
     assert content["features"][0]["correlation"] == -1.0
@@ -125,6 +125,6 @@ def test_mistakes_of_comparing(
     damaged = saved(tmp_path / "table", 3, 2, 1, "successor")
     write_results(damaged.table.drop(columns="job"), tmp_path / "table" / TABLE)
     places = [str(tmp_path / one) for one in arguments[:2]]
-    assert main(["compare", *places, *arguments[2:]]) == 2
+    assert run_command(["compare", *places, *arguments[2:]]) == 2
     error = capsys.readouterr().err
     assert pd.Series([error]).str.contains(says, regex=True).all(), error

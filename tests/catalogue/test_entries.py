@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from probes.catalogue import STAGES, Entry, load_catalogue
-from probes.cli.main import main
+from probes.cli.commands import run_command
 from probes.cli.run import parse
 from probes.config import GeneratedConfig, GrammarConfig, register
 from probes.config.files import config_dir
@@ -120,21 +120,21 @@ def test_mistakes() -> None:
 
 def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    assert main(["catalogue", "--stage", "EP"]) == 0
+    assert run_command(["catalogue", "--stage", "EP"]) == 0
     shown = capsys.readouterr().out
     assert all(kind in shown for kind in ("mixed head", "subject_relation", "hold_out=template"))
     assert "induction head" not in shown
-    assert main(["catalogue", "--json", "--encoder"]) == 0
+    assert run_command(["catalogue", "--json", "--encoder"]) == 0
     listed = json.loads(capsys.readouterr().out)["entries"]
     assert [one["name"] for one in listed] == [entry.name for entry in load_catalogue(encoder=True)]
     assert listed[0]["overrides"] == list(entry_named(listed[0]["name"]).overrides)
-    assert main(["catalogue", "--stage", "nothing"]) == 2
+    assert run_command(["catalogue", "--stage", "nothing"]) == 2
     assert "no such stage" in capsys.readouterr().err
 
 
 def test_it_starts_without_the_heavy_libraries() -> None:
     code = (
-        "import sys; from probes.cli.main import main; main(['catalogue']); "
+        "import sys; from probes.cli.commands import run_command; run_command(['catalogue']); "
         "print(sorted({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from probes import Run, load_run
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from tests.conftest import PROJECT
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -44,7 +44,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> int:
     """The exit status of the command line, in this process."""
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    return cli.main()
+    return cli.run_command()
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +209,9 @@ def test_mistakes_get_one_message(
 def test_mistakes_are_answered_before_torch_is_imported(tmp_path: Path, mistake: str) -> None:
     code = (
         "import sys\n"
-        "from probes.cli import main as cli\n"
+        "from probes.cli import commands as cli\n"
         f"sys.argv = ['train.py', *{mistake.split()!r}]\n"
-        "status = cli.main()\n"
+        "status = cli.run_command()\n"
         "heavy = {'torch', 'transformers', 'lightning', 'sklearn', 'matplotlib', 'scipy.stats'}\n"
         "print(status, sorted(heavy & set(sys.modules)))\n"
     )

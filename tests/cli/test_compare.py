@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from probes.analysis.runs import load_run
-from probes.cli.main import main
+from probes.cli.commands import run_command
 from probes.results.evidence import save_evidence
 from probes.results.record import write_record
 from probes.results.table import write_results
@@ -85,7 +85,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["compare", *map(str, arguments)]) == 0
+    assert run_command(["compare", *map(str, arguments)]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     return said.out
@@ -93,8 +93,8 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_it_starts_without_heavy_libraries() -> None:
     code = (
-        "import sys; from probes.cli.main import main\n"
-        "try: main(['compare', '--help'])\n"
+        "import sys; from probes.cli.commands import run_command\n"
+        "try: run_command(['compare', '--help'])\n"
         "except SystemExit: pass\n"
         "print({'torch', 'pandas', 'numpy', 'matplotlib', 'hydra'} & set(sys.modules))"
     )
@@ -176,7 +176,7 @@ def test_an_encoder_and_a_decoder_are_compared_by_depth(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(runs)
-    assert main(["compare", "a", "encoder"]) == 0
+    assert run_command(["compare", "a", "encoder"]) == 0
     assert "By relative depth" in capsys.readouterr().out
 
 
@@ -206,7 +206,7 @@ def test_mistakes_end_in_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(runs)
-    assert main(["compare", *arguments.split()]) == 2
+    assert run_command(["compare", *arguments.split()]) == 2
     said = capsys.readouterr()
     assert said.out == "" and says in said.err
     assert said.err.startswith("error: ") and said.err.count("\n") == 1
@@ -215,7 +215,7 @@ def test_mistakes_end_in_one_message(
 @pytest.mark.parametrize("confidence", ["0", "1", "95", "nan", "high"])
 def test_confidence_is_a_share(confidence: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["compare", "a", "b", "--confidence", confidence])
+        run_command(["compare", "a", "b", "--confidence", confidence])
     assert stopped.value.code == 2
     assert "argument --confidence" in capsys.readouterr().err
 
@@ -224,5 +224,5 @@ def test_a_bug_keeps_its_traceback(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("probes.analysis.runs.load_run", lambda path: 1 / 0)
-    assert main(["compare", str(runs / "a"), str(runs / "b")]) == 1
+    assert run_command(["compare", str(runs / "a"), str(runs / "b")]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from probes.core.version import __version__
 from tests.conftest import PROJECT
 
@@ -17,7 +17,7 @@ HEAVY = "{'torch', 'pandas', 'numpy', 'matplotlib', 'hydra', 'omegaconf'}"
 
 def test_the_version_is_quick() -> None:
     code = (
-        "import sys; from probes.cli.main import main; main(['--version']); "
+        "import sys; from probes.cli.commands import run_command; run_command(['--version']); "
         f"print({HEAVY} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -27,13 +27,13 @@ def test_the_version_is_quick() -> None:
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main([verb, "--help"])
+        cli.run_command([verb, "--help"])
     assert ended.value.code == 0
     assert f"usage: headprobes {verb}" in capsys.readouterr().out
 
 
 def test_a_word_that_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["comapre", "a", "b"]) == 2
+    assert cli.run_command(["comapre", "a", "b"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: comapre: neither a command nor KEY=VALUE; allowed: run, atlas")
     assert "Try headprobes compare" in error
@@ -60,7 +60,7 @@ def test_runs_are_made_of_overrides(
         return 0
 
     monkeypatch.setattr("probes.cli.run.run", run)
-    assert cli.main(arguments) == 0
+    assert cli.run_command(arguments) == 0
     assert seen == [given]
 
 
@@ -75,7 +75,7 @@ def test_a_module_alone_lists_its_commands() -> None:
 def test_a_sweep_without_jobs_gets_its_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["sweep", str(tmp_path)]) == 0
+    assert cli.run_command(["sweep", str(tmp_path)]) == 0
     assert "0 of 0 jobs finished" in capsys.readouterr().out
     assert (tmp_path / "sweep.html").is_file() and (tmp_path / "sweep.csv").is_file()
-    assert cli.main(["sweep", str(tmp_path / "nowhere")]) == 2
+    assert cli.run_command(["sweep", str(tmp_path / "nowhere")]) == 2

@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from probes.cli.messages import hide_home
 from probes.cli.run import parse
 from probes.config import RunConfig, register
@@ -79,7 +79,7 @@ def test_help_lists_every_choice(
     GlobalHydra.instance().clear()
     monkeypatch.setattr("sys.argv", ["train.py", "--help"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert re.search(r"^site: heads, residual, ", shown, re.MULTILINE)

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from probes import load_run
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from probes.core.errors import UserError
 from probes.evaluation.own_metrics import load_metrics
 from probes.evaluation.planted import planted_activations, planted_task
@@ -92,7 +92,7 @@ def test_from_a_file_to_results_map_and_report(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    assert cli.main() == 0
+    assert cli.run_command() == 0
     own.unlink()  # reading a run executes nothing
     run = load_run("out")
     rows = run.results[(run.results.metric == "kappa") & (run.results.site == "heads")]

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from probes import load_run
-from probes.cli import main as cli
+from probes.cli import commands as cli
 from tests.tiny_checkpoints import write_checkpoint
 
 
@@ -26,7 +26,7 @@ def test_an_erased_feature_falls_to_the_majority_and_another_stays(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
     GlobalHydra.instance().clear()
-    assert cli.main() == 0
+    assert cli.run_command() == 0
     run = load_run("out")
 
     majority = run.record.tasks["upos"].majority_accuracy

@@ -53,8 +53,8 @@ RUNS = {
 """Commands that make runs, by name."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that was given (default: that of this process); the exit status."""
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that was given (default: that of this process) and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     first = given[0] if given else ""
     if first == "--version":
