@@ -54,8 +54,8 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where one chunk lies."""
+class ChunkRange:
+    """The heads of one chunk, and where they are stored."""
 
     source: int
     index: int
@@ -66,14 +66,14 @@ class Plan:
 
 def plan_chunks(
     sources: tuple[ActivationSource, ...], memory_budget: int
-) -> tuple[list[Plan], list[str]]:
-    """Cut every layer into chunks that fit the budget; also what had to be left out, in words.
+) -> tuple[list[ChunkRange], list[str]]:
+    """Cut every layer into chunks that fit the budget; also sentences about what was left out.
 
     A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the
     fit's own. One head is the least: where that is above the budget, it raises ``UserError``. A
     layer that does not fit whole is not probed as a whole.
     """
-    plans: list[Plan] = []
+    ranges: list[ChunkRange] = []
     notes: list[str] = []
     for number, source in enumerate(sources):
         rows, itemsize = source.cache.n_rows, source.cache.dtype.itemsize
@@ -96,8 +96,8 @@ def plan_chunks(
             count = -(-layer.units // step)
             for part in range(count):
                 start, stop = part * layer.units // count, (part + 1) * layer.units // count
-                plans.append(Plan(number, index, start, stop))
-    return plans, notes
+                ranges.append(ChunkRange(number, index, start, stop))
+    return ranges, notes
 
 
 def _megabytes(size: int) -> str:
@@ -105,25 +105,25 @@ def _megabytes(size: int) -> str:
 
 
 class ChunkDataset(Dataset[Chunk]):
-    """One item is one chunk, read when it is asked for, into the memory of the one before."""
+    """One item is one chunk, read when it is asked for, into the buffer of the one before."""
 
-    def __init__(self, sources: tuple[ActivationSource, ...], plans: list[Plan]) -> None:
-        self.sources, self.plans = sources, plans
+    def __init__(self, sources: tuple[ActivationSource, ...], ranges: list[ChunkRange]) -> None:
+        self.sources, self.ranges = sources, ranges
         self.buffer = torch.empty(0)
 
     def __len__(self) -> int:
-        return len(self.plans)
+        return len(self.ranges)
 
     def __getitem__(self, item: int) -> Chunk:
-        plan = self.plans[item]
-        source = self.sources[plan.source]
-        cache, info = source.cache, source.cache.layers[plan.index]
-        heads = range(plan.start, plan.stop)
+        chunk = self.ranges[item]
+        source = self.sources[chunk.source]
+        cache, info = source.cache, source.cache.layers[chunk.index]
+        heads = range(chunk.start, chunk.stop)
         shape = (len(heads), cache.n_rows, info.width)
         size = math.prod(shape)
         if self.buffer.dtype != cache.dtype or self.buffer.numel() < size:
             self.buffer = torch.empty(size, dtype=cache.dtype)
-        z = cache.read(info, slice(plan.start, plan.stop), out=self.buffer[:size].view(shape))
+        z = cache.read(info, slice(chunk.start, chunk.stop), out=self.buffer[:size].view(shape))
         return Chunk(source, info.stream, info.layer, heads, len(heads) == info.units, z)
 
 
@@ -136,8 +136,8 @@ class ChunkDataModule(lightning.LightningDataModule):
 
     def __init__(self, sources: tuple[ActivationSource, ...], *, memory_budget: int) -> None:
         super().__init__()
-        plans, self.notes = plan_chunks(sources, memory_budget)
-        self.dataset = ChunkDataset(sources, plans)
+        ranges, self.notes = plan_chunks(sources, memory_budget)
+        self.dataset = ChunkDataset(sources, ranges)
 
     def train_dataloader(self) -> DataLoader[Chunk]:
         """The chunks, one by one."""

@@ -64,7 +64,7 @@ def fit_mlp(
 
 
 @dataclass
-class _Rows:
+class _StandardisedRows:
     """Standardised activations of a group of problems with the same training rows."""
 
     x: Tensor
@@ -81,7 +81,7 @@ class _Rows:
     """(m,)"""
 
 
-def _standardise(z: Tensor, problems: Sequence[Problem]) -> _Rows:
+def _standardise(z: Tensor, problems: Sequence[Problem]) -> _StandardisedRows:
     select = stack_masks(problems, "select", z.device).any(dim=0).nonzero()[:, 0]
     train = stack_masks(problems[:1], "train", z.device)[0].nonzero()[:, 0]
     x = z.new_empty(len(train), z.shape[0], z.shape[2])
@@ -98,7 +98,7 @@ def _standardise(z: Tensor, problems: Sequence[Problem]) -> _Rows:
     scale[scale == 0] = 1.0
     x /= scale
     v = z.index_select(1, select).sub_(mean[:, None]).div_(scale[:, None])  # (H, m, D)
-    return _Rows(x, v, mean, scale, train, select)
+    return _StandardisedRows(x, v, mean, scale, train, select)
 
 
 def _mean_square(x: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _mean_square(x: Tensor) -> Tensor:
 
 
 def _train(
-    rows: _Rows,
+    rows: _StandardisedRows,
     problems: Sequence[Problem],
     limit: Tensor,
     config: MLPConfig,

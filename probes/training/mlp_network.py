@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from probes.training.chunk_fit import BLOCK
+from probes.training.torch_private import adam_step, rectify_gradient_
 
 
 @dataclass
@@ -120,8 +120,8 @@ class Network:
 class Optimiser:
     """AdamW on a network. Its gradients are written out: a graph would allocate at every step.
 
-    Weights, gradients and both moments lie in one vector each, of which their tensors are views:
-    so many small ones would cost more in calls than in arithmetic.
+    Weights, gradients and both moments are stored in one vector each, of which their tensors are
+    views: many small tensors would cost more in calls than in arithmetic.
     """
 
     def __init__(self, network: Network, learning_rate: float, weight_decay: float) -> None:
@@ -135,21 +135,8 @@ class Optimiser:
         self.gradients(x, y)
         # The decay of AdamW, of the weights alone, which come first.
         self.values[: self.weights].mul_(1 - self.learning_rate * self.weight_decay)
-        adam(
-            [self.values],
-            [self.slopes],
-            [self.means],
-            [self.squares],
-            [],
-            [self.steps],
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
+        adam_step(
+            self.values, self.slopes, self.means, self.squares, self.steps, self.learning_rate
         )
 
     def gradients(self, x: Tensor, y: Tensor) -> None:
@@ -167,7 +154,7 @@ class Optimiser:
         _mean_product(error, flat.mT, B, out=found.w2.view(H * R, C, M))
         torch.sum(scores, dim=3, keepdim=True, out=found.b2).mul_(1 / B)
         _mean_product(w2.mT, error, B, out=back.view(H * R, M, B))
-        torch.ops.aten.threshold_backward.grad_input(back, hidden, 0, grad_input=back)
+        rectify_gradient_(back, hidden)
         torch.bmm(back.view(H, R * M, B), x, out=found.w1.view(H, R * M, D))
         torch.sum(back, dim=3, keepdim=True, out=found.b1)
 
