@@ -7,11 +7,13 @@ import hashlib
 import importlib.util
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.core.files import write_atomically
+from probes.models.adapters import Adapter, find_adapter
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Published hash of ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
@@ -21,10 +23,11 @@ LARGE = 32 << 20
 
 
 def local_directory(settings: ModelConfig) -> Path | None:
-    """The local directory of the model; None for a Hub id.
+    """The local directory of the model, or of an adapter; None for a Hub id.
 
     Raises:
-        UserError: where there is no such directory, or no model in it.
+        UserError: where there is no such directory, no model in it, or an adapter that cannot be
+            applied.
     """
     name = settings.name
     path = Path(name).expanduser()
@@ -42,12 +45,35 @@ def local_directory(settings: ModelConfig) -> Path | None:
         )
     if name == "minilm":
         return minilm_directory()
-    if not (path / "config.json").is_file():
+    adapter = find_adapter(settings, path)
+    if adapter is not None and adapter.alone:
+        local_directory(base_settings(settings, adapter))
+    elif not (path / "config.json").is_file():
         raise UserError(
             f"model.name={name}: the directory holds no config.json",
             fix="model.name=DIRECTORY with a saved Hugging Face model",
         )
     return path
+
+
+def base_settings(settings: ModelConfig, adapter: Adapter | None) -> ModelConfig:
+    """The settings of the model that an adapter is applied to; the same where it is beside it.
+
+    Raises:
+        UserError: where an adapter without a model names no base, or another adapter.
+    """
+    if adapter is None or not adapter.alone:
+        return settings
+    base = Path(adapter.base or "").expanduser()
+    chained = base.is_dir() and not (base / "config.json").is_file()
+    if adapter.base is None or chained:
+        raise UserError(
+            f"model.name={settings.name} holds an adapter alone, and its base "
+            f"({adapter.base or 'base_model_name_or_path is empty'}) is no model",
+            fix="copying config.json and weights of the base model beside the adapter",
+        )
+    revision = None if base.is_dir() else adapter.revision
+    return replace(settings, name=adapter.base, revision=revision)
 
 
 def minilm_directory() -> Path:
@@ -82,19 +108,22 @@ def minilm_directory() -> Path:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a local checkpoint: one, or the shards that its index names.
+    """The safetensors files of a local checkpoint that transformers loads: one, or the shards that
+    its index names.
 
     Raises:
         UserError: where there are none; other formats are pickles, which execute code.
     """
+    names = [_weights_of_config(directory) or "model.safetensors"]
     index = directory / "model.safetensors.index.json"
-    if index.is_file():
+    if names[0].endswith(".index.json"):
+        index = directory / names[0]
+    # The single file first: it is what transformers loads where an index is beside it.
+    if index.is_file() and not (index.name != names[0] and (directory / names[0]).is_file()):
         try:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"model.name={directory}: {index.name} is damaged ({error})") from None
-    else:
-        names = ["model.safetensors"]
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         pickled = sorted(path.name for path in directory.glob("*.bin"))
@@ -109,6 +138,15 @@ def weight_files(directory: Path) -> list[Path]:
     return [directory / name for name in names]
 
 
+def _weights_of_config(directory: Path) -> str | None:
+    """The file of weights, or index of shards, that a config names by itself."""
+    try:
+        name = json.loads((directory / "config.json").read_text())["transformers_weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def directory_fingerprint(directory: Path, *, code: bool) -> str:
     """sha256 of a local checkpoint: config, weights, and with ``code`` the code it brings."""
     digest = hashlib.sha256()
@@ -118,15 +156,24 @@ def directory_fingerprint(directory: Path, *, code: bool) -> str:
     return digest.hexdigest()
 
 
+def adapter_fingerprint(adapter: Adapter) -> str:
+    """sha256 of what an adapter adds to its model."""
+    lines = [f"{path.name}:{file_hash(path)}\n" for path in adapter.files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def file_hash(path: Path) -> str:
-    """sha256 of a file. Large ones are remembered by path, size and modification time."""
+    """sha256 of a file. Large ones are remembered by path, size and times.
+
+    The time of change is looked at too, because copies and archives may set the other one.
+    """
     status = path.stat()
     if status.st_size < LARGE:
         return _sha256(path)
-    key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns]
+    key, stamp = str(path.resolve()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     entry = _read_memo().get(key)
-    if isinstance(entry, list) and entry[:2] == stamp and len(entry) == 3:
-        return str(entry[2])
+    if isinstance(entry, list) and entry[:-1] == stamp:
+        return str(entry[-1])
     digest = _sha256(path)
     _write_memo(_read_memo() | {key: [*stamp, digest]})
     return digest

@@ -4,7 +4,9 @@ mixture of both."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from probes.config import ModelConfig
 from probes.core.errors import UserError
+from probes.models.adapters import Adapter, apply_adapter, bare
 from probes.models.hf_config import Kind, field_of
 from probes.models.hf_messages import explained, quiet
 from probes.models.language_model import body_of
@@ -44,6 +47,8 @@ class Handle:
     """Attention kernel."""
     device: str
     pad_id: int
+    adapter: Adapter | None = None
+    """Applied to the weights when they are loaded; part of the fingerprint."""
 
     def load(self, *, head: bool = False) -> nn.Module:
         """The body on its device, in eval mode, without gradients.
@@ -151,9 +156,13 @@ def _pretrained(handle: Handle, head: bool) -> Any:
     if settings.device_map is not None:
         options["device_map"] = settings.device_map
     auto = _head_class(handle.kind)[0] if head else _body_class(handle.config)
-    model, info = auto.from_pretrained(
-        handle.source, config=handle.config, revision=handle.commit, **options
-    )
+    beside = handle.adapter is not None and not handle.adapter.alone
+    with bare(Path(handle.source)) if beside else nullcontext(handle.source) as source:
+        model, info = auto.from_pretrained(
+            source, config=handle.config, revision=handle.commit, **options
+        )
+    if handle.adapter is not None:
+        apply_adapter(model, handle.adapter, handle.name)
     model = model if head else getattr(model, "base_model", model)
     # A pooler comes after everything that is read here.
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)

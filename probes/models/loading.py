@@ -14,7 +14,13 @@ from transformers.utils.hub import cached_file
 from probes.config import ModelConfig
 from probes.config.checks import check_model
 from probes.core.errors import UserError
-from probes.models.checkpoints import directory_fingerprint, local_directory
+from probes.models.adapters import ADAPTER_CONFIG, Adapter, find_adapter
+from probes.models.checkpoints import (
+    adapter_fingerprint,
+    base_settings,
+    directory_fingerprint,
+    local_directory,
+)
 from probes.models.handle import Handle
 from probes.models.hf_config import (
     UNLIMITED,
@@ -42,17 +48,23 @@ def open_model(settings: ModelConfig) -> Handle:
     """
     check_model(settings)
     directory = local_directory(settings)
-    source = str(directory or settings.name)
-    commit = None if directory is not None else _commit(settings)
+    adapter = None if directory is None else find_adapter(settings, directory)
+    base = base_settings(settings, adapter)
+    if base is not settings:
+        directory = local_directory(base)
+    source = str(directory or base.name)
+    commit = None if directory is not None else _commit(base)
     options = {
         "trust_remote_code": settings.trust_remote_code,
         "revision": commit,
         "local_files_only": directory is not None,
     }
-    with quiet(), explained(settings.name, "config"):
+    with quiet(), explained(base.name, "config"):
         config = transformers.AutoConfig.from_pretrained(source, **options)
     with quiet(), explained(settings.name, "tokenizer"):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, config=config, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            _tokenizer_source(source, adapter), config=config, **options
+        )
     check_vocabulary(tokenizer, settings.name)
     check_bos(tokenizer, settings.bos)
     device = _device(settings)
@@ -65,12 +77,13 @@ def open_model(settings: ModelConfig) -> Handle:
         tokenizer=tokenizer,
         kind=model_kind(config),
         context=_context(settings, config, tokenizer),
-        fingerprint=_fingerprint(settings, config, directory or commit, device),
+        fingerprint=_fingerprint(base, config, directory or commit, device, adapter),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, settings.bos),
         dtype=_dtype(settings, config),
         attention=settings.attention or _default_attention(config),
         device=device,
         pad_id=padding_id(tokenizer, field_of(config, "vocab_size")),
+        adapter=None if settings.random_init else adapter,
     )
 
 
@@ -84,7 +97,35 @@ def _commit(settings: ModelConfig) -> str:
     snapshot = Path(path or "").parent  # .../snapshots/COMMIT/config.json
     if snapshot.parent.name != "snapshots":
         raise UserError(f"model.name={settings.name}: cannot tell the commit of {path}")
+    _refuse_adapter(settings, snapshot.name)
     return snapshot.name
+
+
+def _refuse_adapter(settings: ModelConfig, commit: str) -> None:
+    """Refuse a Hub repository with an adapter: transformers ignores it without peft, and with peft
+    applies it to whatever its base is at that time."""
+    path = cached_file(
+        settings.name,
+        ADAPTER_CONFIG,
+        revision=commit,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if path is not None and not settings.random_init:
+        raise UserError(
+            f"model.name={settings.name} holds an adapter ({ADAPTER_CONFIG}) on the Hub",
+            allowed="adapters in a local directory, with peft installed",
+            fix=f"hf download {settings.name} --local-dir DIR, then model.name=DIR",
+        )
+
+
+def _tokenizer_source(source: str, adapter: Adapter | None) -> str:
+    """An adapter alone may bring a tokenizer; without one its base has it."""
+    own = adapter is not None and any(
+        (adapter.directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")
+    )
+    return str(adapter.directory) if adapter is not None and own else source
 
 
 def _device(settings: ModelConfig) -> str:
@@ -142,7 +183,11 @@ def _default_attention(config: Any) -> str:
 
 
 def _fingerprint(
-    settings: ModelConfig, config: Any, weights: Path | str | None, device: str
+    settings: ModelConfig,
+    config: Any,
+    weights: Path | str | None,
+    device: str,
+    adapter: Adapter | None,
 ) -> str:
     """weights: the directory that holds them, or the Hub commit, which names their content."""
     if settings.random_init:
@@ -156,4 +201,6 @@ def _fingerprint(
         parts = ["files", directory_fingerprint(weights, code=settings.trust_remote_code)]
     else:
         parts = ["hub", settings.name, str(weights)]
+    if adapter is not None and not settings.random_init:
+        parts += ["adapter", adapter_fingerprint(adapter)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -130,3 +130,62 @@ def test_code_counts_only_where_it_is_executed(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("changed")
     assert checkpoints.directory_fingerprint(tmp_path, code=False) == plain
     assert checkpoints.directory_fingerprint(tmp_path, code=True) != code
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_single_file_is_loaded_before_an_index(tmp_path: Path, index: bool) -> None:
+    """As transformers does, whatever else is beside it: an index that is stale or not, variants."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"fine-tuned")
+    alone = checkpoints.directory_fingerprint(tmp_path, code=False)
+    for name in ("pytorch_model.bin", "model.fp16.safetensors", "consolidated.safetensors"):
+        (tmp_path / name).write_bytes(b"other weights")
+    if index:  # its shards are missing
+        text = '{"weight_map": {"x": "model-1.safetensors"}}'
+        (tmp_path / "model.safetensors.index.json").write_text(text)
+    assert checkpoints.weight_files(tmp_path) == [tmp_path / "model.safetensors"]
+    assert checkpoints.directory_fingerprint(tmp_path, code=False) == alone
+    (tmp_path / "model.safetensors").unlink()
+    missing = "model-1.safetensors" if index else "model.safetensors"
+    with pytest.raises(UserError, match=f"{missing} is missing"):
+        checkpoints.weight_files(tmp_path)
+
+
+def test_weights_that_the_config_names(tmp_path: Path) -> None:
+    """transformers reads ``transformers_weights`` before the usual names: a file or an index."""
+    for name in ("model.safetensors", "mine.safetensors", "a.safetensors", "sub/b.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    index = {"weight_map": {"x": "sub/b.safetensors", "y": "a.safetensors"}}
+    (tmp_path / "mine.safetensors.index.json").write_text(json.dumps(index))
+    names = {
+        "mine.safetensors": ["mine.safetensors"],
+        "mine.safetensors.index.json": ["a.safetensors", "sub/b.safetensors"],
+        None: ["model.safetensors"],
+    }
+    for named, expected in names.items():
+        (tmp_path / "config.json").write_text(json.dumps({"transformers_weights": named}))
+        assert checkpoints.weight_files(tmp_path) == [tmp_path / name for name in expected]
+
+
+def test_fingerprint_of_an_ordinary_directory_stays(tmp_path: Path) -> None:
+    """Or every cache of a user would be extracted again."""
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    fingerprint = checkpoints.directory_fingerprint(tmp_path, code=False)
+    lines = (
+        f"{n}:{hashlib.sha256(n.encode()).hexdigest()}\n"
+        for n in ("config.json", "model.safetensors")
+    )
+    assert fingerprint == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_same_size_and_time_are_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives and copies give files of several versions one modification time."""
+    monkeypatch.setattr(checkpoints, "LARGE", 0)
+    path, hashes = tmp_path / "weights", []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        os.utime(path, ns=(1, 1))
+        hashes.append(checkpoints.file_hash(path))
+    assert hashes[0] != hashes[1]

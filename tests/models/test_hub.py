@@ -58,7 +58,10 @@ def test_hub_ids(tmp_path: Path) -> None:
     old, new = "a" * 40, "b" * 40
     cached(tmp_path, "someone/tiny", {old: 1, new: 2})
     cached(tmp_path, "someone/pickled", {old: 1}, pickled=True)
-    main, again, first, pickled, missing, revision = attempts(
+    cached(tmp_path, "someone/adapter", {old: 1})
+    snapshot = tmp_path / "hub" / "models--someone--adapter" / "snapshots" / old
+    (snapshot / "adapter_config.json").write_text("{}")
+    main, again, first, pickled, missing, revision, adapter = attempts(
         tmp_path,
         {"name": "someone/tiny"},
         {"name": "someone/tiny", "revision": new},
@@ -66,7 +69,9 @@ def test_hub_ids(tmp_path: Path) -> None:
         {"name": "someone/pickled"},
         {"name": "someone/missing"},
         {"name": "someone/tiny", "revision": "c" * 40},
+        {"name": "someone/adapter"},
     )
+    assert "hf download someone/adapter --local-dir DIR" in adapter
     assert main == again
     assert main[1:3] == ["someone/tiny", "LlamaModel"]
     assert first[0] != main[0] and first[3] != main[3]

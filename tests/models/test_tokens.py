@@ -70,6 +70,13 @@ def test_fingerprint_does_not_depend_on_use() -> None:
     assert tokenizer_fingerprint(tokenizer, "auto") == before
 
 
+def test_chat_template_is_not_part_of_the_fingerprint() -> None:
+    """Texts are read as they are; no template is ever applied."""
+    plain, templated = make_tokenizer(), make_tokenizer()
+    templated.chat_template = "{{ messages }}"
+    assert tokenizer_fingerprint(plain, "auto") == tokenizer_fingerprint(templated, "auto")
+
+
 def test_stored_truncation_does_not_cut_texts() -> None:
     """tokenizer.json can hold a truncation and padding of its own, as MiniLM's does."""
     tokenizer = make_tokenizer()
