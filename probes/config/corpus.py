@@ -33,8 +33,9 @@ class RowsConfig(CorpusConfig):
     columns such as ``Q: {question} A: {answer}``."""
     labels: dict[str, str] = field(default_factory=dict)
     """Feature name -> column; empty: the column ``label`` as the feature ``label``."""
-    classes: dict[str, str] = field(default_factory=dict)
-    """Value in the file -> class name; other values stay as they are. On the command line
+    classes: dict[str, Any] = field(default_factory=dict)
+    """Value in the file -> class name; other values stay as they are. YAML's yes and no stay
+    words. On the command line
     ``+corpus.classes.0=negative`` (Hydra takes no numbers as keys in braces)."""
     cut: dict[str, str] = field(default_factory=dict)
     """Feature -> mark at which its values are cut: ``:`` turns NUM:dist into NUM."""

@@ -10,18 +10,21 @@ import numpy.typing as npt
 from probes.core.errors import UserError
 from probes.corpora.answers import Answer, Contrast, check_answer, check_contrast
 from probes.corpora.corpus import LEVELS, Corpus, Feature, Level, Units
+from probes.corpora.missing import count_unreadable, readable
 
 
 class CorpusBuilder:
     """Add texts, then their units; ``build`` sorts the units and codes the classes.
 
     Units may come in any order within a text and carry any of the features: only values that
-    exist are stored, so a feature that few units have costs little.
+    exist are stored, so a feature that few units have costs little. NUL and halves of characters,
+    which no tokenizer takes, become U+FFFD; a note counts the texts.
     """
 
     def __init__(self, name: str, *, group_name: str = "sentence") -> None:
         self.name = name
         self.group_name = group_name
+        self._unreadable = 0
         self.texts: list[str] = []
         self._groups: list[str] = []
         self._splits: list[int] = []
@@ -35,8 +38,10 @@ class CorpusBuilder:
 
     def add_text(self, text: str, *, group: str, split: int) -> int:
         """Add one example and return its index."""
-        self.texts.append(text)
-        self._groups.append(group)
+        clean = readable(text)
+        self._unreadable += count_unreadable(text) if clean != text else 0
+        self.texts.append(clean)
+        self._groups.append(readable(group))
         self._splits.append(split)
         return len(self.texts) - 1
 
@@ -60,7 +65,10 @@ class CorpusBuilder:
             if feature is None:
                 feature = self._features[name] = _Values(level)
             feature.units.append(unit)
-            feature.codes.append(feature.classes.setdefault(value, len(feature.classes)))
+            code = feature.classes.get(value)
+            if code is None:  # a class that is new, or that is spelled with half a character
+                code = feature.classes.setdefault(readable(value), len(feature.classes))
+            feature.codes.append(code)
 
     def add_answer(
         self,
@@ -78,7 +86,12 @@ class CorpusBuilder:
             UserError: it does not fit the text, is its own alternative, or is the second one there.
         """
         answer = Answer(
-            example, offset, text, tuple(dict.fromkeys(alternatives)), feature, sequence
+            example,
+            offset,
+            readable(text),
+            tuple(dict.fromkeys(map(readable, alternatives))),
+            feature,
+            sequence,
         )
         check_answer(answer, self.texts[example])
         if (example, offset) in self._answers:
@@ -95,7 +108,7 @@ class CorpusBuilder:
             UserError: it has another number of words, is the same text, or is the second one of its
                 kind.
         """
-        contrast = Contrast(example, kind, text, answer)
+        contrast = Contrast(example, kind, readable(text), readable(answer))
         check_contrast(contrast, self.texts[example])
         if (example, kind) in self._contrasts:
             raise UserError(
@@ -111,6 +124,18 @@ class CorpusBuilder:
     def features(self) -> list[str]:
         """Names of the features that have a value so far."""
         return list(self._features)
+
+    def classes(self, feature: str) -> list[str]:
+        """Names of the classes of a feature so far."""
+        return list(self._features[feature].classes)
+
+    def rename_classes(self, feature: str, names: Mapping[str, str]) -> None:
+        """Give classes other names; those that get one name become one class."""
+        self._features[feature].rename(names)
+
+    def rename_groups(self, names: Mapping[str, str]) -> None:
+        """Give groups other names; those that get one name become one group."""
+        self._groups = [names.get(group, group) for group in self._groups]
 
     def build(
         self,
@@ -143,11 +168,16 @@ class CorpusBuilder:
             ),
             features=features,
             default_features=tuple(name for name in default_features if name in features),
-            notes=tuple(notes),
+            notes=(*notes, *self._notes()),
             group_name=self.group_name,
             answers=tuple(self._answers[place] for place in sorted(self._answers)),
             contrasts=tuple(sorted(self._contrasts.values(), key=lambda c: c.example)),
         )
+
+    def _notes(self) -> list[str]:
+        if not self._unreadable:
+            return []
+        return [f"{self._unreadable} NUL characters or halves of a character replaced by U+FFFD"]
 
 
 class _Values:
@@ -158,6 +188,14 @@ class _Values:
         self.units: list[int] = []
         self.codes: list[int] = []
         self.classes: dict[str, int] = {}
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        classes: dict[str, int] = {}
+        merged = [
+            classes.setdefault(names.get(name, name), len(classes)) for name in self.classes
+        ]  # code -> code of the new name
+        self.classes = classes
+        self.codes = [merged[code] for code in self.codes]
 
     def feature(self, name: str, rank: npt.NDArray[np.intp], description: str) -> Feature:
         classes = tuple(sorted(self.classes))

@@ -123,8 +123,9 @@ class Corpus:
 
     @cached_property
     def text_codes(self) -> IntArray:
-        """(E,) the text of each example as a number: repeated texts share it."""
-        return _codes(self.texts)
+        """(E,) the text of each example as a number: texts that are equal but for case and white
+        space share it."""
+        return _codes(" ".join(text.casefold().split()) for text in self.texts)
 
     @cached_property
     def type_codes(self) -> IntArray:

@@ -1,11 +1,13 @@
 """Who is trained on, chosen on and reported on: always by group, never by row.
 
 Rows of one document, question or sentence resemble each other. A split between them lets a probe
-remember instead of generalise, and so do texts that recur in two shipped splits.
+remember instead of generalise, and so do texts that recur in two shipped splits, in other case or
+spacing too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +70,7 @@ def assign_splits(corpus: Corpus, config: SplitConfig) -> Corpus:
         drawn = " and ".join(SPLITS[part] for part in missing)
         notes.append(f"{drawn} drawn by {corpus.group_name} from train (seed {config.seed})")
 
-    notes += _drop_recurring(splits, corpus.text_codes, "texts")
+    notes += _drop_recurring(splits, corpus.text_codes, "texts", exact=corpus.texts)
     notes += _drop_recurring(splits, groups, f"{corpus.group_name} groups")
     for part in (TRAIN, VALIDATION, TEST):
         if not (splits == part).any():
@@ -132,16 +134,26 @@ def _draw(
 
 
 def _drop_recurring(
-    splits: npt.NDArray[np.int8], codes: npt.NDArray[np.int32], what: str
+    splits: npt.NDArray[np.int8],
+    codes: npt.NDArray[np.int32],
+    what: str,
+    *,
+    exact: Sequence[str] = (),
 ) -> list[str]:
-    """Drop validation and test examples whose code occurs in train, validation ones in test."""
+    """Drop validation and test examples whose code occurs in train, validation ones in test.
+
+    exact: what the codes stand for; the notes then tell how many differ in case or spacing.
+    """
     notes = []
     for part, other in ((VALIDATION, TRAIN), (TEST, TRAIN), (VALIDATION, TEST)):
         recurring = (splits == part) & np.isin(codes, codes[splits == other])
         if recurring.any():
+            there = {exact[i] for i in np.flatnonzero(splits == other).tolist() if exact}
+            differ = sum(exact[i] not in there for i in np.flatnonzero(recurring).tolist() if exact)
             splits[recurring] = DROPPED
             notes.append(
                 f"{int(recurring.sum())} {SPLITS[part]} examples dropped: "
                 f"their {what} recur in {SPLITS[other]}"
+                + (f" ({differ} of them in other case or spacing)" if differ else "")
             )
     return notes

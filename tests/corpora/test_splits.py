@@ -166,3 +166,40 @@ def test_folds_differ_by_seed() -> None:
 def test_bad_folds(k: int) -> None:
     with pytest.raises(UserError, match=rf"split\.folds={k}"):
         group_folds(np.arange(10), k)
+
+
+def test_texts_that_differ_in_case_or_spacing_recur_too() -> None:
+    corpus = corpus_of(
+        ("The song was superb", "1", TRAIN),
+        ("Fine", "1", TRAIN),
+        ("The song\n\nwas superb", "2", TEST),
+        ("THE SONG WAS SUPERB ", "3", VALIDATION),
+        ("Fine", "3", VALIDATION),
+        ("Thesong was superb", "4", TEST),
+        ("Another", "5", VALIDATION),
+    )
+    split = assign_splits(corpus, SplitConfig())
+    assert split.splits.tolist() == [TRAIN, TRAIN, DROPPED, DROPPED, DROPPED, TEST, VALIDATION]
+    assert split.notes == (
+        "2 validation examples dropped: their texts recur in train (1 of them in other case or "
+        "spacing)",
+        "1 test examples dropped: their texts recur in train (1 of them in other case or spacing)",
+    )
+    drawn = assign_splits(
+        corpus_of(*((text, text, UNASSIGNED) for i in range(30) for text in (f"a {i}", f"A  {i}"))),
+        SplitConfig(),
+    )
+    parts = [
+        {
+            " ".join(t.lower().split())
+            for t, s in zip(drawn.texts, drawn.splits, strict=True)
+            if s == p
+        }
+        for p in (TRAIN, VALIDATION, TEST)
+    ]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+
+
+def test_folds_share_no_text_up_to_case_and_spacing() -> None:
+    corpus = corpus_of(("One two", "1", TRAIN), ("one  TWO", "2", TRAIN), ("three", "3", TRAIN))
+    assert corpus.text_codes.tolist() == [0, 0, 1]

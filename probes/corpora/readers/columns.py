@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from probes.core.errors import UserError, closest
+from probes.core.errors import UserError
 
 Row = Mapping[str, Any]
 
@@ -60,8 +62,39 @@ def column_of(row: Row, column: str, key: str, place: str) -> Any:
     except KeyError:
         pass
     names = [str(name) for name in row]
+    near = get_close_matches(column, names, n=1, cutoff=0.6)
     raise UserError(
         f"corpus.{key}={column}: {place} has no column '{column}'",
         allowed=", ".join(names),
-        fix=f"corpus.{key}={closest(column, names)}",
+        fix=override(key, near[0]) if near else "",
     )
+
+
+def override(key: str, value: str) -> str:
+    r"""An override of ``corpus.<key>`` as a shell takes it, that works whether or not it is set.
+
+    >>> override("text", "content"), override("labels.topic", "topics")
+    ('corpus.text=content', '++corpus.labels.topic=topics')
+    """
+    added = "++" if "." in key else ""  # entries of a dictionary that may not be there yet
+    if re.fullmatch(r"[\w.-]+", value):
+        return f"{added}corpus.{key}={value}"
+    quoted = value.replace("'", "\\'")
+    return f"\"{added}corpus.{key}='{quoted}'\""
+
+
+def listed_in(value: Any) -> Any:
+    """The list or mapping that a cell is, or that its text spells; None: it is one value.
+
+    >>> listed_in("['a', 'b']"), listed_in([1]), listed_in("[CLS]"), listed_in("(a)")
+    (['a', 'b'], [1], None, None)
+    """
+    if isinstance(value, list | dict | tuple):
+        return value
+    if not isinstance(value, str) or value.strip()[:1] + value.strip()[-1:] not in ("[]", "{}"):
+        return None
+    try:
+        spelled = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return spelled if isinstance(spelled, list | dict | set) else None

@@ -10,6 +10,7 @@ from probes.config import DatasetsConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import TRAIN, Corpus
 from probes.corpora.files import parts
+from probes.corpora.missing import is_blank, is_missing
 from probes.corpora.readers.bio import entity_type
 from probes.corpora.readers.rows import RowReader
 
@@ -109,17 +110,17 @@ def _add_words(
                 allowed=", ".join(name for name, value in row.items() if isinstance(value, list)),
             )
     text = " ".join(words)
-    if not text.strip():
+    if is_blank(text):
         reader.skipped["text"] += 1
         return
-    group = text if config.group is None else str(row[config.group])
+    group = reader.group_of(row, place) or text
     example = reader.builder.add_text(text, group=group, split=split)
     position = 0
     for place_in_row, word in enumerate(words):
         values = {feature: items[place_in_row] for feature, items in lists.items()}
         named = {
             feature: None
-            if value is None
+            if is_missing(value)
             else entity_type(str(value))
             if config.bio
             else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from probes.config import RowsConfig
@@ -9,8 +10,11 @@ from probes.core.errors import UserError
 from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import Corpus, Level
-from probes.corpora.readers.columns import Row, column_of, fields, render
+from probes.corpora.missing import is_blank, is_missing
+from probes.corpora.numbers import number, plain
+from probes.corpora.readers.columns import Row, column_of, fields, listed_in, override, render
 from probes.corpora.readers.row_answers import RowAnswers
+from probes.corpora.readers.spelling import spell_numbers
 
 LABELS = {"label": "label"}
 """What is read where the config names no label column."""
@@ -27,10 +31,16 @@ class RowReader:
         feature = next((f for f, column in self.labels.items() if column == config.answer), "")
         self.answers = RowAnswers(config, feature)
         self.skipped = {"text": 0, "label": 0}
+        self.notes: list[str] = []
+        """What files were read as, where that is not as they say."""
+        self._ungrouped = 0
+        self._groups: dict[str, None] = {}
         self._examples: dict[tuple[object, ...], int] = {}
         self._units: dict[tuple[object, ...], int] = {}
         self._occurrences: dict[tuple[object, ...], int] = {}
         self._preferred: set[int] = set()
+        if config.threshold is not None and math.isnan(config.threshold):
+            raise UserError("corpus.threshold=nan: not a number", fix="corpus.threshold=null")
         if config.span is not None and len(config.span) != 2:
             raise UserError(
                 f"corpus.span={config.span}: a span has two columns",
@@ -63,7 +73,7 @@ class RowReader:
             rename or feature: self._value(row, feature, column, place)
             for feature, column in self.labels.items()
         }
-        group = column_of(row, self.config.group, "group", place) if self.config.group else None
+        group = self.group_of(row, place)
         if self.config.pairs:
             texts = {
                 name: self._text(row, column, f"pairs.{name}", place)
@@ -72,12 +82,23 @@ class RowReader:
             feature = rename or self.config.pair_feature
             for name, text in texts.items():
                 pair = {feature: name, **values}
-                example = self._add(text, row, pair, str(group or place), split, place)
+                example = self._add(text, row, pair, group or place, split, place)
                 if example is not None and name == self.config.preferred:
                     self._prefer(example, texts, feature)
             return
         text = self._text(row, self.config.text, "text", place)
-        self._add(text, row, values, text if group is None else str(group), split, place)
+        self._add(text, row, values, group or text, split, place)
+
+    def group_of(self, row: Row, place: str) -> str:
+        """The group that ``corpus.group`` gives a row; empty: none, and it is one of its own."""
+        if self.config.group is None:
+            return ""
+        value = column_of(row, self.config.group, "group", place)
+        if is_missing(value):
+            self._ungrouped += 1
+            return ""
+        self._groups.setdefault(str(value))
+        return str(value)
 
     def _add(
         self,
@@ -89,7 +110,7 @@ class RowReader:
         place: str,
     ) -> int | None:
         """Add a row's text and unit; the example, or None where the row is left out."""
-        if not text.strip():
+        if is_missing(text):
             self.skipped["text"] += 1
             return None
         if all(value is None for value in values.values()):
@@ -120,7 +141,9 @@ class RowReader:
             return  # a text that recurs in another file
         self._preferred.add(example)
         text = self.builder.texts[example]
-        others = {name: other for name, other in texts.items() if other.strip() and other != text}
+        others = {
+            name: other for name, other in texts.items() if not is_blank(other) and other != text
+        }
         self.builder.add_answer(
             example, 0, text, alternatives=list(others.values()), feature=feature, sequence=True
         )
@@ -131,9 +154,15 @@ class RowReader:
     def build(self, notes: list[str]) -> Corpus:
         """The corpus of all rows so far."""
         left_out = [f"{n} rows without a {what} left out" for what, n in self.skipped.items() if n]
+        if self._ungrouped:
+            left_out.append(
+                f"{self._ungrouped} rows without a '{self.config.group}': each is a group of its "
+                "own"
+            )
         left_out += self.answers.add_to(self.builder)
+        left_out += spell_numbers(self.builder, self._groups)
         features = self.builder.features
-        return self.builder.build(default_features=features, notes=[*notes, *left_out])
+        return self.builder.build(default_features=features, notes=[*self.notes, *notes, *left_out])
 
     def _text(self, row: Row, column: str, key: str, place: str) -> str:
         if column not in row and fields(column):
@@ -141,24 +170,33 @@ class RowReader:
                 column_of(row, name, key, place)
             return render(column, row)
         value = column_of(row, column, key, place)
-        return "" if value is None else str(value)
+        if isinstance(value, list | dict):
+            raise UserError(
+                f"{place}: column '{column}' holds a {type(value).__name__}, not a text",
+                allowed="a text; lists of words are read by corpus=datasets corpus.tokens=COLUMN",
+            )
+        return "" if is_missing(value) else str(value)
 
     def _value(self, row: Row, feature: str, column: str, place: str) -> str | None:
         key = (
             f"labels.{feature}" if self.config.labels or column != self.config.answer else "answer"
         )
         value = column_of(row, column, key, place)
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if is_missing(value):
             return None
-        if isinstance(value, list | dict):
+        listed = listed_in(value)
+        if listed is not None:
+            first = override(f"labels.{feature}", f"{column}.0")
             raise UserError(
-                f"{place}: column '{column}' holds a {type(value).__name__}, not a class",
-                fix=f"++corpus.labels.{feature}=ANOTHER_COLUMN",
+                f"{place}: column '{column}' holds a {type(listed).__name__}, not a class: "
+                f"{str(value)[:60]}",
+                allowed="one class a row",
+                fix=f"{first} (the first of each row)" if isinstance(value, list) and value else "",
             )
         if self.config.threshold is not None:
             try:
                 return "yes" if float(value) >= self.config.threshold else "no"
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise UserError(
                     f"{place}: column '{column}' holds {str(value)!r}, not a number",
                     fix="corpus.threshold=null",
@@ -166,7 +204,18 @@ class RowReader:
         name = str(value).lower() if isinstance(value, bool) else str(value).strip()
         if feature in self.config.cut:
             name = name.split(self.config.cut[feature])[0]
-        return self.config.classes.get(name, name)
+        return self._class_name(name)
+
+    def _class_name(self, name: str) -> str:
+        """What ``corpus.classes`` calls a value: as it is written, or as the plain number."""
+        classes = self.config.classes
+        if classes and name not in classes:
+            value = number(name)
+            name = plain(value) if value is not None and plain(value) in classes else name
+        given = classes.get(name, name)
+        if isinstance(given, bool):
+            return "yes" if given else "no"  # YAML reads the words yes and no as truth values
+        return str(given)
 
     def _span(self, row: Row, text: str, place: str) -> tuple[int, int]:
         values = [column_of(row, column, "span", place) for column in self.config.span or ()]
