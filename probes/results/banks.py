@@ -82,8 +82,10 @@ def save_banks(
 def load_banks(directory: Path | str) -> SavedBanks:
     """Read what ``save_banks`` wrote.
 
-    Raises ``UserError`` where a file is missing, damaged, of a newer schema or does not agree with
-    the other. Keys that this version does not know are left out with a warning.
+    Keys that this version does not know are left out with a warning.
+
+    Raises:
+        UserError: a file is missing or damaged, or the two do not agree.
     """
     directory = Path(directory)
     description = _read_description(directory / DESCRIPTION)

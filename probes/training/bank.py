@@ -24,7 +24,9 @@ class ProbeBank:
     """The probes of several heads of one layer for one feature.
 
     The scaler is folded into the weights, so a bank takes raw activations. A linear probe of two
-    classes has one column, the log-odds of the second class.
+    classes has one column, the log-odds of the second class. Banks are saved and loaded, as a
+    folder's ``probes.safetensors`` and ``probes.json``, by ``save_banks`` and ``load_banks`` in
+    ``probes.results.banks``; ``load_run(...).probe(...)`` gives one head's as a classifier.
     """
 
     kind: str

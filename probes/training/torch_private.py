@@ -17,6 +17,8 @@ try:
 except ImportError:  # another layout of torch.optim
     fused_adam = None  # type: ignore[assignment]
 
+__all__ = ["adam_step", "fused_adam", "public_adam_step", "rectifier_gradient", "rectify_gradient_"]
+
 rectifier_gradient = getattr(torch.ops.aten.threshold_backward, "grad_input", None)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -12,8 +15,18 @@ from torch import Tensor
 
 from probes.solver import LogisticFit
 
+Array = npt.NDArray[Any]
 
-def objective(x, y, weights, coef, intercept, l2, scale) -> float:
+
+def objective(
+    x: Array,
+    y: Array,
+    weights: Array,
+    coef: Array,
+    intercept: Array,
+    l2: float,
+    scale: Array | float,
+) -> float:
     """The objective of a probe on raw x whose penalty is on features divided by ``scale``."""
     logits = x @ coef.T + intercept  # (n, C')
     if logits.shape[1] == 1:
@@ -22,7 +35,7 @@ def objective(x, y, weights, coef, intercept, l2, scale) -> float:
     return float((weights * loss).sum() + l2 / 2 * ((coef * scale) ** 2).sum())
 
 
-def true_gap(z: Tensor, y: Tensor, weights: Tensor, fit: LogisticFit, at, l2: float) -> float:
+def true_gap(z: Tensor, y: Tensor, weights: Tensor, fit: LogisticFit, at: Any, l2: float) -> float:
     """Relative objective gap of column ``at`` = (head, problem, penalty) to the float64 optimum."""
     rows = (weights > 0).numpy()
     x, labels = z.double().numpy()[rows], y.numpy()[rows]
@@ -39,7 +52,9 @@ def true_gap(z: Tensor, y: Tensor, weights: Tensor, fit: LogisticFit, at, l2: fl
     return (objective(x, labels, w, weight, bias, l2, scaler.scale_) - best) / best
 
 
-def assert_optimal(z: Tensor, labels: Tensor, weights: Tensor, fit: LogisticFit, l2) -> None:
+def assert_optimal(
+    z: Tensor, labels: Tensor, weights: Tensor, fit: LogisticFit, l2: Sequence[float]
+) -> None:
     """Every column converged, within 1e-5 of the oracle, and not worse than it says."""
     assert fit.converged.all(), fit.messages
     gaps = []

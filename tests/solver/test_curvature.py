@@ -1,5 +1,7 @@
 """The metrics of the solver against Hessians written out in full."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def hessian(x: torch.Tensor, p: torch.Tensor, penalty: torch.Tensor) -> torch.Te
 
 
 @pytest.mark.parametrize("weighed", [False, True])
-def test_the_metric_is_exact_where_probabilities_do_not_depend_on_the_row(weighed):
+def test_the_metric_is_exact_where_probabilities_do_not_depend_on_the_row(weighed: bool) -> None:
     x, l2 = some_rows(), 3.0
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)[:, None].expand(-1, N)
     rows, space, ones = Rows(x[:, None], N), Workspace(), torch.ones(N, dtype=x.dtype)
@@ -46,12 +48,13 @@ def test_the_metric_is_exact_where_probabilities_do_not_depend_on_the_row(weighe
         flat = wanted[h, 0].movedim(1, 0).flatten(1)  # (2, 3 * (D + 1))
         products = flat @ hessian(x[h], p, penalty)  # symmetric
         gradient = products.view(2, 3, D + 1).movedim(0, 1)[None, None]
+        assert coupling.vectors is not None
         part = Coupling(coupling.values[h : h + 1], coupling.vectors[h : h + 1])
         found = metric.keep([h]).apply(gradient, part, torch.full((1, 1), l2, dtype=x.dtype))
         torch.testing.assert_close(found[0], wanted[h], rtol=1e-6, atol=1e-6)
 
 
-def test_rows_without_weight_do_not_count():
+def test_rows_without_weight_do_not_count() -> None:
     x = some_rows(1)
     weights = torch.zeros(1, N, dtype=x.dtype)
     weights[:, 100:300] = 0.7
@@ -67,7 +70,7 @@ def written_out(x: torch.Tensor, curvature: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("width", [D, 150])  # a wide one is formed in parts
-def test_hessians_of_few_rows_are_exact(monkeypatch, width):
+def test_hessians_of_few_rows_are_exact(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr("probes.solver.tuning.HESSIAN_NUMBERS", 3 * N * (width + 1))  # 3 columns
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(N, width + 1, generator=generator)
@@ -78,7 +81,7 @@ def test_hessians_of_few_rows_are_exact(monkeypatch, width):
     torch.testing.assert_close(found.double(), written_out(x, curvature), rtol=1e-4, atol=1e-3)
 
 
-def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most():
+def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most() -> None:
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(50_000, 8, generator=generator)
     x[:, -1] = 1
@@ -105,20 +108,22 @@ def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most():
 
 
 @pytest.mark.parametrize(("columns", "dtype"), [(2, torch.float64), (1, torch.float32)])
-def test_in_float64_and_for_a_column_alone_all_rows_count_but_negligible_ones(columns, dtype):
+def test_in_float64_and_for_a_column_alone_all_rows_count_but_negligible_ones(
+    columns: int, dtype: torch.dtype
+) -> None:
     x = torch.randn(5_000, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     x = x.to(dtype)
     curvature = 0.05 + 0.2 * torch.rand(columns, 5_000, dtype=dtype)
     found = x.new_empty(columns, 4, 4)
     own_hessians(x, curvature, found)
-    close = {"rtol": 1e-4, "atol": 1e-2}
+    close: Any = {"rtol": 1e-4, "atol": 1e-2}
     torch.testing.assert_close(found.double(), written_out(x, curvature), **close)
     curvature[:, 2_000:] *= 1e-6
     own_hessians(x, curvature, found)
     torch.testing.assert_close(found.double(), written_out(x, curvature), **close)
 
 
-def test_a_column_that_nothing_curves_has_an_empty_hessian():
+def test_a_column_that_nothing_curves_has_an_empty_hessian() -> None:
     x = torch.randn(10_000, 5)
     for columns in (1, 2):
         found = torch.full((columns, 5, 5), float("nan"))
@@ -128,7 +133,7 @@ def test_a_column_that_nothing_curves_has_an_empty_hessian():
 
 @pytest.mark.parametrize("n", [1, 7, 95, 96, 97, 193, 385])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_inverses_by_halves_are_inverses(n, dtype):
+def test_inverses_by_halves_are_inverses(n: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(n)
     rows = torch.randn(3, 2 * n + 5, n, generator=generator, dtype=torch.float64)
     system = (rows.mT @ rows).to(dtype)
@@ -141,7 +146,9 @@ def test_inverses_by_halves_are_inverses(n, dtype):
 
 @pytest.mark.parametrize("n", [6, 200])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_not_positive_definite_is_inverted_by_its_diagonal(n, dtype):
+def test_what_is_not_positive_definite_is_inverted_by_its_diagonal(
+    n: int, dtype: torch.dtype
+) -> None:
     good = torch.eye(n, dtype=dtype) * 4
     bad = torch.ones(n, n, dtype=dtype) * 2
     bad[0, 0] = -1
@@ -153,7 +160,7 @@ def test_what_is_not_positive_definite_is_inverted_by_its_diagonal(n, dtype):
 
 
 @pytest.mark.parametrize("n", [7, 150])  # narrow ones are inverted in float64
-def test_penalties_are_added_before_the_inverse(monkeypatch, n):
+def test_penalties_are_added_before_the_inverse(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setattr("probes.solver.tuning.HESSIAN_NUMBERS", 2 * n * n)  # two at a time
     rows = torch.randn(5, 4 * n, n, generator=torch.Generator().manual_seed(3))
     hessians, penalty = rows.mT @ rows, torch.rand(5, n) * 100
@@ -162,7 +169,7 @@ def test_penalties_are_added_before_the_inverse(monkeypatch, n):
     torch.testing.assert_close(hessians.double(), wanted, rtol=0, atol=1e-4 * float(wanted.max()))
 
 
-def test_hessians_cost_fewer_iterations_where_rows_are_many():
+def test_hessians_cost_fewer_iterations_where_rows_are_many() -> None:
     few, many = hessian_cost(4_500, 384, 29, 1), hessian_cost(55_000, 384, 29, 1)
     assert many < 8 < 40 < few
     assert hessian_cost(55_000, 32, 29, 1) < 1 < hessian_cost(4_500, 32, 29, 1) < 8

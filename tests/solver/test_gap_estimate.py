@@ -5,7 +5,7 @@ import torch
 from probes.solver.gap_estimate import REMEMBERED, GapEstimate
 
 
-def test_a_decrement_counts_as_much_as_earlier_ones_have_proved_to_be():
+def test_a_decrement_counts_as_much_as_earlier_ones_have_proved_to_be() -> None:
     estimate = GapEstimate(torch.zeros(1, 2))
     left = torch.tensor([[64.0, 64.0]], dtype=torch.float64)
     said = torch.tensor([[0.25, 2.0]])  # of what is left
@@ -18,7 +18,7 @@ def test_a_decrement_counts_as_much_as_earlier_ones_have_proved_to_be():
     assert float(judged[0, 1] / left[0, 1]) == 2, "an overstated one is left as it is"
 
 
-def test_only_the_last_iterations_count():
+def test_only_the_last_iterations_count() -> None:
     estimate = GapEstimate(torch.zeros(1, 1))
     one = torch.ones(1, 1, dtype=torch.float64)
     estimate.judged(one)  # far from the optimum a metric says little
@@ -29,7 +29,7 @@ def test_only_the_last_iterations_count():
     assert float(last) == 1
 
 
-def test_a_column_without_anything_left_stays_at_zero():
+def test_a_column_without_anything_left_stays_at_zero() -> None:
     estimate = GapEstimate(torch.zeros(1, 1))
     nothing = torch.zeros(1, 1, dtype=torch.float64)
     for _ in range(3):
@@ -37,7 +37,7 @@ def test_a_column_without_anything_left_stays_at_zero():
         estimate.fall(nothing + 1e-9)
 
 
-def test_columns_that_have_ended_are_dropped():
+def test_columns_that_have_ended_are_dropped() -> None:
     estimate = GapEstimate(torch.zeros(2, 3))
     estimate.judged(torch.ones(2, 3, dtype=torch.float64))
     estimate.fall(torch.arange(6.0).view(2, 3) + 1)

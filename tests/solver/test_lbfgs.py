@@ -1,7 +1,10 @@
 """The compact L-BFGS product against the two loops that textbooks write."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from probes.solver.lbfgs import MEMORY, LbfgsPairs
 
@@ -9,7 +12,7 @@ H, T, C, N = 2, 3, 2, 5
 SHAPE = (H, T, C, N)
 
 
-def two_loops(pairs, gradient, scale):
+def two_loops(pairs: Any, gradient: Tensor, scale: Any) -> Tensor:
     """Inverse Hessian times one column's gradient; the start is ``scale`` times the identity."""
     q, factors = gradient.clone(), []
     for s, y in reversed(pairs):
@@ -21,7 +24,7 @@ def two_loops(pairs, gradient, scale):
     return q
 
 
-def steps_and_changes(count):
+def steps_and_changes(count: int) -> Any:
     """Pairs of a strictly convex quadratic, one for each column."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(H, T, C * N, C * N, generator=generator, dtype=torch.float64)
@@ -31,13 +34,13 @@ def steps_and_changes(count):
     return steps, changes, torch.randn(SHAPE, generator=generator, dtype=torch.float64)
 
 
-def product(pairs, gradient, scale):
+def product(pairs: LbfgsPairs, gradient: Tensor, scale: Any) -> Tensor:
     before, factors = pairs.before(gradient)
     return pairs.after(before * scale, factors)
 
 
 @pytest.mark.parametrize("count", [1, 4, MEMORY, MEMORY + 3, 3 * MEMORY + 1])
-def test_the_product_is_that_of_the_two_loops(count):
+def test_the_product_is_that_of_the_two_loops(count: int) -> None:
     steps, changes, gradient = steps_and_changes(count)
     pairs = LbfgsPairs(gradient)
     for step, change in zip(steps, changes, strict=True):
@@ -53,7 +56,7 @@ def test_the_product_is_that_of_the_two_loops(count):
     torch.testing.assert_close(product(pairs, changes[-1], 0.3), steps[-1])
 
 
-def test_a_pair_without_positive_curvature_is_as_if_it_had_not_been():
+def test_a_pair_without_positive_curvature_is_as_if_it_had_not_been() -> None:
     steps, changes, gradient = steps_and_changes(3)
     changes[1, 0, 0] *= -1
     pairs = LbfgsPairs(gradient)
@@ -64,7 +67,7 @@ def test_a_pair_without_positive_curvature_is_as_if_it_had_not_been():
     torch.testing.assert_close(product(pairs, gradient, 1.0)[0, 0].flatten(), wanted)
 
 
-def test_columns_that_are_kept_keep_their_pairs():
+def test_columns_that_are_kept_keep_their_pairs() -> None:
     steps, changes, gradient = steps_and_changes(4)
     pairs = LbfgsPairs(gradient)
     for step, change in zip(steps, changes, strict=True):
@@ -76,7 +79,7 @@ def test_columns_that_are_kept_keep_their_pairs():
 
 
 @pytest.mark.parametrize("count", [0, 5, MEMORY + 3])
-def test_pairs_of_another_penalty_are_those_that_this_one_would_have_given(count):
+def test_pairs_of_another_penalty_are_those_that_this_one_would_have_given(count: int) -> None:
     steps, changes, gradient = steps_and_changes(count + 2)
     stiffer = torch.rand(H, T, 1, N, dtype=torch.float64)
     other, followed, fresh = LbfgsPairs(gradient), LbfgsPairs(gradient), LbfgsPairs(gradient)
@@ -91,7 +94,7 @@ def test_pairs_of_another_penalty_are_those_that_this_one_would_have_given(count
     torch.testing.assert_close(product(followed, gradient, 0.3), product(fresh, gradient, 0.3))
 
 
-def test_followed_pairs_that_would_curve_downwards_are_as_if_they_had_not_been():
+def test_followed_pairs_that_would_curve_downwards_are_as_if_they_had_not_been() -> None:
     steps, changes, gradient = steps_and_changes(4)
     other, followed, fresh = LbfgsPairs(gradient), LbfgsPairs(gradient), LbfgsPairs(gradient)
     softer = torch.zeros(H, T, 1, 1, dtype=torch.float64)

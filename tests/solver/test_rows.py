@@ -1,5 +1,7 @@
 """Products in blocks of rows are the products."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,7 +13,9 @@ from probes.solver.rows import Rows, blocks_of
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("wide", [6, 7])
-def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype, wide: int):
+def test_rows_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, rows: int, columns: int, dtype: torch.dtype, wide: int
+) -> None:
     monkeypatch.setattr(tuning, "BLOCK_ROWS", 16)
     monkeypatch.setattr(tuning, "COLUMN_AS_MATRIX_WIDTH", wide)  # there are 6
     generator = torch.Generator().manual_seed(0)
@@ -31,7 +35,7 @@ def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype
     residual = torch.randn(2, count, columns, size, generator=generator).to(dtype)
     if padding:
         residual[:, -1, :, -padding:] = 0
-    exact = {"rtol": 1e-5, "atol": 1e-5}
+    exact: Any = {"rtol": 1e-5, "atol": 1e-5}
     found = flat(held.logits(parameters, out))
     torch.testing.assert_close(found, parameters @ ones.mT, **exact)
     torch.testing.assert_close(held.gradient(residual), flat(residual) @ ones, **exact)
@@ -41,7 +45,7 @@ def test_rows_in_blocks(monkeypatch, rows: int, columns: int, dtype: torch.dtype
 
 
 @pytest.mark.parametrize("rows", [1, 1023, 1024, 4507, 54_855])
-def test_blocks_are_equal_and_a_whole_number_for_each_thread(rows: int):
+def test_blocks_are_equal_and_a_whole_number_for_each_thread(rows: int) -> None:
     count, size = blocks_of(rows, torch.empty(0))
     assert 0 <= count * size - rows < count
     if rows < tuning.BLOCK_ROWS:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +36,7 @@ def labels_of(x: torch.Tensor, classes: int, noise: float, seed: int = 0) -> tor
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_path_of_penalties_folds_and_control_labels_in_one_bank(classes):
+def test_path_of_penalties_folds_and_control_labels_in_one_bank(classes: int) -> None:
     z = torch.stack([rows(0), rows(1)])
     y = labels_of(z[0], classes, 2.0)
     control = torch.from_numpy(np.random.default_rng(3).integers(0, classes, N))
@@ -49,7 +52,7 @@ def test_path_of_penalties_folds_and_control_labels_in_one_bank(classes):
     assert_optimal(z, labels, weights, fit, l2)
 
 
-REGIMES = {
+REGIMES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "scales from 1e-4 to 1e4": lambda x: x * torch.logspace(-4, 4, D),
     "large means": lambda x: x + 300.0,
     "constant features": lambda x: x.index_fill(1, torch.tensor([2, 5]), 7.3),
@@ -61,7 +64,7 @@ REGIMES = {
 
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_regimes(regime, classes):
+def test_regimes(regime: str, classes: int) -> None:
     y = labels_of(rows(), classes, 2.0)
     x = REGIMES[regime](rows())
     y = y[: len(x)]
@@ -71,7 +74,7 @@ def test_regimes(regime, classes):
     assert_optimal(z, labels, weights, fit, l2)
 
 
-def test_feature_that_is_constant_in_one_fold_only():
+def test_feature_that_is_constant_in_one_fold_only() -> None:
     x = rows()
     x[: N // 2, 3] = 0.25
     labels = labels_of(x, 2, 2.0).expand(2, -1)
@@ -81,7 +84,7 @@ def test_feature_that_is_constant_in_one_fold_only():
     assert fit.weight[0, 0, 0, 0, 3] == 0
 
 
-def test_row_weights_are_those_of_scikit_learn():
+def test_row_weights_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     weights = torch.from_numpy(rng.exponential(size=(2, N)) * (rng.random((2, N)) > 0.3)).float()
     z = rows()[None]
@@ -92,7 +95,7 @@ def test_row_weights_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.05, 0.0])
-def test_nearly_separable_binary(noise):
+def test_nearly_separable_binary(noise: float) -> None:
     x = rows(2, 1500, 48)
     labels = labels_of(x, 2, noise)[None]
     weights, l2 = torch.ones(1, 1500), [10.0, 1e-1, 1e-3]
@@ -100,7 +103,7 @@ def test_nearly_separable_binary(noise):
     assert_optimal(x[None], labels, weights, fit, l2)
 
 
-def test_nearly_separable_softmax():
+def test_nearly_separable_softmax() -> None:
     x = rows(2)
     labels = labels_of(x, 4, 0.02)[None]
     weights, l2 = torch.ones(1, N), [1.0, 1e-2]
@@ -108,7 +111,7 @@ def test_nearly_separable_softmax():
     assert_optimal(x[None], labels, weights, fit, l2)
 
 
-def test_nearly_separable_softmax_that_is_hardly_penalised():
+def test_nearly_separable_softmax_that_is_hardly_penalised() -> None:
     x = rows(0, 3000, 48)
     labels, weights = labels_of(x, 4, 0.2)[None], torch.ones(1, 3000)
     fit = fit_logistic(x[None], labels, weights, [1e-3, 1e-5], classes=4)
@@ -116,7 +119,7 @@ def test_nearly_separable_softmax_that_is_hardly_penalised():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_class_with_three_rows(classes):
+def test_class_with_three_rows(classes: int) -> None:
     x = rows()
     y = labels_of(x, classes, 2.0)
     y[y == 0] = 1
@@ -126,7 +129,7 @@ def test_class_with_three_rows(classes):
     assert_optimal(x[None], y[None], torch.ones(1, N), fit, l2)
 
 
-def test_class_without_rows_stays_finite_and_the_others_are_as_without_it():
+def test_class_without_rows_stays_finite_and_the_others_are_as_without_it() -> None:
     x = rows()
     labels = labels_of(x, 3, 2.0)[None]
     weights = torch.ones(1, N)
@@ -140,7 +143,7 @@ def test_class_without_rows_stays_finite_and_the_others_are_as_without_it():
     torch.testing.assert_close(probability[:, :3], expected, atol=2e-3, rtol=0)
 
 
-def test_only_one_class_in_training_rows():
+def test_only_one_class_in_training_rows() -> None:
     x = rows()
     fit = fit_logistic(
         x[None], torch.ones(1, N, dtype=torch.int64), torch.ones(1, N), [1.0], classes=2
@@ -150,7 +153,7 @@ def test_only_one_class_in_training_rows():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_no_optimum_without_penalty_says_so(classes):
+def test_no_optimum_without_penalty_says_so(classes: int) -> None:
     x = rows(0, 300, 8)
     labels = labels_of(x, classes, 0.0)[None]
     fit = fit_logistic(x[None], labels, torch.ones(1, 300), [1.0, 0.0], classes=classes)
@@ -160,7 +163,7 @@ def test_no_optimum_without_penalty_says_so(classes):
     assert any("no optimum" in message for message in fit.messages)
 
 
-def test_without_penalty_where_there_is_an_optimum():
+def test_without_penalty_where_there_is_an_optimum() -> None:
     x = rows()
     labels, weights = labels_of(x, 2, 3.0)[None], torch.ones(1, N)
     fit = fit_logistic(x[None], labels, weights, [0.0], classes=2)
@@ -170,7 +173,7 @@ def test_without_penalty_where_there_is_an_optimum():
     torch.testing.assert_close(fit.weight, tiny.weight, atol=5e-3, rtol=5e-3)
 
 
-def test_cap_is_reported():
+def test_cap_is_reported() -> None:
     x = rows(2, 500, 32)
     labels = labels_of(x, 2, 0.0)[None]
     fit = fit_logistic(x[None], labels, torch.ones(1, 500), [1e-4], classes=2, max_iterations=2)
@@ -179,7 +182,7 @@ def test_cap_is_reported():
     assert float(fit.gap) > 1e-5
 
 
-def test_half_precision_activations():
+def test_half_precision_activations() -> None:
     z = rows()[None].half()
     labels = labels_of(z[0].float(), 2, 2.0)[None]
     fit = fit_logistic(z, labels, torch.ones(1, N), [1.0], classes=2)
@@ -198,7 +201,7 @@ def test_half_precision_activations():
         ({"weights": torch.ones(1, N - 1)}, ValueError),
     ],
 )
-def test_bad_input(changes, error):
+def test_bad_input(changes: dict[str, Any], error: type[Exception]) -> None:
     arguments = {
         "labels": torch.zeros(1, N, dtype=torch.int64),
         "weights": torch.ones(1, N),

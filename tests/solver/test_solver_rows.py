@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,21 @@ from torch import Tensor
 
 from probes.solver import fit_logistic, standardise, tuning
 from probes.solver import rows as products
+from probes.solver.buffers import Workspace
 from tests.solver.solver_oracle import true_gap
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_float64_arithmetic_on_rows_stored_in_float32(monkeypatch, classes):
+def test_float64_arithmetic_on_rows_stored_in_float32(
+    monkeypatch: pytest.MonkeyPatch, classes: int
+) -> None:
     monkeypatch.setattr(tuning, "FLOAT64_BYTES", 0)
     monkeypatch.setattr(tuning, "STANDARDISED_NUMBERS", 20_000)
     monkeypatch.setattr(tuning, "CONVERTED_BYTES", 100_000)
     seen: list[torch.dtype] = []
     real = products.row_blocks
 
-    def watched(x: Tensor, dtype: torch.dtype):
+    def watched(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         seen.append(dtype)
         return real(x, dtype)
 
@@ -38,12 +43,12 @@ def test_float64_arithmetic_on_rows_stored_in_float32(monkeypatch, classes):
     assert true_gap(x[0], y, weights[0], fit, (0, 0, 0), 1e-5) < 1e-3
 
 
-def test_rows_taken_in_blocks_are_standardised_as_at_once(monkeypatch):
+def test_rows_taken_in_blocks_are_standardised_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     z = torch.from_numpy(5 + random.normal(size=(1, 1000, 30)) * np.logspace(0, -3, 30)).float()
     rows = torch.arange(0, 1000, 3)
     weights = torch.rand(2, len(rows), dtype=torch.float64)
-    space = standardise.Workspace()
+    space = Workspace()
     args = (weights, torch.float64, space)
     monkeypatch.setattr(tuning, "STANDARDISED_NUMBERS", 30 * 37)
     found = standardise.standardise(z, rows, *args)

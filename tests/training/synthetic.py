@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from probes.activations.cache import Cache
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.corpora.tasks import Task
+from probes.training.problems import ActivationSource
 
 
 class MemoryCache:
@@ -25,10 +28,20 @@ class MemoryCache:
         self.dtype = layers[0].dtype
         self.reads: dict[tuple[int, int], int] = {}
 
-    def read(self, info, heads=slice(None), *, out: Tensor) -> Tensor:
+    def read(self, info: Any, heads: slice = slice(None), *, out: Tensor) -> Tensor:
         for head in range(*heads.indices(info.units)):
             self.reads[info.layer, head] = self.reads.get((info.layer, head), 0) + 1
         return out.copy_(self.tensors[info.layer][heads])
+
+
+def as_cache(layers: list[Tensor]) -> Cache:
+    """A ``MemoryCache`` where a cache is asked for."""
+    return cast(Cache, MemoryCache(layers))
+
+
+def memory(source: ActivationSource) -> MemoryCache:
+    """The ``MemoryCache`` of a source."""
+    return cast(MemoryCache, source.cache)
 
 
 def make_labels(n: int, classes: int, seed: int = 0) -> np.ndarray:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from probes.training.bank import ProbeBank, concatenate
 
 D, M = 5, 4
 
 
-def make_bank(kind: str = "linear", classes: int = 3, heads=(0, 1, 2), seed: int = 0) -> ProbeBank:
+def make_bank(
+    kind: str = "linear", classes: int = 3, heads: tuple[int, ...] = (0, 1, 2), seed: int = 0
+) -> ProbeBank:
     generator = torch.Generator().manual_seed(seed)
     H, K = len(heads), 1 if classes == 2 else classes
     shapes = {
@@ -33,7 +36,7 @@ def make_bank(kind: str = "linear", classes: int = 3, heads=(0, 1, 2), seed: int
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_logits_are_those_of_each_head(kind, classes):
+def test_logits_are_those_of_each_head(kind: str, classes: int) -> None:
     bank = make_bank(kind, classes)
     z = torch.randn(3, 7, D).half()
     logits = bank.logits(z)
@@ -51,7 +54,7 @@ def test_logits_are_those_of_each_head(kind, classes):
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_parts_and_concatenation(kind):
+def test_parts_and_concatenation(kind: str) -> None:
     bank = make_bank(kind, heads=(3, 5, 8))
     z = torch.randn(3, 4, D)
     assert torch.equal(bank.one(5).logits(z[1:2]), bank.slice(1, 2).logits(z[1:2]))
@@ -72,13 +75,13 @@ def test_parts_and_concatenation(kind):
         ("bias", torch.zeros(3, 3, dtype=torch.long)),
     ],
 )
-def test_wrong_shapes_and_dtypes_are_refused(name, tensor):
+def test_wrong_shapes_and_dtypes_are_refused(name: str, tensor: Tensor) -> None:
     bank = make_bank()
     with pytest.raises(ValueError, match=name):
         ProbeBank(**{**vars(bank), "tensors": {**bank.tensors, name: tensor}})
 
 
-def test_unknown_kind_and_missing_tensor_are_refused():
+def test_unknown_kind_and_missing_tensor_are_refused() -> None:
     bank = make_bank()
     with pytest.raises(ValueError, match="kind"):
         ProbeBank(**{**vars(bank), "kind": "tree"})

@@ -8,7 +8,7 @@ import torch
 from probes.core.errors import UserError
 from probes.training.data import Chunk, ChunkDataModule
 from probes.training.problems import ActivationSource, ProblemSet, real_problem
-from tests.training.synthetic import MemoryCache, make_labels, make_layer, make_task
+from tests.training.synthetic import as_cache, make_labels, make_layer, make_task, memory
 
 N, D = 50, 6
 NEED = N * D * (4 + 8)  # bytes of one head: stored, a task's rows, the fit's copy
@@ -19,13 +19,15 @@ def source() -> ActivationSource:
     labels = make_labels(N, 2)
     layers = [make_layer(labels, [1.0] * heads, D, seed) for seed, heads in enumerate((5, 2))]
     problem_set = ProblemSet(make_task(labels), (real_problem(make_task(labels)),))
-    return ActivationSource("heads", MemoryCache(layers), (problem_set,), (problem_set,))
+    return ActivationSource("heads", as_cache(layers), (problem_set,), (problem_set,))
 
 
 @pytest.mark.parametrize(
     ("heads", "sizes"), [(1, [1] * 7), (2, [1, 2, 2, 2]), (4, [2, 3, 2]), (5, [5, 2]), (99, [5, 2])]
 )
-def test_chunks_fit_the_budget_and_hold_every_head_once(source, heads, sizes):
+def test_chunks_fit_the_budget_and_hold_every_head_once(
+    source: ActivationSource, heads: int, sizes: list[int]
+) -> None:
     data = ChunkDataModule((source,), memory_budget=heads * NEED + NEED // 2)
     seen: dict[tuple[int, int], torch.Tensor] = {}
     found = []
@@ -35,31 +37,31 @@ def test_chunks_fit_the_budget_and_hold_every_head_once(source, heads, sizes):
         found.append(len(chunk.heads))
         seen |= {(chunk.layer, h): z.clone() for h, z in zip(chunk.heads, chunk.z, strict=True)}
     assert found == sizes
-    assert source.cache.reads == dict.fromkeys(seen, 1)
+    assert memory(source).reads == dict.fromkeys(seen, 1)
     for (layer, head), z in seen.items():
-        assert torch.equal(z, source.cache.tensors[layer][head])
+        assert torch.equal(z, memory(source).tensors[layer][head])
 
 
-def test_layers_too_large_to_probe_whole_are_named(source):
+def test_layers_too_large_to_probe_whole_are_named(source: ActivationSource) -> None:
     assert ChunkDataModule((source,), memory_budget=5 * NEED).notes == []
     (note,) = ChunkDataModule((source,), memory_budget=4 * NEED).notes
     assert "layer 0" in note and "memory_budget" in note
 
 
-def test_a_budget_below_one_head_is_refused(source):
+def test_a_budget_below_one_head_is_refused(source: ActivationSource) -> None:
     with pytest.raises(UserError, match="memory_budget") as caught:
         ChunkDataModule((source,), memory_budget=NEED - 1)
     assert "memory_budget=" in caught.value.fix
 
 
-def test_a_chunk_goes_into_the_memory_of_the_one_before(source):
+def test_a_chunk_goes_into_the_memory_of_the_one_before(source: ActivationSource) -> None:
     dataset = ChunkDataModule((source,), memory_budget=2 * NEED).dataset
     assert dataset[1].z.data_ptr() == dataset[2].z.data_ptr()
 
 
 @pytest.mark.parametrize("rows", [torch.arange(N), torch.tensor([3, 4, 40])])
-def test_rows_apart_and_together(source, rows):
-    z = source.cache.tensors[0].half()
+def test_rows_apart_and_together(source: ActivationSource, rows: torch.Tensor) -> None:
+    z = memory(source).tensors[0].half()
     chunk = Chunk(source, "encoder", 0, range(5), True, z)
     apart, together = chunk.rows(rows), chunk.rows_together(rows)
     assert apart.dtype == together.dtype == torch.float32

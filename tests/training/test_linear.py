@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +11,29 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from probes.config import LinearConfig
 from probes.core.errors import UserError
+from probes.corpora.tasks import Task
 from probes.training import linear
 from probes.training.bank import ProbeBank
+from probes.training.chunk_fit import Fitted
 from probes.training.linear import fit_linear
-from probes.training.problems import Role, fold_problems, real_problem
+from probes.training.problems import Problem, Role, fold_problems, real_problem
 from tests.training.synthetic import make_labels, make_layer, make_task
 
 L2 = [1.0, 30.0, 1000.0]
 
 
-def chunk(classes: int, n: int = 300, signals=(0.1, 0.4, 1.0), width: int = 12):
+def chunk(
+    classes: int, n: int = 300, signals: tuple[float, ...] = (0.1, 0.4, 1.0), width: int = 12
+) -> tuple[Tensor, Task]:
     labels = make_labels(n, classes)
     return make_layer(labels, list(signals), width), make_task(labels)
 
 
-def oracle(z, problem, l2):
+def oracle(z: Tensor, problem: Problem, l2: float) -> Any:
     """scikit-learn on one head: predicted probabilities of all rows."""
     x = z.double().numpy()
     x = StandardScaler().fit(x[problem.train]).transform(x)
@@ -35,14 +41,14 @@ def oracle(z, problem, l2):
     return model.fit(x[problem.train], problem.labels[problem.train]).predict_proba(x)
 
 
-def probabilities(fitted, z, classes):
+def probabilities(fitted: Fitted, z: Tensor, classes: int) -> Any:
     names, heads = tuple(map(str, range(classes))), tuple(range(len(z)))
     bank = ProbeBank("linear", "f", names, "heads", "s", 0, heads, fitted.tensors)
     return bank.logits(z).softmax(-1).numpy()
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_each_head_takes_its_own_best_penalty(classes):
+def test_each_head_takes_its_own_best_penalty(classes: int) -> None:
     z, task = chunk(classes)
     problem = real_problem(task)
     (fitted,) = fit_linear(z, [problem], LinearConfig(l2=L2), classes=classes)
@@ -63,7 +69,7 @@ def test_each_head_takes_its_own_best_penalty(classes):
     assert fitted.diagnostics["converged"].all()
 
 
-def test_equal_accuracies_are_told_apart_by_log_loss():
+def test_equal_accuracies_are_told_apart_by_log_loss() -> None:
     z, task = chunk(2, signals=(8.0,))  # every penalty is right on every row
     problem = real_problem(task)
     (fitted,) = fit_linear(z, [problem], LinearConfig(l2=L2), classes=2)
@@ -71,7 +77,7 @@ def test_equal_accuracies_are_told_apart_by_log_loss():
     assert fitted.choice[0] == 1.0  # the least penalty is the most confident
 
 
-def test_problems_without_rows_to_choose_on_follow_the_first():
+def test_problems_without_rows_to_choose_on_follow_the_first() -> None:
     z, task = chunk(3)
     problem = real_problem(task)
     shuffled = np.random.default_rng(0).permutation(problem.labels)
@@ -87,7 +93,7 @@ def test_problems_without_rows_to_choose_on_follow_the_first():
         np.testing.assert_allclose(ours[h], wanted, atol=5e-3)
 
 
-def test_folds_equal_fits_on_their_own_rows():
+def test_folds_equal_fits_on_their_own_rows() -> None:
     z, task = chunk(3)
     folds = fold_problems(task, np.arange(len(task.rows)) // 5 % 4)
     config = LinearConfig(l2=[10.0])
@@ -97,7 +103,7 @@ def test_folds_equal_fits_on_their_own_rows():
             np.testing.assert_allclose(ours[h], oracle(z[h], problem, 10.0), atol=5e-3)
 
 
-def test_a_probe_of_a_bank_is_the_probe_trained_alone():
+def test_a_probe_of_a_bank_is_the_probe_trained_alone() -> None:
     z, task = chunk(3)
     problem = real_problem(task)
     control = replace(problem, role=Role.CONTROL, labels=problem.labels[::-1].copy())
@@ -110,7 +116,7 @@ def test_a_probe_of_a_bank_is_the_probe_trained_alone():
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
-def test_blocks_of_rows_and_problems_change_nothing(monkeypatch):
+def test_blocks_of_rows_and_problems_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     z, task = chunk(3)
     problem = real_problem(task)
     problems = [replace(problem, role=Role.SEED, index=k) for k in range(3)]
@@ -125,7 +131,7 @@ def test_blocks_of_rows_and_problems_change_nothing(monkeypatch):
         torch.testing.assert_close(a.tensors["weight"], b.tensors["weight"], rtol=5e-3, atol=1e-3)
 
 
-def test_a_path_needs_rows_to_choose_on():
+def test_a_path_needs_rows_to_choose_on() -> None:
     z, task = chunk(3)
     nothing = np.zeros(len(task.rows), dtype=bool)
     problem = replace(real_problem(task), select=nothing)

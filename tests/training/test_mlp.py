@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from probes.config import MLPConfig
+from probes.corpora.tasks import Task
 from probes.training import mlp
 from probes.training.bank import ProbeBank
+from probes.training.chunk_fit import Fitted
 from probes.training.mlp import fit_mlp
 from probes.training.mlp_network import Network, Optimiser
 from probes.training.problems import Role, fold_problems, real_problem, seed_problems
@@ -20,12 +23,19 @@ CONFIG = MLPConfig(hidden=8, epochs=12, patience=2, batch_size=32)
 NAMES = ("head 0", "head 1", "head 2", "head 3")
 
 
-def chunk(signals=(0.0, 0.5, 1.0, 2.0), classes: int = 3, n: int = 500, width: int = 6):
+def chunk(
+    signals: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0),
+    classes: int = 3,
+    n: int = 500,
+    width: int = 6,
+) -> tuple[torch.Tensor, Task]:
     labels = make_labels(n, classes)
     return make_layer(labels, list(signals), width), make_task(labels)
 
 
-def assert_same(a, b, heads_a=slice(None), heads_b=slice(None)):
+def assert_same(
+    a: Fitted, b: Fitted, heads_a: Any = slice(None), heads_b: Any = slice(None)
+) -> None:
     assert a.choice[heads_a].tolist() == b.choice[heads_b].tolist()
     for name in a.tensors:
         torch.testing.assert_close(
@@ -34,7 +44,7 @@ def assert_same(a, b, heads_a=slice(None), heads_b=slice(None)):
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_gradients_are_those_of_autograd(replicas):
+def test_gradients_are_those_of_autograd(replicas: int) -> None:
     H, D, M, C, B = 2, 5, 4, 3, 7
     seeds = [[10 * h + r for r in range(replicas)] for h in range(H)]
     network = Network.fresh(seeds, (D, M, C), torch.device("cpu"))
@@ -51,7 +61,7 @@ def test_gradients_are_those_of_autograd(replicas):
                 torch.testing.assert_close(ours[h, r], own.grad)
 
 
-def test_training_is_that_of_torchs_own_modules():
+def test_training_is_that_of_torchs_own_modules() -> None:
     """One head for two epochs beside nn.Sequential and AdamW from the same start."""
     z, task = chunk((1.0,))
     problem = real_problem(task)
@@ -87,7 +97,7 @@ def test_training_is_that_of_torchs_own_modules():
     torch.testing.assert_close(bank.logits(z)[0], model(x).detach(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_probe_of_a_bank_is_the_probe_trained_alone():
+def test_a_probe_of_a_bank_is_the_probe_trained_alone() -> None:
     z, task = chunk()
     problem = real_problem(task)
     control = replace(problem, role=Role.CONTROL, labels=problem.labels[::-1].copy())
@@ -100,7 +110,7 @@ def test_a_probe_of_a_bank_is_the_probe_trained_alone():
             assert_same(bank[p], alone, heads_a=slice(h, h + 1))
 
 
-def test_place_in_the_bank_does_not_matter_but_name_and_seed_do():
+def test_place_in_the_bank_does_not_matter_but_name_and_seed_do() -> None:
     z, task = chunk((1.0, 1.0))
     problem = real_problem(task)
     forth = fit_mlp(z, [problem], CONFIG, classes=3, names=NAMES[:2])[0]
@@ -113,7 +123,7 @@ def test_place_in_the_bank_does_not_matter_but_name_and_seed_do():
     assert not torch.allclose(seeded.tensors["w1"], forth.tensors["w1"])
 
 
-def test_the_same_twice_and_the_global_generator_untouched():
+def test_the_same_twice_and_the_global_generator_untouched() -> None:
     z, task = chunk()
     state = torch.random.get_rng_state()
     first = fit_mlp(z, [real_problem(task)], CONFIG, classes=3, names=NAMES)[0]
@@ -123,7 +133,7 @@ def test_the_same_twice_and_the_global_generator_untouched():
     torch.random.set_rng_state(state)
 
 
-def test_each_head_stops_for_itself_and_keeps_its_best_epoch():
+def test_each_head_stops_for_itself_and_keeps_its_best_epoch() -> None:
     z, task = chunk()
     config = replace(CONFIG, epochs=25)
     (fitted,) = fit_mlp(z, [real_problem(task)], config, classes=3, names=NAMES)
@@ -139,7 +149,7 @@ def test_each_head_stops_for_itself_and_keeps_its_best_epoch():
     assert_same(fitted, again, heads_a=slice(h, h + 1))
 
 
-def test_problems_without_rows_to_choose_on_train_as_long_as_the_first():
+def test_problems_without_rows_to_choose_on_train_as_long_as_the_first() -> None:
     z, task = chunk()
     problem = real_problem(task)
     nothing = np.zeros(len(task.rows), dtype=bool)
@@ -149,7 +159,7 @@ def test_problems_without_rows_to_choose_on_train_as_long_as_the_first():
     assert refit.select_accuracy.isnan().all()
 
 
-def test_select_accuracy_is_that_of_the_exported_probe():
+def test_select_accuracy_is_that_of_the_exported_probe() -> None:
     z, task = chunk()
     problems = [real_problem(task), *fold_problems(task, np.arange(len(task.rows)) // 5 % 3)]
     for problem, fitted in zip(
@@ -162,7 +172,7 @@ def test_select_accuracy_is_that_of_the_exported_probe():
         )
 
 
-def test_blocks_of_replicas_change_nothing(monkeypatch):
+def test_blocks_of_replicas_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     z, task = chunk()
     problems = seed_problems(real_problem(task), [0, 1, 2])
     whole = fit_mlp(z, problems, CONFIG, classes=3, names=NAMES)
@@ -175,7 +185,7 @@ def test_blocks_of_replicas_change_nothing(monkeypatch):
     ("regime", "floor"),
     [("scale", 0.9), ("shift", 0.9), ("constant", 0.9), ("few rows", 0.0), ("no features", 0.0)],
 )
-def test_regimes(regime, floor):
+def test_regimes(regime: str, floor: float) -> None:
     z, task = chunk((3.0,), width=64 if regime == "few rows" else 6, n=500)
     if regime == "scale":
         z = z * 1e-4

