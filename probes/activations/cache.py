@@ -114,9 +114,9 @@ class Cache:
         try:
             rows = load_file(path)
         except Exception as error:
-            raise damaged(path, str(error), self.directory) from error
+            raise damaged(path, str(error)) from error
         if set(rows) != set(ROW_FIELDS) or any(len(r) != self.n_rows for r in rows.values()):
-            raise damaged(path, f"holds {sorted(rows)}", self.directory)
+            raise damaged(path, f"holds {sorted(rows)}")
         return rows
 
     def info(self, layer: int, stream: str | None = None) -> LayerInfo:
@@ -224,7 +224,6 @@ class Cache:
             raise damaged(
                 self.directory / info.file,
                 "it ends too early" if value is None else f"head {unit} fails its checksum",
-                self.directory,
             )
         self._checked.add((info.file, unit))
 
@@ -234,7 +233,7 @@ class Cache:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise damaged(path, str(error.strerror), self.directory) from error
+            raise damaged(path, str(error.strerror)) from error
         try:
             if hasattr(os, "posix_fadvise"):
                 # The disk works ahead, while the threads check and convert.
@@ -261,16 +260,16 @@ class Cache:
         entry = self.manifest["files"].get(info.file)
         checksums = entry.get("crc32") if isinstance(entry, dict) else None
         if not isinstance(checksums, list) or len(checksums) != info.units:
-            raise damaged(self.directory / MANIFEST, f"no checksums of {info.file}", self.directory)
+            raise damaged(self.directory / MANIFEST, f"no checksums of {info.file}")
         try:
             with open(path, "rb") as file:
                 actual, length = file.read(len(expected)), os.fstat(file.fileno()).st_size
         except OSError as error:
-            raise damaged(path, str(error.strerror), self.directory) from error
+            raise damaged(path, str(error.strerror)) from error
         if length != self._size(info):
-            raise damaged(path, f"{length} bytes, expected {self._size(info)}", self.directory)
+            raise damaged(path, f"{length} bytes, expected {self._size(info)}")
         if actual != expected:
-            raise damaged(path, "its header differs from the manifest", self.directory)
+            raise damaged(path, "its header differs from the manifest")
 
     def _check_rows(self) -> None:
         path = self.directory / ROWS
@@ -278,10 +277,10 @@ class Cache:
             with open(path, "rb", buffering=0) as file:
                 value = checksum(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         except OSError as error:
-            raise damaged(path, str(error.strerror), self.directory) from error
+            raise damaged(path, str(error.strerror)) from error
         entry = self.manifest["files"].get(ROWS)
         if not isinstance(entry, dict) or entry.get("crc32") != [value]:
-            raise damaged(path, "its checksum differs from the manifest", self.directory)
+            raise damaged(path, "its checksum differs from the manifest")
 
 
 def _each(units: range, run: Callable[[int], None], n_bytes: int) -> None:

@@ -57,7 +57,7 @@ class CacheKey:
                 continue
             stored = manifest["fields"]
             if any(stored.get(field) != value for field, value in self.fields.items()):
-                raise damaged(directory / MANIFEST, "it belongs to another cache", directory)
+                raise damaged(directory / MANIFEST, "it belongs to another cache")
             if wanted is None and stored.get("layers") is not None:
                 continue
             if {layer.layer for layer in layers_of(manifest)}.issuperset(wanted or []):

@@ -85,11 +85,12 @@ def sealed(content: dict[str, Any]) -> bool:
     return bool(content.get("checksum") == digest(body))
 
 
-def damaged(path: Path, what: str, directory: Path) -> UserError:
+def damaged(path: Path, what: str) -> UserError:
     """The error for a cache that must not be used."""
     return UserError(
         f"activation cache {path} is damaged: {what}",
-        fix=f"rm -r {directory} and the same command again: it extracts anew",
+        # Never to delete it: the path may be what a file of somebody else names.
+        fix="cache_dir=ANOTHER_DIRECTORY, which extracts anew",
     )
 
 
@@ -104,11 +105,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
     except OSError as error:
-        raise damaged(path, f"cannot be read ({error.strerror})", directory) from error
+        raise damaged(path, f"cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise damaged(path, f"not JSON ({error})", directory) from error
+        raise damaged(path, f"not JSON ({error})") from error
     if not isinstance(manifest, dict):
-        raise damaged(path, "not a JSON object", directory)
+        raise damaged(path, "not a JSON object")
     version = manifest.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(
@@ -117,11 +118,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             fix="a newer version of headprobes, or another cache_dir",
         )
     if not sealed(manifest):
-        raise damaged(path, "its checksum differs from its content", directory)
+        raise damaged(path, "its checksum differs from its content")
     try:
         _check_types(manifest)
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"unexpected content ({error!r})", directory) from error
+        raise damaged(path, f"unexpected content ({error!r})") from error
     return manifest
 
 

@@ -21,7 +21,8 @@ import pandas as pd
 from probes.core.errors import UserError
 from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
-from probes.results.record import RunRecord, read_record
+from probes.results.plausible import check_banks, check_evidence, check_table
+from probes.results.record import RECORD, RunRecord, is_finished, read_record
 from probes.results.table import Subject, distinct, features, read_results
 from probes.results.vocabulary.methods import PROBE
 from probes.statistics.compare import Comparison, compare_maps
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from probes.analysis.probe import LinearProbe, MLPProbe
     from probes.results.banks import SavedBanks
     from probes.training.bank import ProbeBank
+
+
+TABLE, EVIDENCE = "results.csv", "evidence.safetensors"
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,12 @@ class Run:
 
     @cached_property
     def _banks(self) -> SavedBanks:
-        from probes.results.banks import load_banks
+        from probes.results.banks import DESCRIPTION, load_banks
 
-        return load_banks(self.directory)
+        saved = load_banks(self.directory, files=self.record.files)
+        if not self.record.files:
+            check_banks(saved, self.record, self.directory / DESCRIPTION)
+        return saved
 
     def _bank(
         self, feature: str, layer: int, stream: str | None, site: str, probe: str
@@ -218,7 +225,7 @@ class Run:
         return at_layer
 
     def _evidence(self, feature: str, site: str, probe: str) -> MapEvidence:
-        maps = load_evidence(self.directory / "evidence.safetensors")
+        maps = load_evidence(self.directory / EVIDENCE, files=self.record.files)
         for one in maps:
             if (one.feature, one.site, one.probe) == (feature, site, probe):
                 return one
@@ -263,8 +270,8 @@ def load_run(path: str | os.PathLike[str]) -> Run:
             of another schema or tampered with.
     """
     directory = Path(path)
-    if not (directory / "run.json").is_file():
-        jobs = sorted(d.name for d in directory.glob("*") if (d / "run.json").is_file())
+    if not is_finished(directory):
+        jobs = sorted(d.name for d in directory.glob("*") if is_finished(d))
         atlas = sorted(file.parent.name for file in directory.glob("corpora/*/run.json"))
         if atlas:
             raise UserError(
@@ -276,6 +283,11 @@ def load_run(path: str | os.PathLike[str]) -> Run:
             f"{directory} holds no finished run (no run.json)",
             fix=f"{directory / jobs[0]}" if jobs else "the directory that a run printed at its end",
         )
-    return Run(
-        directory, read_record(directory / "run.json"), read_results(directory / "results.csv")
-    )
+    record = read_record(directory / RECORD)
+    results = read_results(directory / TABLE, files=record.files)
+    if not record.files:
+        check_table(results, record, directory / TABLE)
+        if (directory / EVIDENCE).is_file():
+            maps = load_evidence(directory / EVIDENCE)
+            check_evidence(maps, record, results, directory / EVIDENCE)
+    return Run(directory, record, results)

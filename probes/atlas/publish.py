@@ -19,10 +19,11 @@ from probes.atlas.result import Atlas
 from probes.atlas.terminal import print_atlas
 from probes.config import AtlasConfig, RunConfig
 from probes.core.environment import without_home
-from probes.core.files import write_atomically
+from probes.core.files import sync_tree, write_atomically
 from probes.core.version import __version__
 from probes.models.handle import Handle
 from probes.results.atlas import RECORD, SCHEMA, TABLE
+from probes.results.integrity import file_digests, sealed
 from probes.results.table import write_results
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ def publish_atlas(
         "timings": _timings(outcomes, report=spent, total=seconds + spent),
         "config": without_home({**dataclasses.asdict(base), "atlas": dataclasses.asdict(settings)}),
     }
-    write_json(content, run_dir / RECORD)
+    sync_tree(run_dir)
+    plain = json.loads(json.dumps(content, default=str, allow_nan=False))
+    write_json(sealed(plain, file_digests(run_dir, (TABLE,))), run_dir / RECORD)
     print_atlas(atlas, Console(highlight=False))
     log.info("atlas: %s", page)
     return page

@@ -13,12 +13,13 @@ from probes.atlas.transfer_figure import print_transfers, save_transfers
 from probes.cli.pictures import png_path, writing_pictures
 from probes.core.errors import UserError
 from probes.results.atlas import is_atlas, load_atlas
+from probes.results.record import is_finished
 
 
 def compare_atlases(given: argparse.Namespace) -> None:
     """Print, draw or write out which functions two models share by relative depth."""
     for directory in (given.first, given.second):
-        if not is_atlas(directory) and (directory / "run.json").is_file():
+        if not is_atlas(directory) and is_finished(directory):
             raise UserError(
                 f"{directory} is a run, the other one an atlas",
                 allowed="two runs, or two atlases",

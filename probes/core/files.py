@@ -7,11 +7,12 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,10 @@ from probes.core.errors import UserError
 log = logging.getLogger(__name__)
 
 PIECE = 1 << 20  # bytes read at a time: they stay in the processor's cache while they are checked
+DEEPEST = 60
+"""Levels of lists and objects in a JSON file; ours have about ten."""
+NEW_PARENTS = 4
+"""Directories above a run's that may have been made for it (``outputs/<day>/<time>``)."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
@@ -173,6 +178,20 @@ def locked(path: Path, *, wait_message: str) -> Iterator[None]:
         lock.release()
 
 
+def sync_tree(directory: Path) -> None:
+    """Make everything in a directory, and the directory itself, survive a power cut."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            sync_file(Path(folder, name))
+        sync_directory(Path(folder))
+    own = directory.absolute()
+    device = own.stat().st_dev
+    for parent in list(own.parents)[:NEW_PARENTS]:
+        if parent.stat().st_dev != device or not os.access(parent, os.R_OK):
+            break
+        sync_directory(parent)
+
+
 def read_json(path: Path, *, fix: str = "") -> dict[str, object]:
     """The object in a JSON file; fix: what to try where there is no such file.
 
@@ -180,14 +199,46 @@ def read_json(path: Path, *, fix: str = "") -> dict[str, object]:
         UserError: no such file, one that cannot be read, or no JSON object in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file", fix=fix) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: unreadable ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: unreadable ({error.strerror})") from None
+    return parse_json(raw, path)
+
+
+def parse_json(raw: bytes, path: Path) -> dict[str, object]:
+    """The object in the bytes of the JSON file ``path``.
+
+    Raises:
+        UserError: no JSON object, one that is nested too deep for the functions that walk through
+            it, or numbers that JSON does not have (NaN, 1e999).
+    """
+    try:
+        content = json.loads(raw.decode(), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: unreadable, so refused ({error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object")
-    return cast(dict[str, object], content)
+    level: list[object] = [content]
+    for _ in range(DEEPEST):
+        level = [inner for value in level for inner in _values(value)]
+        if not level:
+            return cast(dict[str, object], content)
+    raise UserError(f"{path}: unreadable, so refused (nested deeper than {DEEPEST} levels)")
+
+
+def _values(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
 
 
 def canonical(value: object) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.recorder import RunRecorder
 from probes.reporting.drawing.maps import save_map
@@ -17,7 +18,7 @@ from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
 from probes.results.banks import save_banks
 from probes.results.evidence import save_evidence
-from probes.results.record import RunRecord, write_record
+from probes.results.record import RECORD, RunRecord, write_record
 from probes.results.table import results_table, write_results
 from probes.training.bank import ProbeBank
 
@@ -47,7 +48,8 @@ def publish(
             save_map(table, feature, run_dir / "maps", record=record, level=level)
         write_report(table, record, run_dir / "report.html", level=level)
     record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
-    write_record(record, run_dir / "run.json")
+    sync_tree(run_dir)  # what the record promises is on the disk
+    write_record(record, run_dir / RECORD)
 
     console = Console()
     for feature in record.tasks:

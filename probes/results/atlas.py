@@ -11,6 +11,7 @@ import pandas as pd
 
 from probes.core.errors import UserError
 from probes.core.files import read_json
+from probes.results.integrity import check_seal, digests_of, has_content
 from probes.results.table import read_results
 
 SCHEMA = 1
@@ -41,7 +42,7 @@ class SavedAtlas:
 
 def is_atlas(directory: str | os.PathLike[str]) -> bool:
     """Whether the directory holds a finished atlas (``atlas.json`` is written last)."""
-    return (Path(directory) / RECORD).is_file()
+    return has_content(Path(directory) / RECORD)
 
 
 def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
@@ -56,14 +57,15 @@ def load_atlas(directory: str | os.PathLike[str]) -> SavedAtlas:
             f"{directory} holds no finished atlas (no {RECORD})",
             fix="the directory that experiment=atlas printed at its end",
         )
-    record: dict[str, Any] = read_json(directory / RECORD)
+    record: dict[str, Any] = check_seal(read_json(directory / RECORD), directory / RECORD)
     if record.get("schema") != SCHEMA:
         raise UserError(
             f"{directory / RECORD}: schema {record.get('schema')!r}", allowed=str(SCHEMA)
         )
     if not isinstance(record.get("model"), dict) or "name" not in record["model"]:
         raise UserError(f"{directory / RECORD}: no record of an atlas, without its model")
-    table = read_results(directory / TABLE)
+    files = digests_of(record, directory / RECORD)
+    table = read_results(directory / TABLE, files=files)
     missing = [column for column in REQUIRED if column not in table]
     if missing:
         raise UserError(f"{directory / TABLE}: no table of an atlas, without {', '.join(missing)}")

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
-from probes.core.errors import UserError
-from probes.core.files import atomic_path, write_atomically
+from probes.core.files import parse_json, write_atomically
+from probes.results.integrity import NO_DIGESTS, Digests, damaged, read_checked
 from probes.training.bank import SHAPES, ProbeBank, concatenate
 
 SCHEMA_VERSION = 1
@@ -67,20 +67,22 @@ def save_banks(
         for key, bank in whole.items()
         for name, tensor in bank.tensors.items()
     }
-    with atomic_path(directory / TENSORS) as temporary:
-        save_file(tensors, temporary)
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    # Not save_file: its files are readable by their owner only, and its errors are of its own type.
+    raw = save(tensors)
+    write_atomically(directory / TENSORS, raw)
     description = {
         "schema_version": SCHEMA_VERSION,
         "base_model": base_model,
-        "sha256": digest,
+        "sha256": hashlib.sha256(raw).hexdigest(),
         "banks": [_describe(bank) for bank in whole.values()],
     }
     write_atomically(directory / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
 
-def load_banks(directory: Path | str) -> SavedBanks:
+def load_banks(directory: Path | str, *, files: Digests = NO_DIGESTS) -> SavedBanks:
     """Read what ``save_banks`` wrote.
+
+    files: checksums of the run's record; none: of an earlier version.
 
     Keys that this version does not know are left out with a warning.
 
@@ -88,21 +90,18 @@ def load_banks(directory: Path | str) -> SavedBanks:
         UserError: a file is missing or damaged, or the two do not agree.
     """
     directory = Path(directory)
-    description = _read_description(directory / DESCRIPTION)
+    description = _read_description(directory / DESCRIPTION, files)
     path = directory / TENSORS
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    raw = read_checked(path, files)
     if hashlib.sha256(raw).hexdigest() != description["sha256"]:
-        raise _refuse(path, f"its sha256 is not the one in {DESCRIPTION}")
+        raise damaged(path, f"its sha256 is not the one in {DESCRIPTION}")
     try:
         tensors = load(raw)
     except SafetensorError as error:
-        raise _refuse(path, f"it is not a safetensors file ({error})") from error
+        raise damaged(path, f"it is not a safetensors file ({error})") from error
     banks = tuple(_rebuild(entry, tensors, path) for entry in description["banks"])
     if tensors:
-        raise _refuse(path, f"{DESCRIPTION} does not describe tensor '{next(iter(tensors))}'")
+        raise damaged(path, f"{DESCRIPTION} does not describe tensor '{next(iter(tensors))}'")
     return SavedBanks(banks, description["base_model"])
 
 
@@ -123,30 +122,25 @@ def _describe(bank: ProbeBank) -> dict[str, Any]:
     }
 
 
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _refuse(path, f"it is not JSON ({error})") from error
-    if not isinstance(description, dict) or not description.keys() >= _TOP:
-        raise _refuse(path, f"it needs the keys {', '.join(sorted(_TOP))}")
+def _read_description(path: Path, files: Digests) -> dict[str, Any]:
+    description: dict[str, Any] = parse_json(read_checked(path, files), path)
+    if not description.keys() >= _TOP:
+        raise damaged(path, f"it needs the keys {', '.join(sorted(_TOP))}")
     version = description["schema_version"]
     if not isinstance(version, int) or version < 1:
-        raise _refuse(path, f"schema_version is {version!r}, not a positive integer")
+        raise damaged(path, f"schema_version is {version!r}, not a positive integer")
     wanted: dict[str, type] = {"base_model": dict, "sha256": str, "banks": list}
     for key, kind in wanted.items():
         if not isinstance(description[key], kind):
-            raise _refuse(path, f"{key} is not a {kind.__name__}")
+            raise damaged(path, f"{key} is not a {kind.__name__}")
     _warn_unknown(path, description.keys() - _TOP)
     for entry in description["banks"]:
         if not isinstance(entry, dict):
-            raise _refuse(path, "an entry of banks is not an object")
+            raise damaged(path, "an entry of banks is not an object")
         for key, kind in _FIELDS.items():
             value = entry.get(key)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise _refuse(path, f"bank {entry.get('name')!r}: {key} is {value!r}")
+                raise damaged(path, f"bank {entry.get('name')!r}: {key} is {value!r}")
         _warn_unknown(path, entry.keys() - _FIELDS.keys())
     return description
 
@@ -155,21 +149,21 @@ def _rebuild(entry: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path
     """One bank, its tensors taken out of ``tensors``."""
     name = entry["name"]
     if entry["kind"] not in SHAPES:
-        raise _refuse(path, f"bank '{name}' is of kind '{entry['kind']}'")
+        raise damaged(path, f"bank '{name}' is of kind '{entry['kind']}'")
     if not all(isinstance(c, str) for c in entry["classes"]) or len(entry["classes"]) < 2:
-        raise _refuse(path, f"bank '{name}': classes is not a list of two or more strings")
+        raise damaged(path, f"bank '{name}': classes is not a list of two or more strings")
     if not all(type(h) is int and h >= 0 for h in entry["heads"]):
-        raise _refuse(path, f"bank '{name}': heads is not a list of indices")
+        raise damaged(path, f"bank '{name}': heads is not a list of indices")
     if not all(type(c) in (int, float) for c in entry["choice"]):
-        raise _refuse(path, f"bank '{name}': choice is not a list of numbers")
+        raise damaged(path, f"bank '{name}': choice is not a list of numbers")
     own = {}
     for part in SHAPES[entry["kind"]]:
         tensor = tensors.pop(f"{name}/{part}", None)
         if tensor is None or list(tensor.shape) != entry["shapes"].get(part):
             found = "missing" if tensor is None else f"of shape {list(tensor.shape)}"
-            raise _refuse(path, f"tensor '{name}/{part}' is {found}")
+            raise damaged(path, f"tensor '{name}/{part}' is {found}")
         if not torch.isfinite(tensor).all():
-            raise _refuse(path, f"tensor '{name}/{part}' is not finite")
+            raise damaged(path, f"tensor '{name}/{part}' is not finite")
         own[part] = tensor
     try:
         bank = ProbeBank(
@@ -182,16 +176,10 @@ def _rebuild(entry: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path
             choice=tuple(entry["choice"]),
         )
     except ValueError as error:
-        raise _refuse(path, f"bank '{name}': {error}") from error
+        raise damaged(path, f"bank '{name}': {error}") from error
     if bank.key != name:
-        raise _refuse(path, f"bank '{name}' calls itself '{bank.key}'")
+        raise damaged(path, f"bank '{name}' calls itself '{bank.key}'")
     return bank
-
-
-def _refuse(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path} was refused: {reason}", fix="running the job again, or a copy that is intact"
-    )
 
 
 def _warn_unknown(path: Path, keys: Iterable[str]) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save
 
 from probes.core.errors import UserError
-from probes.core.files import atomic_path
+from probes.core.files import write_atomically
+from probes.results.integrity import NO_DIGESTS, Digests, read_checked
 from probes.statistics.maps import MapEvidence, RightRows
 
 COUNTS, SUMS = "1", "2"
@@ -38,20 +38,23 @@ def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> 
         tensors |= {f"{number}.{name}": np.ascontiguousarray(a) for name, a in arrays.items()}
         descriptions.append(_description(evidence, schema))
     metadata = {"schema": schema, "maps": json.dumps(descriptions)}
-    with atomic_path(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_atomically(Path(path), save(tensors, metadata=metadata))
 
 
-def load_evidence(path: str | os.PathLike[str]) -> list[MapEvidence]:
+def load_evidence(
+    path: str | os.PathLike[str], *, files: Digests = NO_DIGESTS
+) -> list[MapEvidence]:
     """Read the maps back, of either schema.
+
+    files: checksums of the run's record; none: of an earlier version.
 
     Raises:
         UserError: the file is missing, damaged, something else, or of a newer schema.
     """
+    path = Path(path)
+    raw = read_checked(path, files, fix="running it again")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = _metadata(raw), load(raw)
         schema = metadata["schema"]
         if schema in (COUNTS, SUMS):
             return [
@@ -63,6 +66,13 @@ def load_evidence(path: str | os.PathLike[str]) -> list[MapEvidence]:
             f"{path}: no readable evidence of a run ({error})", fix="running it again"
         ) from None
     raise UserError(f"{path}: schema {schema!r} of evidence", allowed=f"{COUNTS}, {SUMS}")
+
+
+def _metadata(raw: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file, which the library gives for files only."""
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    return dict(header["__metadata__"])
 
 
 def _fits_schema_1(evidence: MapEvidence) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,21 @@ from probes.core.errors import UserError
 from probes.core.files import read_json, write_atomically
 from probes.core.records import finite, from_json
 from probes.results.findings import BestUnit, MapTestSummary
+from probes.results.integrity import (
+    DIGEST,
+    RUN_FILES,
+    FileDigest,
+    check_seal,
+    damaged,
+    file_digests,
+    has_content,
+    sealed,
+)
 
 SCHEMA = 1
+RECORD = "run.json"
+LARGEST = 100_000
+"""No model has as many layers, or heads in a layer."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +146,22 @@ class RunRecord:
     """The best unit of each map."""
     tests: list[MapTestSummary] = field(default_factory=list)
     """What the tests of each map refute."""
+    files: dict[str, FileDigest] = field(default_factory=dict)
+    """Size and SHA-256 of each file that is read back; set when the record is written."""
     schema: int = SCHEMA
 
 
+def is_finished(directory: str | os.PathLike[str]) -> bool:
+    """Whether the directory holds a finished run: ``run.json`` is written last.
+
+    A file of no bytes, or of zeros only, is what a power cut can leave of one.
+    """
+    return has_content(Path(directory) / RECORD)
+
+
 def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
-    """Write ``run.json``: complete or not at all."""
+    """Write ``run.json``, complete or not at all, with checksums of the files beside it."""
+    path = Path(path)
     content = finite(
         {
             **dataclasses.asdict(record),
@@ -144,18 +169,47 @@ def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
             "tests": [summary.to_json() for summary in record.tests],
         }
     )
-    text = json.dumps(content, indent=2, ensure_ascii=False, default=str, allow_nan=False)
-    write_atomically(Path(path), text + "\n")
+    plain = json.loads(json.dumps(content, default=str, allow_nan=False))
+    whole = sealed(plain, file_digests(path.parent, RUN_FILES))
+    write_atomically(path, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_record(path: str | os.PathLike[str]) -> RunRecord:
     """Read ``run.json`` back: plain JSON checked field by field, nothing is instantiated by name.
 
     Raises:
-        UserError: missing or unreadable file, another schema, a field missing or of another type.
+        UserError: missing or unreadable file, another schema, a field missing or of another type,
+            impossible numbers, or content that differs from its checksum.
     """
     path = Path(path)
     content = read_json(path, fix="the directory of a finished run")
     if content.get("schema") != SCHEMA:
         raise UserError(f"{path}: schema {content.get('schema')!r}", allowed=str(SCHEMA))
-    return from_json(RunRecord, content, where=str(path))
+    known = {key: value for key, value in content.items() if key != DIGEST}
+    record = from_json(RunRecord, known, where=str(path))
+    check_seal(content, path)
+    for problem in impossible_in_record(record):
+        raise damaged(path, problem)
+    return record
+
+
+def impossible_in_record(record: RunRecord) -> Iterator[str]:
+    """What no run can have: numbers below 0, layers without heads, counts without a class."""
+    for stream in record.model.streams:
+        if len(stream.layers) != len(stream.heads) or len(set(stream.layers)) < len(stream.layers):
+            yield f"stream {stream.name} has other layers than head counts, or one twice"
+        if not all(0 <= layer < LARGEST for layer in stream.layers):
+            yield f"stream {stream.name} has an impossible layer"
+        if not all(1 <= heads < LARGEST for heads in stream.heads):
+            yield f"stream {stream.name} has a layer of an impossible number of heads"
+    for feature, task in record.tasks.items():
+        if any(len(counts) != len(task.classes) for counts in task.counts.values()):
+            yield f"'{feature}' has other counts than classes"
+        counts = [n for counts in task.counts.values() for n in counts]
+        if min([*counts, *task.groups.values(), *task.dropped.values()], default=0) < 0:
+            yield f"'{feature}' has counts below 0"
+        if not 0 <= task.majority_accuracy <= 1:
+            yield f"'{feature}' has a majority accuracy of {task.majority_accuracy}"
+    corpus = record.corpus
+    if min([record.rows, *corpus.examples.values(), *corpus.groups.values()]) < 0:
+        yield "it has counts below 0"

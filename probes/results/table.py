@@ -8,6 +8,7 @@ and ``probe`` have is in ``probes.results.vocabulary``; unknown metrics and colu
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pandas as pd
 
 from probes.core.errors import UserError
 from probes.core.files import atomic_path
+from probes.results.integrity import NO_DIGESTS, Digests, damaged, read_checked
 from probes.results.vocabulary.comparators import is_comparator
 from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.sites import CORPUS, HEADS
@@ -41,6 +43,10 @@ COLUMNS = (
 )
 ADDED = ("method",)
 """Columns that tables written by earlier versions do not have."""
+NUMBERS = ("p_value", "p_familywise", "q_value", "p_control", "q_control", "l2")
+"""Further columns that hold numbers."""
+LARGEST, LARGEST_COUNT = 100_000, 2**40
+"""No model has as many layers or heads in a layer, no corpus as many rows."""
 TEXT = ("feature", "site", "method", "probe", "stream", "split", "metric")
 WHOLE = ("layer", "head", "n")
 
@@ -73,32 +79,53 @@ def write_results(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         table.to_csv(temporary, index=False, float_format="%.8g")
 
 
-def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_results(path: str | os.PathLike[str], *, files: Digests = NO_DIGESTS) -> pd.DataFrame:
     """Read ``results.csv`` back; further columns are kept as they are.
 
+    files: checksums of the record that the table belongs to; none: of an earlier version.
+
     Raises:
-        UserError: the file is missing, is no table, or lacks a contracted column.
+        UserError: the file is missing, is no table, lacks a contracted column, differs from its
+            checksum, or has numbers that no run has.
     """
+    path = Path(path)
+    raw = read_checked(path, files, fix="the directory of a finished run")
+    if raw and not raw.endswith(b"\n"):
+        raise damaged(path, "its last line is cut short")
     types: dict[Any, Any] = {**dict.fromkeys(TEXT, str), **dict.fromkeys(WHOLE, "Int64")}
     try:
         # A feature or class may be called "NA" or "null": only empty cells are missing.
         table = pd.read_csv(
-            path,
+            io.BytesIO(raw),
             dtype=types,
             keep_default_na=False,
             na_values=[""],
         )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file", fix="the directory of a finished run") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, TypeError, OverflowError) as error:  # pandas' parser errors: ValueErrors
         raise UserError(f"{path}: not a table of results ({error})") from None
     missing = [c for c in COLUMNS if c not in table.columns and c not in ADDED]
     if missing:
         raise UserError(f"{path}: not a table of results, without column {', '.join(missing)}")
     try:
-        return results_table(cast(list[dict[str, Any]], table.to_dict("records")))
-    except (TypeError, ValueError) as error:
+        table = results_table(cast(list[dict[str, Any]], table.to_dict("records")))
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a table of results ({error})") from None
+    _check_numbers(table, path)
+    return table
+
+
+def _check_numbers(table: pd.DataFrame, path: Path) -> None:
+    """Refuse layers, heads and counts that cannot be, and text or infinity among numbers."""
+    for column, largest in (("layer", LARGEST), ("head", LARGEST), ("n", LARGEST_COUNT)):
+        cells = table[column].dropna()
+        if len(cells) and not (cells.min() >= 0 and cells.max() < largest):
+            raise damaged(path, f"column {column} has {cells.min()} to {cells.max()}")
+    for column in ("value", "ci_low", "ci_high", *(c for c in NUMBERS if c in table)):
+        cells = table[column].dropna()
+        if not pd.api.types.is_numeric_dtype(cells) and len(cells):
+            raise damaged(path, f"column {column} has text among its numbers")
+        if len(cells) and not np.isfinite(cells.to_numpy(dtype=np.float64)).all():
+            raise damaged(path, f"column {column} has infinite numbers")
 
 
 def features(table: pd.DataFrame) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from probes.core.errors import ERROR_FILE, UserError
+from probes.analysis.runs import load_run
+from probes.core.errors import ERROR_FILE
 from probes.results.atlas import is_atlas, load_atlas
-from probes.results.record import RunRecord, read_record
-from probes.results.table import read_results
+from probes.results.record import RunRecord, is_finished
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def read_job(directory: Path) -> Job:
     error = _error(directory / ERROR_FILE)
     results, record, atlas = None, None, None
     try:
-        if error is None and (directory / "run.json").is_file():
-            record = read_record(directory / "run.json")
-            results = read_results(directory / "results.csv")
+        if error is None and is_finished(directory):
+            run = load_run(directory)
+            results, record = run.results, run.record
         elif error is None and is_atlas(directory):
             atlas = load_atlas(directory).table
-    except UserError as damaged:
-        results, error = None, str(damaged)
+    except Exception as damaged:  # whatever is wrong with one job, the others are reported
+        results, atlas, error = None, None, str(damaged) or repr(damaged)
     page = f"{directory.name}/report.html"
     begun = (directory / ".hydra").stat().st_mtime
     return Job(directory.name, overrides, results, record, error, atlas, page, begun)
@@ -98,5 +98,5 @@ def _error(path: Path) -> str | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return str(content["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "failed; its error could not be read"

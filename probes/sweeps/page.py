@@ -66,21 +66,15 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
     for job in jobs:
         settings = [job.overrides.get(key, "–") for key in keys]
         line = Line(job.name, settings, job.status, job.error)
-        if job.atlas is not None:
-            line = replace(line, feature="atlas", where=_atlas_line(job.atlas), page=job.page)
-        if job.results is None:
-            lines.append(line)
+        try:
+            own_lines, own_maps = _job_lines(job, line, keys, level)
+        except Exception as problem:  # results of an odd kind: the other jobs are still drawn
+            lines.append(replace(line, status="failed", error=f"cannot be drawn: {problem!r}"))
             continue
-        caption = ", ".join(f"{k}={v}" for k, v in zip(keys, settings, strict=True))
-        for feature in features(job.results):
-            own = FeatureTable.of(job.results, feature)
-            best, where = best_estimate(own), head_map(own, level=level).best_place
-            cells = {b.comparator.label: b.estimate.value for b in baselines(own)}
-            lines.append(replace(line, feature=feature, best=best, where=where, cells=cells))
-            if len(data) < MAX_MAPS:
-                maps.append(SmallMap(feature, len(data), job.name, best, caption, where))
-                classes = _classes(job, feature)
-                data.append(feature_data(own, level=level, classes=classes, only="accuracy"))
+        lines += own_lines
+        for small, drawn in own_maps[: MAX_MAPS - len(data)]:
+            maps.append(replace(small, index=len(data)))
+            data.append(drawn)
     _share_scales(data)
     without_results = sum(job.status != "finished" for job in jobs)
     return render_page(
@@ -98,6 +92,27 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
         },
         left_out=sum(bool(line.feature) and not line.page for line in lines) - len(maps),
     )
+
+
+def _job_lines(
+    job: Job, line: Line, keys: Sequence[str], level: float
+) -> tuple[list[Line], list[tuple[SmallMap, dict[str, Any]]]]:
+    """A job's lines of the table, and its maps with their data."""
+    if job.atlas is not None:
+        line = replace(line, feature="atlas", where=_atlas_line(job.atlas), page=job.page)
+    if job.results is None:
+        return [line], []
+    caption = ", ".join(f"{k}={v}" for k, v in zip(keys, line.settings, strict=True))
+    lines, maps = [], []
+    for feature in features(job.results):
+        own = FeatureTable.of(job.results, feature)
+        best, where = best_estimate(own), head_map(own, level=level).best_place
+        cells = {b.comparator.label: b.estimate.value for b in baselines(own)}
+        lines.append(replace(line, feature=feature, best=best, where=where, cells=cells))
+        small = SmallMap(feature, 0, job.name, best, caption, where)
+        classes = _classes(job, feature)
+        maps.append((small, feature_data(own, level=level, classes=classes, only="accuracy")))
+    return lines, maps
 
 
 def _atlas_line(atlas: pd.DataFrame) -> str:

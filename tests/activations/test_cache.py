@@ -139,7 +139,7 @@ class TestDamage:
         }
         with pytest.raises(UserError, match=r"layer_001.safetensors is damaged: head \d") as error:
             actions[read]()
-        assert f"rm -r {directory}" in error.value.fix
+        assert error.value.fix.startswith("cache_dir=ANOTHER_DIRECTORY")
 
     def test_reading_other_heads_goes_on(self, directory: Path) -> None:
         path = directory / "layer_001.safetensors"
@@ -178,7 +178,7 @@ class TestDamage:
         with pytest.raises(UserError, match=message) as error:
             Cache.open(directory)
         assert str(path) in str(error.value)
-        assert "rm -r" in error.value.fix
+        assert "rm" not in error.value.fix
 
     def test_a_file_that_shrinks_while_it_is_open(self, directory: Path) -> None:
         cache = Cache.open(directory)

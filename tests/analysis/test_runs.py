@@ -196,7 +196,7 @@ def test_tampered_files_are_refused(tmp_path: Path) -> None:
     described = json.loads((run_dir / "probes.json").read_text())
     described["banks"][0]["kind"] = "os.system"
     (run_dir / "probes.json").write_text(json.dumps(described))
-    with pytest.raises(UserError, match=r"os\.system"):
+    with pytest.raises(UserError, match=r"probes.json was refused"):
         load_run(run_dir).probe("upos", 0, 0)
     content = json.loads((run_dir / "run.json").read_text())
     (run_dir / "run.json").write_text(json.dumps(content | {"_target_": "os.system"}))

@@ -146,6 +146,7 @@ def test_a_job_of_an_earlier_version_is_not_run_again(
     directory = tmp_path / "acronyms"
     shutil.copytree(run_dir / "corpora" / "acronyms", directory)
     record = json.loads((directory / "run.json").read_text())
+    del record["digest"], record["files"]  # which it did not have
     record["config"]["atlas"] = None
     del record["config"]["evaluation"]["codelength"]
     (directory / "run.json").write_text(json.dumps(record))
@@ -192,6 +193,17 @@ def multirun_end(directory: Path, *, started: float = 0.0) -> SweepReport:
         callback.on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(directory)}}}))
     (report,) = reports
     return report
+
+
+def test_a_damaged_atlas_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    for name, old, new in ((TABLE, "0.", "0.1"), (RECORD, '"level": 0.05', '"level": 0.06')):
+        directory = tmp_path / name
+        shutil.copytree(run_dir, directory, ignore=shutil.ignore_patterns("corpora"))
+        text = (directory / name).read_text()
+        assert old in text
+        (directory / name).write_text(text.replace(old, new, 1))
+        with pytest.raises(UserError, match="refused"):
+            load_atlas(directory)
 
 
 def test_a_sweep_counts_it_as_finished(made: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import multiprocessing.synchronize
+import os
 from pathlib import Path
 
 import pytest
 
 from probes.core.errors import UserError
-from probes.core.files import atomic_path, locked, read_json, write_atomically
+from probes.core.files import atomic_path, locked, read_json, sync_tree, write_atomically
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -93,3 +94,25 @@ def test_files_without_an_object_are_refused(
         path.write_bytes(content)
     with pytest.raises(UserError, match=says):
         read_json(path, fix="another directory")
+
+
+def test_a_tree_is_synced_with_every_file_and_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "maps").mkdir(parents=True)
+    for name in ("results.csv", "maps/upos.png"):
+        (tmp_path / "run" / name).write_text(name)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    sync_tree(tmp_path / "run")
+    every = [tmp_path, tmp_path / "run", *(tmp_path / "run").rglob("*")]
+    assert {path.stat().st_ino for path in every} <= set(synced)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a": NaN}', '{"a": 1e999}', '{"a": ' + "[" * 99 + "]" * 99 + "}"]
+)
+def test_json_that_no_program_of_ours_writes_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match="unreadable"):
+        read_json(tmp_path / "a.json")

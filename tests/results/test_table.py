@@ -48,7 +48,8 @@ def test_names_that_look_missing_survive(tmp_path: Path) -> None:
         ("", "not a table"),
         ("feature,value\nupos,0.5\n", "without column site"),
         (",".join(COLUMNS) + "\n" + "x," * 4 + "one,,test,accuracy,.5,,,3\n", "not a table"),
-        ("\0\0\0", "not a table"),
+        ("\0\0\0", "cut short"),
+        ("\0\0\0\n", "not a table"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, says: str) -> None:

@@ -15,7 +15,7 @@ def test_jobs_and_their_states(sweep: Path) -> None:
         ("4", "failed"), ("10", "finished"),
     ]  # fmt: skip
     assert jobs[2].error == f"no {HOSTILE}"
-    assert "results.csv: not a table" in str(jobs[4].error)
+    assert "results.csv was refused: it has 14 bytes" in str(jobs[4].error)
 
 
 def test_swept_keys_are_those_that_differ(sweep: Path) -> None:
