@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -23,14 +27,17 @@ from benchmarks import (
     truth,
 )
 
+Lines = Callable[[str], list[dict[str, Any]]]
+"""Lines of JSON as they come: their values are checked one by one."""
+
 NUMBERS = ("seconds", "ratio", "peak_mb", "value")
 
 
 @pytest.fixture
-def lines(capsys):
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     """The lines printed so far, each checked against the schema."""
 
-    def read(benchmark: str) -> list[dict]:
+    def read(benchmark: str) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert found
         for line in found:
@@ -49,12 +56,12 @@ def lines(capsys):
 
 
 @pytest.fixture
-def in_place(monkeypatch):
+def in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measurements in this process: starting others costs seconds each."""
     monkeypatch.setattr(memory, "apart", lambda run, *arguments: run(*arguments))
 
 
-def test_fit(lines, monkeypatch):
+def test_fit(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_settings, "QUICK_HEADS", 1)
     monkeypatch.setattr(fit_settings, "QUICK_ROWS", 100)
     monkeypatch.setattr(fit_settings, "QUICK_WORDS", 200)
@@ -73,7 +80,7 @@ def test_fit(lines, monkeypatch):
 
 
 @pytest.mark.shared
-def test_extract(lines, monkeypatch, shared):
+def test_extract(lines: Lines, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     monkeypatch.setattr(extract, "QUICK", 300)
     monkeypatch.setattr(extract, "CHECKED", 3)
     monkeypatch.setattr(extract_peers, "installed", lambda name: False)
@@ -90,11 +97,13 @@ def test_extract(lines, monkeypatch, shared):
 
 
 @pytest.mark.shared
-def test_a_peer_that_fails_is_named(lines, monkeypatch, shared):
-    def broken(job):
+def test_a_peer_that_fails_is_named(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch, shared: Path
+) -> None:
+    def broken(job: extract_peers.Job) -> None:
         raise ImportError("its API has changed")
 
-    def bare(job):
+    def bare(job: extract_peers.Job) -> Callable[[dict[str, torch.Tensor]], list[torch.Tensor]]:
         return lambda inputs: [torch.zeros(*inputs["input_ids"].shape, 64) for _ in job.sites]
 
     monkeypatch.setattr(extract, "QUICK", 1000)
@@ -107,14 +116,16 @@ def test_a_peer_that_fails_is_named(lines, monkeypatch, shared):
     assert by["wrong"]["gap"] == 1.0, "rows of zeros are as far off as the largest value"
 
 
-def test_a_model_that_is_not_at_hand_is_named(lines, monkeypatch):
+def test_a_model_that_is_not_at_hand_is_named(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(extract, "available", lambda name: "no such model")
     extract.main(["--quick", "--settings", "stories260K"])
     (line,) = lines("extract")
     assert line["missing"] == "no such model"
 
 
-def test_scaling_of_the_fit(lines, monkeypatch, in_place):
+def test_scaling_of_the_fit(lines: Lines, monkeypatch: pytest.MonkeyPatch, in_place: None) -> None:
     tiny = replace(scaling.QUICK_BASE, rows=200, heads=2)
     axes = {"rows": (200, 400), "heads": (1, 2), "classes": (2, 3), "layers": (1, 2)}
     monkeypatch.setattr(scaling, "QUICK_BASE", tiny)
@@ -128,7 +139,7 @@ def test_scaling_of_the_fit(lines, monkeypatch, in_place):
         assert {"slope", "seconds_each", "seconds_fixed", "r2", "peak_mb_each"} <= set(last)
 
 
-def test_slopes_of_a_straight_line():
+def test_slopes_of_a_straight_line() -> None:
     found = scaling.slopes([10, 20, 40], [1.5, 2.5, 4.5], [7.0, 7.0, 7.0])
     assert found["seconds_each"] == pytest.approx(0.1)
     assert found["seconds_fixed"] == pytest.approx(0.5)
@@ -138,7 +149,9 @@ def test_slopes_of_a_straight_line():
 
 
 @pytest.mark.parametrize("benchmark", [memory, scaling], ids=["memory", "scaling"])
-def test_extraction_against_rows(benchmark, lines, monkeypatch, in_place):
+def test_extraction_against_rows(
+    benchmark: ModuleType, lines: Lines, monkeypatch: pytest.MonkeyPatch, in_place: None
+) -> None:
     monkeypatch.setattr(memory, "QUICK", [100, 200])
     monkeypatch.setattr(scaling, "QUICK_AXES", {"extraction": (100, 200)})
     few = ["--axes", "extraction", "--rounds", "1"] if benchmark is scaling else []
@@ -149,13 +162,13 @@ def test_extraction_against_rows(benchmark, lines, monkeypatch, in_place):
 
 
 @pytest.mark.slow
-def test_a_measurement_has_a_process_of_its_own():
+def test_a_measurement_has_a_process_of_its_own() -> None:
     assert memory.apart(os.getpid) != memory.apart(os.getpid) != os.getpid()
     with pytest.raises(ZeroDivisionError):
         memory.apart(divmod, 1, 0)
 
 
-def test_mlp(lines, monkeypatch):
+def test_mlp(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlp, "QUICK", 100)
     mlp.main(["--quick", "--rounds", "1"])
     found = lines("mlp")
@@ -164,7 +177,7 @@ def test_mlp(lines, monkeypatch):
     assert all(line["ratio"] == 1.0 for line in found if line["contestant"] == "products")
 
 
-def test_truth(lines, monkeypatch):
+def test_truth(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     assert truth.main(["--quick", "--only", "codelength"]) == 0
     found = lines("truth")
     assert all(line["low"] <= line["value"] <= line["high"] for line in found)
@@ -174,7 +187,7 @@ def test_truth(lines, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
-def test_known_heads(lines, monkeypatch):
+def test_known_heads(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"options": {"symbols": 8, "cycle": 4, "length": 16}, "context": 32, "steps": 2}
     monkeypatch.setattr(known_heads, "QUICK", known_heads.QUICK | small | {"target": None})
     monkeypatch.setattr(known_heads, "QUICK_COUNTS", {"prompts": 4, "texts": 100})

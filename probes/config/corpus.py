@@ -70,7 +70,7 @@ class RowsConfig(CorpusConfig):
 
 @dataclass
 class RecordsConfig(CorpusConfig):
-    """Where a benchmark's records lie: a local copy, or the Hugging Face Hub."""
+    """Where a benchmark's records are stored: a local copy, or the Hugging Face Hub."""
 
     path: str = "???"
     """csv, tsv, json or jsonl file, directory of such files, directory written by ``save_to_disk``;

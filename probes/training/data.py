@@ -46,7 +46,7 @@ class Chunk:
 
     def _each(self, rows: Tensor) -> Iterator[Tensor]:
         """The rows (n, D) of one unit after another, as they are stored: a copy of all of them
-        would lie beside the one in float32."""
+        would take memory in addition to the one in float32."""
         every = len(rows) == self.z.shape[1]
         rows = rows.to(self.z.device)
         for unit in self.z:

@@ -76,7 +76,7 @@ def _solve_at(
     z: Tensor, problems: Sequence[Problem], reference: list[float], config: LinearConfig, C: int
 ) -> list[Fitted]:
     """Each head at its own penalty: a call of the solver for each penalty that occurs, or more
-    where the rows of its heads are many, as they are copied to lie together."""
+    where the rows of its heads are many, as they are copied side by side."""
     H, n, D = z.shape
     most = max(1, BLOCK // (n * D))
     fits: list[tuple[list[int], LogisticFit]] = []

@@ -125,7 +125,7 @@ class BankModule(lightning.LightningModule):
         for problem_set in chunk.source.problem_sets:
             z = chunk.rows(torch.from_numpy(problem_set.task.rows))  # (H, n, D)
             self._fit(chunk, problem_set, z, site, tuple(chunk.heads))
-            del z  # or it would lie beside the next one while that is made
+            del z  # free it first: two copies do not fit the budget
         if chunk.whole:
             for problem_set in chunk.source.together:
                 z = chunk.rows_together(torch.from_numpy(problem_set.task.rows))  # (1, n, H*D)
