@@ -23,7 +23,7 @@ def chosen_entries(atlas: AtlasConfig) -> list[Entry]:
                 raise UserError(
                     f"atlas.{key}=[{name}]: not in the catalogue",
                     allowed=", ".join(known),
-                    fix=f"atlas.{key}=[{closest(name, known)}]",
+                    fix=closest(name, known, f"atlas.{key}=[{{}}]"),
                 )
     if atlas.examples is not None and atlas.examples < 1:
         raise UserError(f"atlas.examples={atlas.examples}", allowed="1 and more")

@@ -99,7 +99,7 @@ def transfers(first: SavedAtlas, second: SavedAtlas, feature: str | None = None)
             raise UserError(
                 f"--feature {feature}: not a feature of both atlases",
                 allowed=", ".join(names),
-                fix=f"--feature {closest(feature, names)}",
+                fix=closest(feature, names, "--feature {}"),
             )
     every = []
     for job, name in common:

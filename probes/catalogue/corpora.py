@@ -30,7 +30,7 @@ def corpus_config(
         raise UserError(
             f"corpus={name}: no such corpus",
             allowed=", ".join(names),
-            fix=f"corpus={closest(name, names)}",
+            fix=closest(name, names, "corpus={}"),
         )
     content: Any = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"), resolve=False)
     schema = next(

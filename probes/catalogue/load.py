@@ -56,5 +56,5 @@ def _stage_key(stage: str) -> str:
     raise UserError(
         f"--stage {stage}: no such stage",
         allowed=", ".join(f"{key} ({name})" for key, name in STAGES.items()),
-        fix=f"--stage {closest(stage.upper(), list(STAGES))}",
+        fix=closest(stage.upper(), list(STAGES), "--stage {}"),
     )

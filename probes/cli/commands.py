@@ -52,6 +52,10 @@ RUNS = {
 }
 """Commands that make runs, by name."""
 
+QUIET = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version",
+         "--shell-completion", "-sc"}  # fmt: skip
+"""Options of runs that print something and run nothing."""
+
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command that was given (default: that of this process) and return its exit status."""
@@ -72,9 +76,12 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             UserError(
                 f"{first}: neither a command nor KEY=VALUE",
                 allowed=", ".join(names),
-                fix=f"headprobes {closest(first, names)}, or headprobes --help",
+                fix=closest(first, names, "headprobes {}, or ") + "headprobes --help",
             )
         )
+    if not QUIET & {argument.partition("=")[0] for argument in given}:
+        # At once: torch and transformers take seconds, on a cold disk many.
+        print(f"headprobes {__version__}: loading ...", file=sys.stderr, flush=True)
     # Late: Hydra, which the verbs do not need.
     from probes.cli.run import run
 

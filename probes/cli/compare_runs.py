@@ -59,7 +59,7 @@ def common_features(first: Run, second: Run, asked: str | None) -> list[str]:
         raise UserError(
             f"--feature {asked}: not a feature of both runs",
             allowed=", ".join(names),
-            fix=f"--feature {closest(asked, names)}",
+            fix=closest(asked, names, "--feature {}"),
         )
     return [asked]
 

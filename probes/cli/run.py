@@ -15,10 +15,12 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from probes.cli.messages import DONE, INTERRUPTED, describe, hide_home, report
+from probes.cli.overrides import check_keys, checked, explained
 from probes.config import ComposedConfig, register
 from probes.config.checks import check, check_atlas
 from probes.config.files import config_dir
@@ -43,6 +45,10 @@ def run(overrides: Sequence[str]) -> int:
             _record_failure(error)
             failures.append(error)
 
+    try:
+        overrides = checked(overrides)
+    except UserError as error:
+        return report(error)
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
@@ -58,6 +64,8 @@ def run(overrides: Sequence[str]) -> int:
             "\nInterrupted. The same command resumes where the extraction stopped.", file=sys.stderr
         )
         return INTERRUPTED
+    except HydraException as error:
+        failures.append(explained(error, overrides) or error)
     except Exception as error:
         failures.append(error)
     statuses = [report(error, with_traceback=wants_tracebacks) for error in failures]
@@ -127,8 +135,9 @@ def parse(cfg: DictConfig) -> ComposedConfig:
     """Plain dataclasses from Hydra's composed configuration.
 
     Raises:
-        UserError: a mandatory key (``???``) was not given.
+        UserError: a mandatory key (``???``) was not given, or a key that a run does not have.
     """
+    check_keys(cfg)
     missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
     if missing:
         keys = ", ".join(missing)

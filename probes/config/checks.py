@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from probes.config.choices import check_choice, check_choices, choices_of
@@ -29,6 +31,8 @@ from probes.config.run import (
 )
 from probes.core.errors import UserError, closest
 
+WANDB_TAG, WANDB_NAME, WANDB_FORBIDDEN = 64, 128, "/\\#?%:"
+"""Most characters of a tag and of other names of W&B, and what projects must not have in them."""
 SITE_KINDS = choices_of(RunConfig, "site")
 
 
@@ -48,6 +52,10 @@ def check(config: RunConfig) -> None:
     check_evaluation(config.evaluation)
     check_significance(config.significance)
     check_choices(config)
+    for name, seeds in (("seed", [config.seed]), ("split.seed", [config.split.seed]),
+                        ("model.random_seed", [config.model.random_seed]),
+                        ("seeds", config.seeds)):  # fmt: skip
+        _check_seeds(name, seeds)
     if config.evaluation.erase is not None and config.split.folds:
         # Each fold would need an eraser of its own: one fitted on all folds has seen the test rows.
         raise UserError(
@@ -150,9 +158,39 @@ def check_logger(config: LoggerConfig) -> None:
         raise UserError(
             f"logger.name={config.name}: no such logger",
             allowed=", ".join(names),
-            fix=f"logger={closest(config.name, list(names))}",
+            fix=closest(config.name, list(names), "logger={}"),
         )
     check_choices(config, "logger.")
+    if config.name == "wandb":
+        _check_wandb_names(config)
+
+
+def _check_wandb_names(config: LoggerConfig) -> None:
+    """Names that W&B would refuse when the model has been run already."""
+    for tag in config.tags:
+        if not 1 <= len(tag) <= WANDB_TAG:
+            raise UserError(
+                f"logger.tags: '{tag}' has {len(tag)} characters",
+                allowed=f"1 to {WANDB_TAG} characters",
+                fix=f"logger.tags=[{re.sub(r'[^A-Za-z0-9_.-]+', '-', tag)[:WANDB_TAG] or 'TAG'}]",
+            )
+    for key, name in (("project", config.project), ("entity", config.entity),
+                      ("group", config.group)):  # fmt: skip
+        if name is None:
+            continue
+        if not 1 <= len(name) <= WANDB_NAME:
+            raise UserError(
+                f"logger.{key} has {len(name)} characters",
+                allowed=f"1 to {WANDB_NAME} characters",
+                fix=f"logger.{key}={re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[:40] or 'headprobes'}",
+            )
+        wrong = sorted(set(name) & set(WANDB_FORBIDDEN)) if key != "group" else []
+        if wrong:
+            raise UserError(
+                f"logger.{key}={name}: W&B takes no {' '.join(wrong)} there",
+                allowed=f"characters other than {' '.join(WANDB_FORBIDDEN)}",
+                fix=f"logger.{key}={re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}",
+            )
 
 
 def check_evaluation(config: EvaluationConfig) -> None:
@@ -197,6 +235,13 @@ def _at_least(least: int, config: Any, group: str, name: str) -> None:
         raise UserError(
             f"{group}.{name}={value}", allowed=f"{least} and more", fix=f"{group}.{name}={usual}"
         )
+
+
+def _check_seeds(key: str, seeds: Sequence[int]) -> None:
+    wrong = [seed for seed in seeds if not 0 <= seed < 2**32]
+    if wrong:
+        fix = f"{key}=[0]" if key == "seeds" else f"{key}=0"
+        raise UserError(f"{key}={wrong[0]}", allowed=f"0 to {2**32 - 1}", fix=fix)
 
 
 def _share(key: str, value: float, usual: float) -> None:

@@ -59,5 +59,5 @@ def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
         raise UserError(
             f"{key}={value}",
             allowed=", ".join(choices),
-            fix=f"{key}={closest(value, list(choices))}",
+            fix=closest(value, list(choices), f"{key}={{}}"),
         )

@@ -34,8 +34,22 @@ def _rebuild(wrong: str, allowed: str, fix: str) -> UserError:
     return UserError(wrong, allowed=allowed, fix=fix)
 
 
-def closest(name: str, names: list[str]) -> str:
-    """The name of ``names`` nearest in spelling to ``name``, or the first of them."""
+SIMILAR = 0.65
+"""Below it (``difflib``'s ratio, 1 for equal) a name is not what was meant."""
+
+
+def closest(name: str, names: list[str], form: str = "{}") -> str:
+    """The name of ``names`` nearest in spelling to ``name``; empty where none is similar.
+
+    form: of the text that is returned, with the name in the place of ``{}``.
+
+    >>> closest("upso", ["upos", "number"], "features=[{}]"), closest("zzz", ["upos", "number"])
+    ('features=[upos]', '')
+    """
     from difflib import get_close_matches
 
-    return (get_close_matches(name, names, n=1, cutoff=0.0) or names or [""])[0]
+    lower = {other.lower(): other for other in reversed(names)}
+    near = get_close_matches(name.lower(), list(lower), n=1, cutoff=SIMILAR)
+    if not near and len(name) >= 3:
+        near = [other for other in lower if other.startswith(name.lower())]
+    return form.replace("{}", lower[near[0]]) if near else ""

@@ -51,7 +51,7 @@ def load_target(text: str, *, key: str = "_target_") -> Callable[..., Any]:
         raise UserError(
             f"{key}={text}: {where} defines no '{name}'",
             allowed=", ".join(names[:12]) or "a function or a class; it defines none",
-            fix=f"{key}={where}:{closest(name, names)}" if names else "",
+            fix=closest(name, names, f"{key}={where}:{{}}"),
         ) from None
     if not callable(target):
         raise UserError(

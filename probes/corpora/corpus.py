@@ -107,7 +107,7 @@ class Corpus:
             raise UserError(
                 f"features=[{name}]: corpus '{self.name}' has no feature '{name}'",
                 allowed=", ".join(names),
-                fix=f"features=[{closest(name, names)}]",
+                fix=closest(name, names, "features=[{}]"),
             )
         return self.features[name]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.core.errors import UserError, closest
+from probes.core.overrides import override
 from probes.corpora.corpus import SPLITS
 
 
@@ -25,10 +26,11 @@ def existing(value: str | None, key: str) -> Path:
             f"{key}={value}: no such file or directory ({parent} does not exist either)"
         )
     names = sorted(entry.name for entry in parent.iterdir())
+    near = closest(path.name, names)
     raise UserError(
         f"{key}={value}: no such file or directory",
         allowed=f"what {parent} holds: {_some(names)}",
-        fix=f"{key}={parent / closest(path.name, names)}" if names else "",
+        fix=override(key, str(parent / near)) if near else "",
     )
 
 
@@ -43,7 +45,7 @@ def parts(splits: Mapping[str, str | None]) -> Iterator[tuple[int, str]]:
         raise UserError(
             f"corpus.splits={{{unknown[0]}: ...}}: no such split",
             allowed=", ".join(SPLITS),
-            fix=f"corpus.splits.{closest(unknown[0], list(SPLITS))}={splits[unknown[0]]}",
+            fix=closest(unknown[0], list(SPLITS), f"corpus.splits.{{}}={splits[unknown[0]]}"),
         )
     taken = set()
     for name in ("train", "test", "validation"):

@@ -74,7 +74,7 @@ class FeatureTable:
             raise UserError(
                 f"feature '{feature}' is not in these results",
                 allowed=", ".join(names),
-                fix=f"'{closest(feature, names)}'" if names else "",
+                fix=closest(feature, names, "'{}'"),
             )
         # A map asks for dozens of subsets, and codes are quicker to compare than text.
         rows = rows.astype(dict.fromkeys(TEXT, "category"))

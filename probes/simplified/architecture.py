@@ -88,7 +88,7 @@ def check_shape(config: SimplifiedConfig) -> None:
         raise UserError(
             f"{key}.architecture={config.architecture}",
             allowed=", ".join(ARCHITECTURES),
-            fix=f"{key}.architecture={closest(config.architecture, list(ARCHITECTURES))}",
+            fix=closest(config.architecture, list(ARCHITECTURES), f"{key}.architecture={{}}"),
         )
     for name in ("layers", "heads", "width", "context", "steps", "batch_size", "evaluate_every"):
         if getattr(config, name) < 1:

@@ -32,7 +32,7 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
         raise UserError(
             f"corpus={config.name}: no such generated task",
             allowed=", ".join(names()),
-            fix=f"corpus={closest(config.name, list(names()))}",
+            fix=closest(config.name, list(names()), "corpus={}"),
         )
     if config.examples < 1:
         raise UserError(f"corpus.examples={config.examples}", allowed="1 or more")

@@ -51,7 +51,7 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
         raise UserError(
             f"corpus.options.hold_out={hold_out}",
             allowed=", ".join(HOLD_OUT),
-            fix=f"corpus.options.hold_out={closest(hold_out, list(HOLD_OUT))}",
+            fix=closest(hold_out, list(HOLD_OUT), "corpus.options.hold_out={}"),
         )
     rng, draws = Random(config.seed), twin_random(config)
     new = hold_out == "subject"

@@ -62,7 +62,7 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
         raise UserError(
             f"corpus.options.automaton={chosen['automaton']}",
             allowed=", ".join(AUTOMATA),
-            fix=f"corpus.options.automaton={closest(chosen['automaton'], list(AUTOMATA))}",
+            fix=closest(chosen["automaton"], list(AUTOMATA), "corpus.options.automaton={}"),
         )
     if not 2 <= chosen["length"] <= 1000:
         raise UserError(

@@ -131,7 +131,7 @@ def _tasks(config: FunctionVectorsConfig) -> dict[str, Path]:
                 raise UserError(
                     f"corpus.{key}=[{name}]: {path} has no such task",
                     allowed=", ".join(files),
-                    fix=f"corpus.{key}=[{closest(name, list(files))}]",
+                    fix=closest(name, list(files), f"corpus.{key}=[{{}}]"),
                 )
     names = dict.fromkeys([*config.tasks, *config.outputs]) if config.tasks else files
     return {name: files[name] for name in names}

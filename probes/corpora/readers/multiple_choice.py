@@ -105,7 +105,7 @@ def read_questions(config: MultipleChoiceConfig) -> Iterator[tuple[int, Question
         raise UserError(
             f"corpus.subjects=[{unknown[0]}]: no such subject",
             allowed=", ".join(sorted(seen)),
-            fix=f"corpus.subjects=[{closest(unknown[0], sorted(seen))}]",
+            fix=closest(unknown[0], sorted(seen), "corpus.subjects=[{}]"),
         )
 
 

@@ -120,7 +120,7 @@ def read_relations(config: RelationsConfig) -> Iterator[Relation]:
             raise UserError(
                 f"corpus.relations=[{name}]: {path} has no such relation",
                 allowed=", ".join(files),
-                fix=f"corpus.relations=[{closest(name, list(files))}]",
+                fix=closest(name, list(files), "corpus.relations=[{}]"),
             )
         yield _relation(name, files[name], config.max_subjects)
 

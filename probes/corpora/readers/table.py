@@ -172,7 +172,7 @@ def _format(path: Path, config: TableConfig) -> str:
         raise UserError(
             f"corpus.format={config.format}: no such format",
             allowed=", ".join(("auto", *FORMATS)),
-            fix=f"corpus.format={closest(config.format, list(FORMATS))}",
+            fix=closest(config.format, list(FORMATS), "corpus.format={}"),
         )
     return config.format
 

@@ -19,7 +19,7 @@ def options(task: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) ->
             raise UserError(
                 f"corpus.options.{name}: task '{task}' has no such option",
                 allowed=", ".join(f"{key}={value}" for key, value in defaults.items()) or "none",
-                fix=f"corpus.options.{closest(name, list(defaults))}=..." if defaults else "",
+                fix=closest(name, list(defaults), "corpus.options.{}=..."),
             )
         if type(value) is not type(defaults[name]):
             raise UserError(
