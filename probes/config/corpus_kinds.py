@@ -69,12 +69,16 @@ class TableConfig(RowsConfig):
     format: str = "auto"
     """csv, tsv, jsonl, json (one list of objects) or label_text; auto: by the file's ending."""
     delimiter: str | None = None
-    """Between columns; null: comma in csv, tab in tsv."""
+    """Between columns; null: comma in csv, tab in tsv, or what the file's first line has."""
     quotes: bool | None = None
-    """Whether fields may stand in double quotes; null: in csv yes, in tsv no."""
+    """Whether fields may stand in double quotes; null: in csv yes, in tsv where all do."""
+    escape: str | None = None
+    """What stands before a quote that is a character; null: a second quote, or a backslash where
+    the file does so."""
     header: bool = True
     """Whether the first line names the columns; without it they are called 0, 1, 2, ..."""
     encoding: str = "utf-8"
+    """Of files without a byte order mark, which names it."""
     split: str | None = None
     """Column of the split: train, dev, test and their usual short forms are understood."""
     split_values: dict[str, str] = field(default_factory=dict)

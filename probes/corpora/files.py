@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,13 @@ from typing import Any
 from probes.core.errors import UserError, closest
 from probes.core.overrides import override
 from probes.corpora.corpus import SPLITS
+from probes.corpora.decoding import (
+    COMPRESSED,
+    decoded,
+    decompressed,
+    fitting_encoding,
+    hidden_controls,
+)
 
 
 def existing(value: str | None, key: str) -> Path:
@@ -78,26 +86,49 @@ def matching(directory: Path, pattern: str, key: str) -> list[Path]:
     return files
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The decoded file; unreadable and undecodable files raise ``UserError``."""
+def read_text(path: Path, encoding: str = "utf-8", notes: list[str] | None = None) -> str:
+    """The decoded file, decompressed where it is compressed.
+
+    notes: gets a sentence where the encoding is probably another one.
+
+    Raises:
+        UserError: the file cannot be read, decompressed or decoded.
+    """
     if path.is_dir():
         raise UserError(f"{path} is a directory, not a file")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {encoding}",
-            fix="corpus.encoding=latin-1",
-        ) from error
-    except LookupError as error:
-        raise UserError(
-            f"corpus.encoding={encoding}: no such encoding", fix="corpus.encoding=utf-8"
-        ) from error
+    content = decompressed(path, content)
+    text = decoded(path, content, encoding)
+    if notes is None or codecs.lookup(encoding).name != "iso8859-1":
+        return text
+    controls = hidden_controls(text)
+    if controls and fitting_encoding(content) == "cp1252":
+        notes.append(
+            f"{path.name}: {controls} control characters, which are quotes and dashes in cp1252. "
+            "Try corpus.encoding=cp1252"
+        )
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    r"""The lines of a text, which end in ``\n`` or ``\r\n``; where it has neither, in ``\r``.
+
+    Not ``str.splitlines``, which also breaks at characters like U+0085 that texts contain.
+    """
+    text = text.replace("\r\n", "\n")
+    return (text if "\n" in text else text.replace("\r", "\n")).split("\n")
+
+
+def uncompressed_name(path: Path) -> Path:
+    """The path without the ending of compressed files.
+
+    >>> uncompressed_name(Path("reviews.csv.gz")).name
+    'reviews.csv'
+    """
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
 def read_json(path: Path, encoding: str = "utf-8") -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from probes.core.errors import UserError
+from probes.core.errors import UserError, closest
 
 Row = Mapping[str, Any]
 
@@ -62,11 +61,11 @@ def column_of(row: Row, column: str, key: str, place: str) -> Any:
     except KeyError:
         pass
     names = [str(name) for name in row]
-    near = get_close_matches(column, names, n=1, cutoff=0.6)
+    near = closest(column, names)
     raise UserError(
         f"corpus.{key}={column}: {place} has no column '{column}'",
         allowed=", ".join(names),
-        fix=override(key, near[0]) if near else "",
+        fix=override(key, near) if near else "",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from probes.config import RecordsConfig, TableConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import SPLITS, TRAIN
-from probes.corpora.files import existing, parts
+from probes.corpora.files import existing, parts, uncompressed_name
 from probes.corpora.readers.columns import Row, column_of, fields, render
 from probes.corpora.readers.table import SPLIT_NAMES, read_rows
 
@@ -79,7 +79,9 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if is_dataset(str(path)) or not path.is_dir():
         return []
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
+    return sorted(
+        file for file in path.rglob("*") if uncompressed_name(file).suffix.lower() in ENDINGS
+    )
 
 
 def _local(config: RecordsConfig, path: Path, files: list[Path]) -> Iterator[Record]:
@@ -87,7 +89,8 @@ def _local(config: RecordsConfig, path: Path, files: list[Path]) -> Iterator[Rec
     is_named = False
     for split, part in wanted:
         for file in files:
-            name = file.stem if part is None else _without(file.stem, part, file.parent.name)
+            stem = uncompressed_name(file).stem
+            name = stem if part is None else _without(stem, part, file.parent.name)
             if name is None:
                 continue
             is_named = True
@@ -105,7 +108,7 @@ def _local(config: RecordsConfig, path: Path, files: list[Path]) -> Iterator[Rec
 
 def _rows(file: Path, columns: list[str]) -> Iterator[tuple[int, Row]]:
     for line, row in read_rows(file, TableConfig(header=not columns)):
-        if columns and file.suffix.lower() == ".csv":
+        if columns and uncompressed_name(file).suffix.lower() == ".csv":
             if len(columns) != len(row):
                 raise UserError(
                     f"corpus.columns={columns}: {len(columns)} names, and {file}, line {line} has "

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from probes.config import TableConfig
 from probes.core.errors import UserError, closest
 from probes.corpora.corpus import SPLITS, UNASSIGNED, Corpus
-from probes.corpora.files import existing, inside, matching, read_json, read_text
+from probes.corpora.files import existing, inside, matching, read_text, uncompressed_name
+from probes.corpora.missing import is_missing
 from probes.corpora.readers.columns import Row
+from probes.corpora.readers.delimited import delimited_rows
+from probes.corpora.readers.json_rows import json_rows
+from probes.corpora.readers.label_text import label_text_rows
 from probes.corpora.readers.rows import RowReader
 
 FORMATS = {"csv": ".csv", "tsv": ".tsv", "jsonl": ".jsonl", "json": ".json", "label_text": ""}
@@ -37,98 +38,30 @@ def load(config: TableConfig) -> Corpus:
         )
     for split, path in _files(config):
         reader.new_file()
-        name = path.stem if config.feature_per_file else None
-        for line, row in read_rows(path, config):
+        name = uncompressed_name(path).stem if config.feature_per_file else None
+        for line, row in read_rows(path, config, reader.notes):
             place = f"{path}, line {line}"
             part = split if config.split is None else _split(row, config, place)
             reader.add(row, place, part, rename=name)
     return reader.build([])
 
 
-def read_rows(path: Path, config: TableConfig) -> Iterator[tuple[int, Row]]:
-    """Line number and columns of each row of one file; blank lines are no rows."""
-    kind = _format(path, config)
-    if kind == "json":
-        yield from _listed_rows(path, read_json(path, config.encoding))
-        return
-    text = read_text(path, config.encoding)
-    if kind == "jsonl":
-        yield from _json_rows(path, text)
-    elif kind == "label_text":
-        for number, line in enumerate(text.split("\n"), start=1):
-            label, _, rest = line.strip().partition(" ")
-            if label:
-                yield number, {"label": label, "text": rest.strip()}
-    else:
-        yield from _delimited_rows(path, text, config, "," if kind == "csv" else "\t")
-
-
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: not JSON: {error.msg} at column {error.colno}",
-                allowed="one JSON object a line",
-            ) from error
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}, line {number}: a JSON {type(row).__name__}",
-                allowed="one JSON object a line",
-            )
-        yield number, row
-
-
-def _listed_rows(path: Path, content: Any) -> Iterator[tuple[int, Row]]:
-    """Rows of one JSON list, counted from 1 in place of lines."""
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise UserError(
-            f"{path}: not a JSON list of objects",
-            allowed="[{...}, {...}]; or one object a line in a file with the ending .jsonl",
-            fix="corpus.format=jsonl",
-        )
-    yield from enumerate(content, start=1)
-
-
-def _delimited_rows(
-    path: Path, text: str, config: TableConfig, usual: str
+def read_rows(
+    path: Path, config: TableConfig, notes: list[str] | None = None
 ) -> Iterator[tuple[int, Row]]:
-    quotes = config.quotes if config.quotes is not None else usual == ","
-    delimiter = config.delimiter or usual
-    if len(delimiter) != 1:
-        raise UserError(
-            f"corpus.delimiter={delimiter!r}: not one character", fix="corpus.delimiter=';'"
-        )
-    reader = csv.reader(
-        io.StringIO(text, newline=""),  # breaks lines at \n and \r only, not at U+2028
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
-    names: list[str] | None = None
-    try:
-        for cells in reader:
-            if not cells:
-                continue
-            if names is None:
-                names = cells if config.header else [str(i) for i in range(len(cells))]
-                names = [name.strip() for name in names]
-                if config.header:
-                    continue
-            if len(cells) != len(names):
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {len(cells)} columns where the first row "
-                    f"has {len(names)}",
-                    fix="corpus.delimiter=CHARACTER or corpus.quotes=true|false",
-                )
-            yield reader.line_num, dict(zip(names, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, line {reader.line_num}: {error}", fix="corpus.quotes=false"
-        ) from error
+    """Line number and columns of each row of one file; blank lines are no rows.
+
+    notes: gets a sentence where a file is not read as its ending says.
+    """
+    notes = [] if notes is None else notes
+    kind = _format(path, config)
+    text = read_text(path, config.encoding, notes)
+    if kind in ("json", "jsonl"):
+        yield from json_rows(path, text, kind)
+    elif kind == "label_text":
+        yield from label_text_rows(path, text)
+    else:
+        yield from delimited_rows(path, text, config, "," if kind == "csv" else "\t", notes)
 
 
 def _files(config: TableConfig) -> Iterator[tuple[int, Path]]:
@@ -161,12 +94,11 @@ def _files(config: TableConfig) -> Iterator[tuple[int, Path]]:
 def _format(path: Path, config: TableConfig) -> str:
     if config.format == "auto":
         for kind, ending in FORMATS.items():
-            if ending and path.suffix.lower() == ending:
+            if ending and uncompressed_name(path).suffix.lower() == ending:
                 return kind
         raise UserError(
             f"{path}: the ending '{path.suffix}' does not tell its format",
-            allowed=", ".join(FORMATS),
-            fix="corpus.format=tsv",
+            allowed="corpus.format=" + ", ".join(FORMATS),
         )
     if config.format not in FORMATS:
         raise UserError(
@@ -184,12 +116,17 @@ def _split(row: Row, config: TableConfig, place: str) -> int:
             f"corpus.split={config.split}: {place} has no column '{config.split}'",
             allowed=", ".join(str(name) for name in row),
         )
-    value = str(row[config.split])
+    if is_missing(row[config.split]):
+        raise UserError(
+            f"{place}: no value in column '{config.split}', so the row is in no split",
+            allowed=", ".join(SPLIT_NAMES),
+        )
+    value = str(row[config.split]).strip()
     name = config.split_values.get(value, SPLIT_NAMES.get(value.lower(), ""))
     if name not in SPLITS:
         raise UserError(
             f"{place}: '{value}' in column '{config.split}' names no split",
             allowed=", ".join(SPLIT_NAMES),
-            fix=f"+corpus.split_values.{value}=train",
+            fix=f"+corpus.split_values.{value}=train" if re.fullmatch(r"[\w-]+", value) else "",
         )
     return SPLITS.index(name)

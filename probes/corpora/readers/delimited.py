@@ -1,0 +1,203 @@
+"""Rows of CSV and TSV files as the world writes them: Excel, pandas, R, databases.
+
+What a file does is found out on the whole file: a dialect counts only where every row then has as
+many columns as the first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from probes.config import TableConfig
+from probes.core.errors import UserError
+from probes.corpora.readers.columns import Row
+
+_EXCEL = re.compile(r'"?sep=(.)"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_SPACED_QUOTE = re.compile(r' +".*"', re.DOTALL)
+_DELIMITERS = (",", ";", "\t", "|")
+_LONGEST_CELL = 2**31 - 1
+Rows = list[tuple[int, list[str]]]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file separates and quotes its cells."""
+
+    delimiter: str
+    quotes: bool
+    escape: str | None = None
+    """What makes a quote inside quotes a character, beside a second quote."""
+    spaced: bool = False
+    """Whether blanks after delimiters are no part of the cells."""
+
+    def rows(self, text: str) -> Iterator[tuple[int, list[str]]]:
+        """Number of the last line and the cells of each row; raises ``csv.Error``."""
+        csv.field_size_limit(_LONGEST_CELL)
+        reader = csv.reader(
+            io.StringIO(text, newline=""),  # breaks lines at \n and \r only, not at U+2028
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
+            escapechar=self.escape,
+            skipinitialspace=self.spaced,
+            strict=True,
+        )
+        start = 1
+        try:
+            for cells in reader:
+                start = reader.line_num + 1
+                if cells:
+                    yield reader.line_num, cells
+        except csv.Error as error:
+            raise csv.Error(f"line {start}: {error}") from error
+
+    def fitting(self, text: str) -> Rows | None:
+        """All rows, if each has as many columns as the first and there are two or more."""
+        try:
+            rows = list(self.rows(text))
+        except csv.Error:
+            return None
+        widths = {len(cells) for _, cells in rows}
+        return rows if len(widths) == 1 and widths != {1} else None
+
+
+def delimited_rows(
+    path: Path, text: str, config: TableConfig, usual: str, notes: list[str]
+) -> Iterator[tuple[int, Row]]:
+    """Line and columns of each row.
+
+    usual: the delimiter of files with this ending, where ``corpus.delimiter`` names none.
+    notes: gets a sentence where the file is not read as its ending says.
+    """
+    excel = _EXCEL.match(text)
+    lines = 0
+    if excel and config.delimiter in (None, excel[1]):
+        usual, text, lines = excel[1], text[excel.end() :], 1
+    dialect = _dialect(path, text, config, usual, notes, certain=bool(excel))
+    names: list[str] | None = None
+    try:
+        for line, cells in dialect.rows(text):
+            place = f"{path}, line {line + lines}"
+            if names is None:
+                names = cells if config.header else [str(i) for i in range(len(cells))]
+                names = [name.strip() for name in names]
+                if config.header:
+                    _check_names(names, place)
+                    continue
+            if len(cells) != len(names):
+                raise UserError(
+                    f"{place}: {len(cells)} columns where the first row has {len(names)}",
+                    fix=_advice(text, dialect),
+                )
+            yield line + lines, dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        place = re.sub(r"^line (\d+)", lambda found: f"line {int(found[1]) + lines}", str(error))
+        raise UserError(f"{path}, {place}", fix=_advice(text, dialect)) from error
+
+
+def _check_names(names: list[str], place: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise UserError(
+            f"{place}: {names.count(twice[0])} columns are called '{twice[0]}'",
+            allowed="columns with names of their own",
+            fix="corpus.header=false, and columns by their number (after removing the first line)",
+        )
+
+
+def _dialect(
+    path: Path, text: str, config: TableConfig, usual: str, notes: list[str], *, certain: bool
+) -> Dialect:
+    """The dialect of a file: what the config says, else what all its rows agree with."""
+    delimiter = "\t" if config.delimiter == "\\t" else config.delimiter
+    if delimiter is not None and len(delimiter) != 1:
+        raise UserError(
+            f"corpus.delimiter={delimiter!r}: not one character",
+            fix="\"corpus.delimiter=';'\"",
+        )
+    if config.escape is not None and len(config.escape) != 1:
+        raise UserError(f"corpus.escape={config.escape!r}: not one character")
+    quotes = config.quotes if config.quotes is not None else usual != "\t"
+    dialect = Dialect(delimiter or usual, quotes, config.escape)
+    if delimiter is None and not certain:
+        dialect = _other_delimiter(path, text, dialect, notes)
+    if config.quotes is None and dialect.delimiter == "\t" and delimiter in (None, usual):
+        dialect = _quotes_of_tsv(path, text, dialect, notes)
+    rows = dialect.fitting(text)
+    if dialect.quotes and rows is None and config.escape is None and '\\"' in text:
+        escaped = replace(dialect, escape="\\")
+        if escaped.fitting(text):
+            notes.append(f"{path.name}: backslashes read as escapes (corpus.escape='\\\\')")
+            return escaped
+    if dialect.quotes and (rows is None or _is_spaced(rows)):
+        spaced = replace(dialect, spaced=True)
+        if spaced.fitting(text):
+            return spaced
+    return dialect
+
+
+def _other_delimiter(path: Path, text: str, dialect: Dialect, notes: list[str]) -> Dialect:
+    """Another delimiter where the usual one leaves the first row in one piece."""
+    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    if not first or dialect.delimiter in first:
+        return dialect
+    for delimiter in _DELIMITERS:
+        if delimiter in first:
+            other = replace(
+                dialect, delimiter=delimiter, quotes=dialect.quotes or delimiter != "\t"
+            )
+            if other.fitting(text):
+                notes.append(f"{path.name}: columns are separated by {delimiter!r}")
+                return other
+    return dialect
+
+
+def _quotes_of_tsv(path: Path, text: str, dialect: Dialect, notes: list[str]) -> Dialect:
+    """Whether quotes in a TSV enclose cells, as pandas and Excel write them, or are characters."""
+    if '"' not in text:
+        return replace(dialect, quotes=False)
+    plain, quoted = replace(dialect, quotes=False), replace(dialect, quotes=True)
+    rows = list(plain.rows(text))
+    cells = [cell for _, row in rows for cell in row if '"' in cell]
+    enclosed = [cell for cell in cells if _is_enclosed(cell)]
+    if len({len(row) for _, row in rows}) > 1:
+        return quoted if quoted.fitting(text) else plain
+    if len(enclosed) == len(cells) and quoted.fitting(text):
+        columns = zip(*(row for _, row in rows[1:]), strict=True)
+        whole = len(rows) > 2 and any(all(map(_is_enclosed, column)) for column in columns)
+        if whole or any('""' in cell[1:-1] for cell in cells):
+            return quoted
+    if enclosed and quoted.fitting(text):
+        notes.append(
+            f"{path.name}: {len(enclosed)} cells keep the quotes around them. Try "
+            "corpus.quotes=true to take them off"
+        )
+    return plain
+
+
+def _is_enclosed(cell: str) -> bool:
+    inside = cell[1:-1].replace('""', "")
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside
+
+
+def _is_spaced(rows: Rows) -> bool:
+    """Whether blanks after delimiters belong to the dialect: before quotes, or before all cells."""
+    cells = [cell for _, row in rows for cell in row[1:]]
+    return any(map(_SPACED_QUOTE.fullmatch, cells)) or all(cell[:1] == " " for cell in cells)
+
+
+def _advice(text: str, dialect: Dialect) -> str:
+    """An override under which the file can be read, or nothing."""
+    for quotes in (not dialect.quotes, dialect.quotes):
+        for delimiter in dict.fromkeys((dialect.delimiter, *_DELIMITERS)):
+            if Dialect(delimiter, quotes).fitting(text):
+                written = "\\t" if delimiter == "\t" else delimiter
+                parts = [f"corpus.quotes={str(quotes).lower()}"] * (quotes != dialect.quotes)
+                parts += [f"\"corpus.delimiter='{written}'\""] * (delimiter != dialect.delimiter)
+                return " ".join(parts)
+    return ""
