@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probes.core.errors import UserError, closest
+from probes.core.overrides import override
 
 Row = Mapping[str, Any]
 
@@ -65,21 +66,17 @@ def column_of(row: Row, column: str, key: str, place: str) -> Any:
     raise UserError(
         f"corpus.{key}={column}: {place} has no column '{column}'",
         allowed=", ".join(names),
-        fix=override(key, near) if near else "",
+        fix=set_column(key, near) if near else "",
     )
 
 
-def override(key: str, value: str) -> str:
-    r"""An override of ``corpus.<key>`` as a shell takes it, that works whether or not it is set.
+def set_column(key: str, column: str) -> str:
+    """The override that names a column, which works whether or not an entry is there yet.
 
-    >>> override("text", "content"), override("labels.topic", "topics")
+    >>> set_column("text", "content"), set_column("labels.topic", "topics")
     ('corpus.text=content', '++corpus.labels.topic=topics')
     """
-    added = "++" if "." in key else ""  # entries of a dictionary that may not be there yet
-    if re.fullmatch(r"[\w.-]+", value):
-        return f"{added}corpus.{key}={value}"
-    quoted = value.replace("'", "\\'")
-    return f"\"{added}corpus.{key}='{quoted}'\""
+    return override(f"++corpus.{key}" if "." in key else f"corpus.{key}", column)
 
 
 def listed_in(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from probes.config import TableConfig
 from probes.core.errors import UserError
+from probes.core.overrides import override
 from probes.corpora.readers.columns import Row
 
 _EXCEL = re.compile(r'"?sep=(.)"?[^\S\r\n]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
@@ -118,7 +119,7 @@ def _dialect(
     if delimiter is not None and len(delimiter) != 1:
         raise UserError(
             f"corpus.delimiter={delimiter!r}: not one character",
-            fix="\"corpus.delimiter=';'\"",
+            fix=override("corpus.delimiter", ";"),
         )
     if config.escape is not None and len(config.escape) != 1:
         raise UserError(f"corpus.escape={config.escape!r}: not one character")
@@ -198,6 +199,6 @@ def _advice(text: str, dialect: Dialect) -> str:
             if Dialect(delimiter, quotes).fitting(text):
                 written = "\\t" if delimiter == "\t" else delimiter
                 parts = [f"corpus.quotes={str(quotes).lower()}"] * (quotes != dialect.quotes)
-                parts += [f"\"corpus.delimiter='{written}'\""] * (delimiter != dialect.delimiter)
+                parts += [override("corpus.delimiter", written)] * (delimiter != dialect.delimiter)
                 return " ".join(parts)
     return ""

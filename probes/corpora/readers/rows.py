@@ -12,7 +12,7 @@ from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import Corpus, Level
 from probes.corpora.missing import is_blank, is_missing
 from probes.corpora.numbers import number, plain
-from probes.corpora.readers.columns import Row, column_of, fields, listed_in, override, render
+from probes.corpora.readers.columns import Row, column_of, fields, listed_in, render, set_column
 from probes.corpora.readers.row_answers import RowAnswers
 from probes.corpora.readers.spelling import spell_numbers
 
@@ -186,7 +186,7 @@ class RowReader:
             return None
         listed = listed_in(value)
         if listed is not None:
-            first = override(f"labels.{feature}", f"{column}.0")
+            first = set_column(f"labels.{feature}", f"{column}.0")
             raise UserError(
                 f"{place}: column '{column}' holds a {type(listed).__name__}, not a class: "
                 f"{str(value)[:60]}",

@@ -140,5 +140,5 @@ def test_no_column_is_advised_that_is_not_similar(tmp_path: Path) -> None:
     assert "Try" not in str(raised.value) and "allowed: comment, z" in str(raised.value)
     with pytest.raises(UserError, match=r"Try \+\+corpus\.labels\.label=labels$"):
         read(tmp_path, [{"text": "a", "labels": "b"}])
-    with pytest.raises(UserError, match=r"Try \"corpus\.text='my text'\"$"):
+    with pytest.raises(UserError, match=r"Try 'corpus\.text=.my text.'$"):
         read(tmp_path, [{"my text": "a", "label": "b"}], text="mytext")
