@@ -183,13 +183,23 @@ class _Item:
         self.values, self.ready = values, ready
 
 
+class StoredOverflowError(UserError):
+    """Finite values beyond the range of the stored dtype: another one would hold them."""
+
+    site = ""
+    """Kind of site that has them."""
+
+
 def not_finite(layer: LayerInfo, writer: CacheWriter, bad: int, total: int, nan: bool) -> UserError:
     """The refusal of values that no probe could use."""
     overflow = writer.dtype == "float16" and not nan
-    return UserError(
+    refusal = (StoredOverflowError if overflow else UserError)(
         f"{writer.manifest['site']}, {layer.stream} layer {layer.layer}: {bad} of {total} values "
         f"of a batch are not finite in {writer.dtype}",
-        fix="extraction.dtype=bfloat16 (or float32): float16 ends at 65504"
+        fix="extraction.dtype=auto (or bfloat16, float32): float16 ends at 65504"
         if overflow
         else "model.dtype=float32: the model itself overflows or holds broken weights",
     )
+    if isinstance(refusal, StoredOverflowError):
+        refusal.site = writer.manifest["site"]
+    return refusal

@@ -32,6 +32,9 @@ class StoredDtype:
         return (torch.int16, np.uint16) if self.itemsize == 2 else (torch.int32, np.uint32)
 
 
+AUTO = "auto"
+"""``extraction.dtype`` that is chosen by what rounding would take: float16, else float32."""
+
 DTYPES = {
     "float16": StoredDtype(torch.float16, "F16", 0x7C00, 0x03FF),
     "bfloat16": StoredDtype(torch.bfloat16, "BF16", 0x7F80, 0x007F),

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from probes.activations.background_writer import BackgroundWriter
+from probes.activations.background_writer import BackgroundWriter, StoredOverflowError
 from probes.activations.cache import Cache
+from probes.activations.dtypes import AUTO
 from probes.activations.key import CacheKey, cache_key
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.locks import require_idle, shard_lock, writing
+from probes.activations.rounding import Rounding
 from probes.activations.row_fields import row_fields
+from probes.activations.stored_dtype import settle_dtypes, warn_of_rounding
 from probes.activations.storing import StoringVisitor
 from probes.activations.writer import CacheWriter
 from probes.config import ExtractionConfig, PositionConfig
@@ -128,6 +131,7 @@ def extract(
     for kind, cache in caches.items():
         if not cache.fresh:
             log.info("%s: activations reused from %s; the model is not run", kind, cache.directory)
+        warn_of_rounding(kind, cache, extraction.dtype)
     return {kind: caches[kind] for kind in keys}
 
 
@@ -151,6 +155,8 @@ class _Extraction:
     whole_texts: bool
     memory_budget: int
     shard: Shard
+    rounding: dict[str, Rounding] = field(default_factory=dict)
+    """What storage loses of each kind of site, where it was measured."""
 
     def run(self, progress: bool, checkpoint_seconds: float) -> dict[str, Cache]:
         """The caches that are complete in the end: all of them, unless other shards are missing."""
@@ -177,6 +183,31 @@ class _Extraction:
         body = self.handle.load()
         sites = {kind: self._sites(body, kind) for kind in self.keys}
         plan = BatchPlan(alignment, self._tokens_per_batch(body))
+        self.keys, self.rounding = settle_dtypes(
+            self.handle.kind, body, plan, sites, self.keys, self.cache_dir
+        )
+        caches = self._take_finished()  # under the dtypes that auto came to
+        while True:
+            try:
+                return caches | self._store(body, plan, sites, progress, checkpoint_seconds)
+            except StoredOverflowError as error:
+                if self.extraction.dtype != AUTO or self.shard != WHOLE:
+                    raise
+                site = error.site
+            # Beyond float16, and not in the sample that decided: what was stored is gone already.
+            log.warning("%s: values beyond float16; begun anew in float32", site)
+            self.keys[site] = self.keys[site].stored_as("float32")
+            self.rounding[site] = replace(self.rounding[site], overflow=True)
+            caches |= self._take_finished()
+
+    def _store(
+        self,
+        body: nn.Module,
+        plan: BatchPlan,
+        sites: dict[str, list[Site]],
+        progress: bool,
+        checkpoint_seconds: float,
+    ) -> dict[str, Cache]:
         writers: dict[str, CacheWriter] = {}
         try:
             with self._keys_locked():
@@ -256,7 +287,7 @@ class _Extraction:
             "key": key.name,
             "fields": key.fields | {"layers": key.layers and list(key.layers)},
             "site": kind,
-            "dtype": self.extraction.dtype,
+            "dtype": key.dtype,
             "model_name": self.handle.name,
             "device": self.handle.device,
             "tokens": int(alignment.offsets[-1]),
@@ -265,6 +296,8 @@ class _Extraction:
             "counts": alignment.counts,
             "versions": _versions(),
         }
+        if kind in self.rounding:
+            manifest["rounding"] = self.rounding[kind].to_json()
         return CacheWriter(
             self.cache_dir / key.name,
             manifest,
@@ -291,7 +324,7 @@ class _Extraction:
 
     def _lock_names(self) -> list[str]:
         """What only this run may write: the caches, or a shard of each."""
-        names = [key.name for key in self.keys.values()]
+        names = [key.name for asked in self.keys.values() for key in asked.candidates()]
         return names if self.shard == WHOLE else [shard_lock(name, self.shard) for name in names]
 
     def _keys_locked(self) -> contextlib.AbstractContextManager[None]:

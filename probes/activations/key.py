@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from probes.activations.cache import Cache
+from probes.activations.dtypes import AUTO
 from probes.activations.layout import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -14,6 +15,7 @@ from probes.activations.layout import (
     layers_of,
     read_manifest,
 )
+from probes.activations.rounding import serves_auto
 from probes.config import ExtractionConfig, PositionConfig
 from probes.core.errors import UserError
 from probes.core.files import digest
@@ -36,12 +38,34 @@ class CacheKey:
         whole = digest(self.fields)[:20]
         return whole if self.layers is None else f"{whole}-{digest(self.layers)[:8]}"
 
+    @property
+    def dtype(self) -> str:
+        """``extraction.dtype``, or what it came to."""
+        return str(self.fields["dtype"])
+
+    def stored_as(self, dtype: str) -> CacheKey:
+        """The key of the same activations in a dtype."""
+        return replace(self, fields=self.fields | {"dtype": dtype})
+
+    def candidates(self) -> list[CacheKey]:
+        """The keys that these activations may be stored under: caches are named after the dtype
+        that they have, so those of ``auto`` are the ones that it may come to."""
+        if self.dtype != AUTO:
+            return [self]
+        return [self.stored_as(dtype) for dtype in ("float16", "float32")]
+
     def find(self, cache_dir: Path) -> Cache | None:
         """A finished cache that holds the layers asked for: this one, the whole, or another.
+
+        For ``auto`` a float16 cache that somebody asked for serves too where it lost little, so
+        that those of earlier versions are found; a float32 cache only where ``auto`` made it.
 
         Raises:
             UserError: where this cache or the whole is damaged.
         """
+        if self.dtype == AUTO:
+            caches = (key.find(cache_dir) for key in self.candidates())
+            return next((cache for cache in caches if cache and serves_auto(cache)), None)
         wanted = None if self.layers is None else list(self.layers)
         whole = CacheKey(self.fields, None).name
         others = sorted(path.name for path in cache_dir.glob(f"{whole}-*") if not path.suffix)

@@ -92,7 +92,8 @@ class PartialCache:
         # A cache whose last step failed between the manifest and the renaming is complete.
         if not stored["complete"] and stored.get("shards", 1) != self.shard.count:
             return None
-        if any(stored.get(k) != v for k, v in self.manifest.items() if k != "files"):
+        ours = {k: v for k, v in self.manifest.items() if k not in ("files", "rounding")}
+        if any(stored.get(k) != v for k, v in ours.items()):
             return None
         for name, entry in self.manifest["files"].items():
             path = self.path / name
@@ -102,6 +103,8 @@ class PartialCache:
         with open(self.path / ROWS, "rb", buffering=0) as file:
             if [checksum(file.fileno(), 0, rows["bytes"])] != rows["crc32"]:
                 return None
+        if "rounding" in stored:  # as the run measured it that began the cache
+            self.manifest["rounding"] = stored["rounding"]
         if self.shard == WHOLE:
             return _progress(stored)
         if stored["complete"]:

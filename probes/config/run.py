@@ -26,8 +26,10 @@ class PositionConfig:
 class ExtractionConfig:
     """How the model is run and what is stored."""
 
-    dtype: str = choice("float16", ("float16", "bfloat16", "float32"))
-    """Of the stored activations."""
+    dtype: str = choice("auto", ("auto", "float16", "bfloat16", "float32"))
+    """Of the stored activations. ``auto``: float16, or float32 for a site where float16 overflows
+    or rounds more than a thousandth of a head's variance away. Other dtypes are kept as they are
+    asked for, and what they lose is said."""
     tokens_per_batch: int = 4096
     """Upper bound of padded tokens in a batch; halved automatically when memory runs out."""
 

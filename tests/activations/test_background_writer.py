@@ -109,7 +109,7 @@ def test_values_that_are_not_finite_are_counted_and_refused(dtype: str, bad: flo
     ):
         staged.put(0, 0, where, values)
     overflow = dtype == "float16" and bad == bad
-    assert ("extraction.dtype=bfloat16" if overflow else "model.dtype=float32") in error.value.fix
+    assert ("extraction.dtype=auto" if overflow else "model.dtype=float32") in error.value.fix
     assert not writer.written
 
 

@@ -21,6 +21,9 @@ from tests.tiny_checkpoints import write_checkpoint
 FLOAT32 = ExtractionConfig(dtype="float32", tokens_per_batch=100)
 
 
+FLOAT16 = ExtractionConfig(dtype="float16")
+
+
 class TestOutOfMemory:
     def test_the_batch_is_halved_and_nothing_is_lost(
         self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -71,8 +74,8 @@ class TestNotFinite:
         monkeypatch.setattr(Handle, "load", lambda self: body)
         corpus = corpus_of_words(random_texts(5))
         with pytest.raises(UserError, match=r"heads, decoder layer 1: \d+ of \d+ values") as error:
-            extract(handle, corpus, cache_dir=tmp_path / "c")
-        assert "extraction.dtype=bfloat16" in error.value.fix
+            extract(handle, corpus, extraction=FLOAT16, cache_dir=tmp_path / "c")
+        assert "bfloat16, float32" in error.value.fix
         assert not list((tmp_path / "c").glob("[0-9a-f]*[0-9a-f]"))
         cache = extract(
             handle,

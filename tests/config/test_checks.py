@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from probes.activations.dtypes import DTYPES
+from probes.activations.dtypes import AUTO, DTYPES
 from probes.config import (
     EvaluationConfig,
     ExtractionConfig,
@@ -104,7 +104,7 @@ def test_a_device_map_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_stored_dtypes_are_those_of_the_cache() -> None:
-    assert set(choices_of(ExtractionConfig, "dtype")) == set(DTYPES)
+    assert set(choices_of(ExtractionConfig, "dtype")) == {*DTYPES, AUTO}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
