@@ -21,15 +21,16 @@ class GrammarConfig(CorpusConfig):
 
 @dataclass
 class UDConfig(CorpusConfig):
-    """A directory of CoNLL-U files named ``*-ud-{train,dev,test}.conllu``."""
+    """A directory of CoNLL-U files named ``*-ud-{train,dev,test}.conllu``; a part may have several
+    (``*-ud-train-a.conllu``, ``*-ud-train-b.conllu``)."""
 
     name: str = "ud"
     path: str = "???"
     splits: dict[str, str | None] = field(
         default_factory=lambda: {"train": "train", "validation": "dev", "test": "test"}
     )
-    """Which file is read as which split; a part without a file is drawn from train. A file named
-    twice goes to train before test before validation."""
+    """Which file (or pattern, such as ``*-train-*``) is read as which split; a part without a file
+    is drawn from train. A file named twice goes to train before test before validation."""
     max_sentences: int | None = None
     """Read only the first sentences of each file."""
 
@@ -47,6 +48,8 @@ class BioConfig(CorpusConfig):
     token_column: int = 0
     tag_column: int = -1
     encoding: str = "utf-8"
+    join: str | None = None
+    """What stands between two words; null: a space, or nothing in scripts without spaces."""
     feature: str = "entity_type"
     outside: str = "O"
     """Class name of tokens outside any entity; they are kept as a class of their own."""
@@ -213,6 +216,8 @@ class DatasetsConfig(RowsConfig):
     """Which of its splits is read as which; a part that it lacks is drawn from train."""
     tokens: str | None = None
     """Column with a list of words: the labels are then lists too, one value a word."""
+    join: str | None = None
+    """What stands between two words; null: a space, or nothing in scripts without spaces."""
     bio: bool = False
     """Strip B- and I- from the labels of words."""
     max_examples: int | None = None

@@ -26,13 +26,14 @@ def is_blank(text: str) -> bool:
 def is_missing(value: Any, *, mark: str = "") -> bool:
     """Whether a cell holds no value: None, NaN, nothing to see, or the mark of its format.
 
-    mark: how the format writes that there is no value (``_`` in CoNLL files); empty: it has none.
+    mark: how the format writes that there is no value (``_`` in CoNLL files, where nan is a word);
+    empty: it has none.
 
     >>> is_missing(float("nan")), is_missing(" "), is_missing("_", mark="_"), is_missing(0)
     (True, True, True, False)
     """
     if isinstance(value, str):
-        return is_blank(value) or value.strip() in NOT_A_NUMBER or bool(mark and value == mark)
+        return is_blank(value) or (value == mark if mark else value.strip() in NOT_A_NUMBER)
     if isinstance(value, list | dict | tuple):
         return False
     return value is None or bool(value != value)  # NaN in any of its types

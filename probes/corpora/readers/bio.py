@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from probes.config import BioConfig
-from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import SPLITS, Corpus
-from probes.corpora.files import existing, inside, read_text
+from probes.corpora.files import existing, inside
+from probes.corpora.joining import is_unspaced, join_words
+from probes.corpora.missing import is_blank, is_missing
+from probes.corpora.readers.column_lines import sentences
+
+NOTES = {
+    "several": "tokens with several tags: the first counts",
+    "missing": "tokens without a tag left out",
+    "empty": "tokens of white space left out",
+    "comment": "comment lines left out",
+    "blank": "sentences without visible characters left out",
+    "joined": "sentences joined without spaces, as their script is written (corpus.join)",
+}
+"""What is counted, in words."""
 
 _PREFIX = re.compile(r"^[BIESLUM]-(?=.)")  # BIO, BIOES, BILOU, BMES
 
@@ -25,34 +38,52 @@ def entity_type(tag: str) -> str:
 
 
 def load(config: BioConfig) -> Corpus:
-    """The corpus of ``corpus=bio``: tokens joined by spaces, each with the type of its entity.
+    """The corpus of ``corpus=bio``: tokens as one text, each with the type of its entity.
 
     A cell with several tags (``B-person,I-group``: nested entities) counts as its first one.
-    ``-DOCSTART-`` lines, where there are any, make the documents that are the groups; else each
-    sentence is one.
+    Documents, where a file marks them, are the groups; else each sentence is one. The tag ``_`` is
+    no value.
     """
     builder = CorpusBuilder(config.name)
-    several = 0
+    counts: Counter[str] = Counter()
     for split, path in _files(config):
-        for document, tokens, cells in _sentences(path, config):
+        for sentence in sentences(path, config, counts):
+            text, starts = join_words(sentence.tokens, config.join)
+            if is_blank(text):
+                counts["blank"] += 1
+                continue
+            counts["joined"] += config.join is None and is_unspaced(sentence.tokens)
+            document = sentence.document
             builder.group_name = "document" if document else builder.group_name
-            text = " ".join(tokens)
             example = builder.add_text(text, group=document or text, split=split)
-            position = 0
-            for token, cell in zip(tokens, cells, strict=True):
-                first, *others = cell.split(",")
-                several += bool(others)
-                kind = entity_type(first)
+            for token, start, cell in zip(sentence.tokens, starts, sentence.cells, strict=True):
+                tags = tags_of(cell)
+                counts["several"] += len(tags) > 1
+                kind = entity_type(tags[0])
                 value = config.outside if kind == "O" else kind
-                end = position + len(token)
-                builder.add_unit(example, position, end, "word", {config.feature: value})
-                position = end + 1
-    notes = [f"{several} tokens with several tags: the first counts"] if several else []
+                if is_missing(cell, mark="_"):
+                    counts["missing"] += 1
+                elif not token.strip():
+                    counts["empty"] += 1
+                else:
+                    builder.add_unit(
+                        example, start, start + len(token), "word", {config.feature: value}
+                    )
     return builder.build(
         default_features=(config.feature,),
         descriptions={config.feature: f"type of the entity around a word, {config.outside}: none"},
-        notes=notes,
+        notes=[f"{counts[key]} {what}" for key, what in NOTES.items() if counts[key]],
     )
+
+
+def tags_of(cell: str) -> list[str]:
+    """The tags in a cell: several only where each is one of the scheme, as a comma can be a tag.
+
+    >>> tags_of("B-person,I-group"), tags_of(","), tags_of("NN,VB")
+    (['B-person', 'I-group'], [','], ['NN,VB'])
+    """
+    tags = cell.split(",")
+    return tags if all(tag == "O" or _PREFIX.match(tag) for tag in tags) else [cell]
 
 
 def _files(config: BioConfig) -> Iterator[tuple[int, Path]]:
@@ -65,32 +96,3 @@ def _files(config: BioConfig) -> Iterator[tuple[int, Path]]:
         else:
             directory = existing(config.path, "corpus.path")
             yield split, inside(directory, value, f"corpus.{name}")
-
-
-def _sentences(path: Path, config: BioConfig) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Document, tokens and tag cells of each sentence."""
-    document = ""
-    tokens: list[str] = []
-    cells: list[str] = []
-    for number, line in enumerate([*read_text(path, config.encoding).split("\n"), ""], start=1):
-        if line.startswith("-DOCSTART-"):
-            document = f"{path.name}:{number}"
-        if not line.strip() or line.startswith("-DOCSTART-"):
-            if tokens:
-                yield document, tokens, cells
-            tokens, cells = [], []
-            continue
-        columns = [c.strip() for c in line.split("\t")] if "\t" in line else line.split()
-        try:
-            token, cell = columns[config.token_column], columns[config.tag_column]
-        except IndexError:
-            token = cell = ""
-        if not token or not cell or len(columns) < 2:
-            raise UserError(
-                f"{path}, line {number}: no token and tag in {line[:60]!r}",
-                allowed=f"a token in column {config.token_column} and a tag in column "
-                f"{config.tag_column}, with a tab or spaces between",
-                fix="corpus.token_column=0 corpus.tag_column=-1",
-            )
-        tokens.append(token)
-        cells.append(cell)

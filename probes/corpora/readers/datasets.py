@@ -10,6 +10,7 @@ from probes.config import DatasetsConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import TRAIN, Corpus
 from probes.corpora.files import parts
+from probes.corpora.joining import join_words
 from probes.corpora.missing import is_blank, is_missing
 from probes.corpora.readers.bio import entity_type
 from probes.corpora.readers.rows import RowReader
@@ -19,7 +20,7 @@ def load(config: DatasetsConfig) -> Corpus:
     """The corpus of ``corpus=datasets``.
 
     Integer labels with names in the dataset (``ClassLabel``) become those names. With
-    ``corpus.tokens`` the words of a row are joined by spaces and each has its own label.
+    ``corpus.tokens`` the words of a row are joined (``corpus.join``) and each has its own label.
     """
     dataset = open_dataset(config.path, config.config, config.revision)
     reader = RowReader(config)
@@ -109,14 +110,13 @@ def _add_words(
                 f"corpus.{key}: {place} has no list of one value a word there",
                 allowed=", ".join(name for name, value in row.items() if isinstance(value, list)),
             )
-    text = " ".join(words)
+    text, starts = join_words(words, config.join)
     if is_blank(text):
         reader.skipped["text"] += 1
         return
     group = reader.group_of(row, place) or text
     example = reader.builder.add_text(text, group=group, split=split)
-    position = 0
-    for place_in_row, word in enumerate(words):
+    for place_in_row, (position, word) in enumerate(zip(starts, words, strict=True)):
         values = {feature: items[place_in_row] for feature, items in lists.items()}
         named = {
             feature: None
@@ -128,4 +128,3 @@ def _add_words(
         }
         if word.strip():
             reader.builder.add_unit(example, position, position + len(word), "word", named)
-        position += len(word) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from probes.config import UDConfig
 from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import SPLITS, TRAIN, Corpus
-from probes.corpora.files import existing, parts, read_text
+from probes.corpora.files import existing, lines_of, parts, read_text
+from probes.corpora.missing import is_blank, is_missing
 
 COLUMNS = 10
 
@@ -39,10 +41,11 @@ def load(config: UDConfig) -> Corpus:
     Sentences outside any document are grouped by their text.
     """
     builder = CorpusBuilder(config.name, group_name="document")
-    counts = dict.fromkeys(("empty", "shared", "rebuilt"), 0)
+    counts = dict.fromkeys(("empty", "shared", "rebuilt", "wordless", "blank"), 0)
     documents = False
     for split, path in _files(config):
         document = None
+        wordless, read = counts["wordless"], 0
         for number, (line, lines) in enumerate(_blocks(path)):
             if number == config.max_sentences:
                 break
@@ -51,11 +54,22 @@ def load(config: UDConfig) -> Corpus:
                 document = sentence.metadata.get("newdoc id") or f"{path.name}:{line}"
                 documents = True
             _add(builder, sentence, split, document, counts)
+            read += 1
+        wordless = counts["wordless"] - wordless
+        if 2 * wordless > read:
+            raise UserError(
+                f"{path}: the words of {wordless} of {read} sentences are left out of this "
+                "treebank (underscores stand for them: a matter of its texts' licence); its README "
+                "says how to merge them",
+                allowed="a treebank with its words",
+            )
     notes = [
         f"{counts[key]} {what}"
         for key, what in (
             ("empty", "empty nodes left out"),
             ("shared", "words that share the characters of a multiword token"),
+            ("wordless", "sentences left out: underscores stand for their words"),
+            ("blank", "sentences without visible characters left out"),
             ("rebuilt", "texts rebuilt from their words, which '# text' does not match"),
         )
         if counts[key]
@@ -68,7 +82,10 @@ def load(config: UDConfig) -> Corpus:
 
 
 def _files(config: UDConfig) -> Iterator[tuple[int, Path]]:
-    """The file of each split; a path that is a file itself is all train."""
+    """The files of each split; a path that is a file itself is all train.
+
+    A treebank may ship a part in several files: ``de_hdt-ud-train-a-1.conllu`` and its like.
+    """
     path = existing(config.path, "corpus.path")
     if path.is_file():
         yield TRAIN, path
@@ -80,9 +97,13 @@ def _files(config: UDConfig) -> Iterator[tuple[int, Path]]:
         matching = (
             [file for file in files if file.stem.endswith(f"-ud-{part}")]
             or [file for file in files if part in (file.name, file.stem)]
+            or [file for file in files if f"-ud-{part}-" in file.stem]
+            or [file for file in files if fnmatchcase(file.name, part)]
             or [file for file in files if part in file.stem]
         )
-        if len(matching) > 1:
+        if len({file.stem.split("-ud-")[0] for file in matching}) > 1 or (
+            len(matching) > 1 and not all("-ud-" in file.stem for file in matching)
+        ):
             raise UserError(
                 f"corpus.splits.{SPLITS[split]}={part}: several files of {path} match",
                 allowed="one of " + ", ".join(file.name for file in matching),
@@ -94,17 +115,15 @@ def _files(config: UDConfig) -> Iterator[tuple[int, Path]]:
                 allowed=", ".join(file.name for file in files),
                 fix=f"corpus.splits.train={files[0].stem.rsplit('-', 1)[-1]}",
             )
-        if matching:
-            yield split, matching[0]
+        for file in matching:
+            yield split, file
 
 
 def _blocks(path: Path) -> Iterator[Block]:
     """Sentences as lines, with the number of their first line; checks the columns."""
     lines: list[str] = []
     start = 1
-    # Not str.splitlines: it also breaks at characters like U+0085 that texts contain.
-    content = read_text(path).replace("\r\n", "\n")
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if not line.strip():
             if any(not kept.startswith("#") for kept in lines):
                 yield start, lines
@@ -154,6 +173,10 @@ def _add(
 ) -> None:
     """Add one sentence and its words to the corpus."""
     words = [token for token in sentence if isinstance(token["id"], int)]
+    forms = [word["form"] for word in words]
+    if is_blank("".join(forms)) or (len(forms) > 1 and all(form == "_" for form in forms)):
+        counts["wordless" if "_" in forms else "blank"] += 1
+        return
     ranges = [token for token in sentence if _kind(token) == "-"]
     counts["empty"] += len(sentence) - len(words) - len(ranges)
     surfaces = _surfaces(words, ranges)
@@ -192,7 +215,7 @@ def _values(word: Mapping[str, Any], upos: Mapping[int, str | None]) -> dict[str
 
 
 def _given(value: str | None) -> str | None:
-    return None if value in (None, "_", "") else value
+    return None if is_missing(value, mark="_") else value
 
 
 def _kind(token: Mapping[str, Any]) -> str:

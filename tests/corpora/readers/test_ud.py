@@ -219,3 +219,44 @@ def test_german_gsd(shared: Path) -> None:
     assert corpus.group_name == "sentence"
     split = assign_splits(corpus, SplitConfig())
     assert all((split.splits == part).sum() > 100 for part in (TRAIN, VALIDATION, TEST))
+
+
+def conllu(*words: str, name: str = "s") -> str:
+    rows = [
+        f"{n}\t{word}\t_\tNOUN\t_\t_\t{int(n > 1)}\t{'dep' if n > 1 else 'root'}\t_\t_"
+        for n, word in enumerate(words, start=1)
+    ]
+    return "\n".join([f"# sent_id = {name}", *rows, "", ""])
+
+
+def test_a_part_in_several_files_is_read_together(tmp_path: Path) -> None:
+    names = ("a-1", "a-2", "b-1", "b-2")
+    for name in names:
+        (tmp_path / f"xx_demo-ud-train-{name}.conllu").write_text(conllu("in", name))
+    (tmp_path / "xx_demo-ud-test.conllu").write_text(conllu("the", "test"))
+    expected = ("in a-1", "in a-2", "in b-1", "in b-2", "the test")
+    for part in ("train", "*-train-*"):
+        corpus = load_corpus(UDConfig(path=str(tmp_path), splits={"train": part, "test": "test"}))
+        assert corpus.texts == expected
+        assert corpus.splits.tolist() == [TRAIN] * 4 + [TEST]
+    one = load_corpus(UDConfig(path=str(tmp_path), splits={"train": "xx_demo-ud-train-b-1.conllu"}))
+    assert one.texts == ("in b-1",)
+    (tmp_path / "yy_other-ud-train-a.conllu").write_text(conllu("other", "treebank"))
+    with pytest.raises(UserError, match=r"splits\.train=train: several files"):
+        load_corpus(UDConfig(path=str(tmp_path)))
+
+
+def test_treebanks_without_their_words_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "xx-ud-train.conllu"
+    hidden, shown = conllu("_", "_", "_"), conllu("a", "_", "b")
+    file.write_text(hidden * 2 + shown)
+    with pytest.raises(UserError, match=r"words of 2 of 3 sentences are left out.*README"):
+        load_corpus(UDConfig(path=str(tmp_path)))
+    file.write_text(hidden + shown + conllu("_") + conllu("\u200b", "\u200d"))
+    corpus = load_corpus(UDConfig(path=str(tmp_path)))
+    assert corpus.texts == ("a _ b", "_")
+    assert corpus.notes == (
+        "1 sentences left out: underscores stand for their words",
+        "1 sentences without visible characters left out",
+        "2 texts rebuilt from their words, which '# text' does not match",
+    )
