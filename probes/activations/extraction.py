@@ -121,11 +121,12 @@ def extract(
         if len(caches) < len(keys):
             log.info("shard %d of %d is done; others are not", shard.index, shard.count)
             return {}
-    unread = max(cache.manifest["counts"].get("unread_texts", 0) for cache in caches.values())
+    counts = [cache.manifest["counts"] for cache in caches.values()]
+    unread = max(of.get("unread_texts", 0) - of.get("empty_texts", 0) for of in counts)
     if whole_texts and unread:
         raise UserError(
-            f"{unread} texts exceed the model's context of {handle.context} or are empty, so "
-            "their sentence or answer labels cannot be read",
+            f"{unread} texts exceed the model's context of {handle.context}, so their sentence or "
+            "answer labels cannot be read",
             fix="truncate=true to read only the end of long texts",
         )
     for kind, cache in caches.items():

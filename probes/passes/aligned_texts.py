@@ -124,7 +124,7 @@ class _Tokens:
 
     @classmethod
     def of(cls, handle: Handle, texts: tuple[str, ...], number: int) -> _Tokens:
-        encodings = _encode(handle, texts, number)
+        encodings = encode_texts(handle, texts, number)
         plain = ~np.fromiter(chain.from_iterable(e.special for e in encodings), dtype=bool)
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), dtype=np.int32)
         bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encodings))
@@ -238,7 +238,12 @@ def _framed(
     return framed, offsets
 
 
-def _encode(handle: Handle, texts: tuple[str, ...], number: int) -> list[Encoding]:
+def encode_texts(handle: Handle, texts: tuple[str, ...], number: int) -> list[Encoding]:
+    """Encode texts of a corpus, the first of which has this number.
+
+    Raises:
+        UserError: for text that is not valid Unicode.
+    """
     try:
         return handle.encode(texts)
     except (UnicodeEncodeError, TypeError):

@@ -7,6 +7,7 @@ never by tokenising words alone (a word's joined depend on what precedes it).
 from __future__ import annotations
 
 import contextlib
+import logging
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
-from probes.passes.aligned_texts import AlignedTexts, align_texts
+from probes.passes.aligned_texts import AlignedTexts, align_texts, encode_texts
 from probes.passes.disk_columns import DiskColumns
+
+log = logging.getLogger(__name__)
 
 TEXTS_AT_ONCE = 2000
 """Texts that are tokenised at a time: the tokenizer's own objects are large."""
@@ -59,7 +62,8 @@ class Alignment:
     counts: dict[str, int]
     """``units`` and ``dropped_units`` (no token overlaps them, or they cross a window),
     ``split_texts`` (cut into windows), ``truncated_texts`` (read at their end only),
-    ``unread_texts`` (too long or empty: their sentence or answer labels have no row)."""
+    ``unread_texts`` (too long or empty: their sentence or answer labels have no row), and where
+    there are any ``empty_texts``, those of them that have no token."""
     release: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Give back the memory of what was read of the arrays on disk; it is read again if needed."""
 
@@ -86,7 +90,8 @@ def align(
     A word or span is read at its last sub-token by default: in a causal model the first one has
     not seen the whole word; with ``every_subword`` each of its tokens is a row. A sentence or an
     answer is read at its last token that is not special. Units that no token overlaps (the
-    tokenizer drops control characters, for example) are left out and counted.
+    tokenizer drops control characters, for example) are left out and counted, and so are whole
+    texts without a token (zero-width characters, for example).
 
     Texts longer than the context are cut into windows at word boundaries for words and spans; a
     unit that no window can hold is dropped and counted. For sentences and answers such texts are
@@ -98,16 +103,13 @@ def align(
     with the process. None: the system's directory for temporary files.
 
     Raises:
-        UserError: for long texts as above, for texts of zero tokens that carry a sentence or
-            answer label, for invalid Unicode, for a slow tokenizer, for a context that special
-            tokens fill, and when no unit is left.
+        UserError: for long texts as above, for invalid Unicode, for a slow tokenizer, for a context
+            that special tokens fill, and when no unit is left.
     """
     position = position or PositionConfig()
     check_position(position)
     handle.require_words(corpus.texts)
-    sample = handle.encode(["a"])[0]
-    prefix = tuple(sample.ids[: sample.special.index(False)])
-    suffix = tuple(sample.ids[len(sample.ids) - sample.special[::-1].index(False) :])
+    prefix, suffix = _frame(corpus, handle)
     special = len(prefix) + len(suffix)
     capacity = handle.context - special
     if capacity < 1:
@@ -136,17 +138,14 @@ def align(
         if whole_texts:
             _check_texts(joined, corpus, handle, special, truncate)
         if not joined.rows:
-            raise UserError(
-                f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
-                f"{len(corpus.units)} units"
-            )
+            raise _nothing_left(corpus)
         return joined.finish(len(corpus.units), truncate)
 
 
 def _check_texts(
     joined: _Joined, corpus: Corpus, handle: Handle, special: int, truncate: bool
 ) -> None:
-    """Refuse texts whose sentence or answer labels cannot be read."""
+    """Refuse texts too long for their sentence or answer labels, and name those without tokens."""
     too_long, empty = joined.too_long, joined.empty
     if too_long and not truncate:
         raise UserError(
@@ -158,11 +157,38 @@ def _check_texts(
             "them (needle: corpus.options.lengths=[60])",
         )
     if empty:
-        raise UserError(
-            f"{len(empty)} of {len(corpus.texts)} texts are empty to the tokenizer (the first is "
-            f"text {empty[0]}, counted from 0), so there is nothing to read their labels at",
-            fix="leaving these texts out of the corpus",
+        log.warning(
+            "%d of %d texts are empty to the tokenizer and left out (the first is text %d, counted "
+            "from 0)",
+            len(empty),
+            len(corpus.texts),
+            empty[0],
         )
+
+
+def _frame(corpus: Corpus, handle: Handle) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens that the tokenizer puts before and after any text.
+
+    They are found around the first text of which the tokenizer keeps anything: not every one has a
+    token for a letter (those of DNA, for example).
+
+    Raises:
+        UserError: where the tokenizer keeps nothing of any text.
+    """
+    for number, text in enumerate(("a", *corpus.texts)):
+        encoding = encode_texts(handle, (text,), number - 1)[0]
+        ids, special = encoding.ids, encoding.special
+        if False in special:
+            last = len(special) - special[::-1].index(False)
+            return tuple(ids[: special.index(False)]), tuple(ids[last:])
+    raise _nothing_left(corpus)
+
+
+def _nothing_left(corpus: Corpus) -> UserError:
+    return UserError(
+        f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
+        f"{len(corpus.units)} units"
+    )
 
 
 def _disable_word_cache(handle: Handle) -> None:
@@ -223,6 +249,7 @@ class _Joined:
                 "split_texts": self.split_texts,
                 "truncated_texts": cut if truncate else 0,
                 "unread_texts": len(self.empty) + (0 if truncate else cut),
+                **({"empty_texts": len(self.empty)} if self.empty else {}),
             },
             release=self.columns.release,
         )

@@ -73,7 +73,7 @@ class RunRecorder:
             model=ModelRecord(
                 without_home(handle.name), handle.fingerprint, handle.kind, _streams(main)
             ),
-            corpus=_corpus_record(corpus, self.config.split),
+            corpus=_corpus_record(corpus, self.config.split, main),
             tasks={task.feature: _task_record(task) for task in tasks},
             # A run is no atlas: the key is from when both had one configuration.
             config={**self.plain_config(), "atlas": None},
@@ -104,7 +104,9 @@ def _streams(cache: Cache) -> list[StreamRecord]:
     ]
 
 
-def _corpus_record(corpus: Corpus, split: SplitConfig) -> CorpusRecord:
+def _corpus_record(corpus: Corpus, split: SplitConfig, cache: Cache) -> CorpusRecord:
+    empty = cache.manifest["counts"].get("empty_texts", 0)
+    left_out = [f"{empty} texts are empty to the tokenizer and left out"] if empty else []
     groups = np.array(corpus.groups, dtype=object)
     return CorpusRecord(
         name=corpus.name,
@@ -113,7 +115,7 @@ def _corpus_record(corpus: Corpus, split: SplitConfig) -> CorpusRecord:
         examples={SPLITS[part]: int((corpus.splits == part).sum()) for part in PARTS},
         groups={SPLITS[part]: len(set(groups[corpus.splits == part])) for part in PARTS},
         split=_split_sentence(corpus, split),
-        notes=list(corpus.notes),
+        notes=[*corpus.notes, *left_out],
     )
 
 

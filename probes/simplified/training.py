@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from probes.config import SimplifiedConfig, TrainerConfig
 from probes.core.files import atomic_path
 from probes.simplified.examples import NO_TARGET, Examples, TrainingBatches
-from probes.training.trainer import accelerator_of, undisturbed
+from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
 
 SAVE_SECONDS = 5.0
 """Between two saved states: the work that a kill costs at most."""
@@ -198,6 +198,7 @@ def train(
             lightning.Trainer(
                 accelerator=accelerator_of(trainer),
                 devices=1,
+                plugins=[SingleProcess()],
                 max_epochs=1,
                 gradient_clip_val=LARGEST_GRADIENT,
                 logger=False,

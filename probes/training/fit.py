@@ -15,7 +15,7 @@ from probes.core.process import single_blas_thread
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
 from probes.training.problems import ActivationSource
-from probes.training.trainer import accelerator_of, undisturbed
+from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def fit_banks(
         lightning.Trainer(
             accelerator=accelerator_of(trainer),
             devices=1,
+            plugins=[SingleProcess()],
             max_epochs=1,
             logger=list(loggers) or False,
             log_every_n_steps=1,

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from probes.config import TrainerConfig
 from probes.config.checks import check_trainer
@@ -21,6 +23,32 @@ _EXPECTED = (
     r".*`IterableDataset` has `__len__` defined.*",  # read by one process: see simplified.training
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own, under newer versions of torch
 )
+
+
+class SingleProcess(LightningEnvironment):
+    """One process, whatever a cluster's variables tell: Lightning would take those of a Slurm
+    allocation, or of ``torchrun``, for an order to train in several, and raise without them."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Never: nobody started other processes of this training."""
+        return False
+
+    def local_rank(self) -> int:
+        """Always 0."""
+        return 0
+
+    def node_rank(self) -> int:
+        """Always 0."""
+        return 0
+
+    def global_rank(self) -> int:
+        """Always 0."""
+        return 0
+
+    def world_size(self) -> int:
+        """Always 1."""
+        return 1
 
 
 def accelerator_of(config: TrainerConfig) -> str:
@@ -36,7 +64,12 @@ def accelerator_of(config: TrainerConfig) -> str:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Keep Lightning's banners off the terminal and put the process back as it was."""
+    """Keep Lightning's banners off the terminal and put the process back as it was.
+
+    Its rank is 0 inside and afterwards: tasks of an allocation are runs of their own, and loggers
+    and progress bars are silent in all but the first.
+    """
+    vars(rank_zero_only)["rank"] = 0
     talkers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in talkers]
     main = threading.current_thread() is threading.main_thread()

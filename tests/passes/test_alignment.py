@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Regex, Tokenizer, models, normalizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from probes.config import ModelConfig, PositionConfig
 from probes.core.errors import UserError
@@ -223,9 +225,41 @@ class TestDropped:
         got = align(make_corpus(["a", "storm", "b"], [(1, 0, 5, "word")]), llama)
         assert list(got.example) == [1]
 
-    def test_a_text_of_zero_tokens_is_refused(self, llama: Handle) -> None:
-        with pytest.raises(UserError, match=r"2 of 3 texts are empty to the tokenizer .* text 1"):
-            align(corpus_of_texts(["a storm", "", ""]), llama)
+    def test_a_text_of_zero_tokens_is_left_out_and_counted(
+        self, llama: Handle, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        got = align(corpus_of_texts(["a storm", "", ""]), llama)
+        assert list(got.unit) == [0] and got.counts["empty_texts"] == 2
+        assert "2 of 3 texts are empty to the tokenizer and left out" in caplog.text
+        assert "the first is text 1" in caplog.text
+
+    def test_text_of_zero_width_characters(self, llama: Handle) -> None:
+        """The tokenizer of BERT, for example, removes them."""
+        backend = Tokenizer.from_str(llama.tokenizer.backend_tokenizer.to_str())
+        backend.normalizer = normalizers.Replace(Regex("[\u200b\u200c\ufeff]"), "")
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
+        handle = dataclasses.replace(llama, tokenizer=tokenizer)
+        got = align(corpus_of_texts(["\u200b\u200c", "a storm", "\ufeff"]), handle)
+        assert list(got.unit) == [1] and got.counts["empty_texts"] == 2
+
+    @pytest.mark.parametrize("framed", [False, True])
+    def test_tokenizer_without_a_token_for_a_letter(self, llama: Handle, framed: bool) -> None:
+        """Of DNA, for example: it keeps nothing of any other text."""
+        pieces = {"<s>": 0, "</s>": 1} | {base: 2 + n for n, base in enumerate("ACGT")}
+        backend = Tokenizer(models.BPE(vocab=pieces, merges=[]))
+        if framed:
+            backend.post_processor = processors.TemplateProcessing(
+                single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+            )
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
+        handle = dataclasses.replace(llama, tokenizer=tokenizer)
+        got = align(corpus_of_texts(["nnn", "ACGT", "GG"]), handle)
+        inside = [[2, 3, 4, 5], [4, 4]]
+        expected = [[0, *ids, 1] if framed else ids for ids in inside]
+        assert list(got.ids) == [token for ids in expected for token in ids]
+        assert list(got.unit) == [1, 2] and got.counts["empty_texts"] == 1
+        with pytest.raises(UserError, match="no token for any of its 1 units"):
+            align(corpus_of_texts(["nnn"]), handle)
 
     def test_no_unit_left(self, llama: Handle) -> None:
         with pytest.raises(UserError, match="no token for any of its 1 units"):
