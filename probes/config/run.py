@@ -147,7 +147,8 @@ class TrainerConfig:
     accelerator: str = choice("auto", ("auto", "cpu", "gpu"))
     """auto: a CUDA device where there is one."""
     progress: bool = True
-    """A progress bar over chunks of heads."""
+    """Show how far extraction and fits have come: a bar on a terminal, elsewhere a line in the log
+    every half minute."""
 
 
 @dataclass
@@ -159,7 +160,7 @@ class LoggerConfig:
     entity: str | None = None
     group: str | None = None
     mode: str = choice("auto", ("auto", "online", "offline", "disabled"))
-    """Of wandb; auto: online when logged in, else offline."""
+    """Of wandb; auto: online when logged in and the server can be reached, else offline."""
     tags: list[str] = field(default_factory=list)
 
 

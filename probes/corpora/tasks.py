@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ class Task:
     """(n,) code of that text: examples that repeat a text share it, so folds can avoid them."""
     dropped: dict[str, int]
     """Class left out for having too few training units -> its units in all splits."""
+    dropped_in_train: dict[str, int] = field(default_factory=dict)
+    """The same classes -> their training units, by which they were left out."""
 
     def counts(self, split: int) -> npt.NDArray[np.int64]:
         """(C,) units of each class in one split."""
@@ -59,10 +61,11 @@ class Task:
             f"majority '{self.classes[best]}' {accuracy:.3f} on test"
         )
         if self.dropped:
-            common = sorted(self.dropped.items(), key=lambda item: -item[1])
+            in_train = self.dropped_in_train or self.dropped
+            common = sorted(in_train.items(), key=lambda item: -item[1])
             names = ", ".join(f"{name} ({count})" for name, count in common[:8])
             more = f", ... ({len(common) - 8} more)" if len(common) > 8 else ""
-            line += f"; {len(common)} classes dropped as too rare: {names}{more}"
+            line += f"; {len(common)} classes dropped as too rare in train: {names}{more}"
         return line
 
 
@@ -99,11 +102,8 @@ def make_task(
     in_train = np.bincount(codes[usable & (split == TRAIN)], minlength=len(definition.classes))
     in_all = np.bincount(codes[usable], minlength=len(definition.classes))  # (C,)
     kept = in_train >= max(min_count, 1)  # (C,)
-    dropped = {
-        name: int(count)
-        for name, count, keep in zip(definition.classes, in_all, kept, strict=True)
-        if not keep and count
-    }
+    left_out = np.flatnonzero(~kept & (in_all > 0))
+    dropped = {definition.classes[code]: int(in_all[code]) for code in left_out}
     _check_classes(corpus, feature, kept.sum(), dropped, in_train, min_count)
 
     new_code = np.cumsum(kept) - 1  # (C,) class -> class among the kept
@@ -128,6 +128,7 @@ def make_task(
         examples=examples[rows],
         texts=corpus.text_codes[examples[rows]],
         dropped=dropped,
+        dropped_in_train={definition.classes[code]: int(in_train[code]) for code in left_out},
     )
 
 

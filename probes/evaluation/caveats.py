@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from probes.corpora.corpus import TRAIN
 from probes.evaluation.scored_rows import ScoredRows
+from probes.evaluation.table_rows import Row
 from probes.results.findings import MapTestSummary
-from probes.results.vocabulary.comparators import MAJORITY
+from probes.results.vocabulary.comparators import MAJORITY, is_comparator
+from probes.results.vocabulary.sites import HEADS
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
 
+EDGE = 0.25
+"""Share of the heads at one end of the penalties above which the grid may be too narrow."""
 RARE = 10
 """Scored rows below which the recall of a class is too rough to interpret."""
 
 
-def task_caveats(scored: ScoredRows, group_name: str, level: float) -> list[str]:
-    """About the scored rows: few groups, rare classes, classes that one group holds alone."""
+def task_caveats(
+    scored: ScoredRows, group_name: str, level: float, *, permutations: int = 0
+) -> list[str]:
+    """About the scored rows: few groups, rare classes, classes that one group holds alone.
+
+    permutations: refits on permuted labels, which the tests then rest on instead of the groups.
+    """
     caveats = []
     task, groups = scored.task, len(scored.groups)
     few = few_groups(groups, group_name)
     if few:
         caveats.append(f"{task.feature}: {few}.")
-    smallest = 0.5**groups
+    smallest = 1 / (1 + permutations) if permutations else 0.5**groups
     if smallest > level:
+        basis = (
+            f"{permutations} permutations"
+            if permutations
+            else f"{groups} {group_name}s in the reported split"
+        )
         caveats.append(
-            f"{task.feature}: with {groups} {group_name}s in the reported split no p-value can be "
-            f"below {smallest:.3g}; at the level of {level:g} nothing can be significant."
+            f"{task.feature}: with {basis} no p-value can be below {smallest:.3g}; at the level of "
+            f"{level:g} nothing can be significant."
+        )
+    if len(np.unique(scored.labels)) < 2:
+        without = "".join(f" {metric.label} cannot be measured;" for metric in scored.left_out)
+        caveats.append(
+            f"{task.feature}: all reported rows are of the class "
+            f"{task.classes[scored.labels[0]]}, so a probe that always answers it is right;"
+            f"{without} draw other rows with split.source=group."
         )
     counts = np.bincount(scored.labels, minlength=len(task.classes))
     rare = [
@@ -61,11 +84,18 @@ def map_caveats(
     """
     name = f"{evidence.feature} ({evidence.probe})"
     caveats = []
-    if not test.significant_familywise:
+    possible = test.smallest_p is None or test.level is None or test.smallest_p <= test.level
+    # Where nothing can be significant, that is said of the rows, and says nothing of the heads.
+    if possible and not test.significant_familywise:
         caveats.append(
-            f"{name}: no head is significant at the family-wise level of "
-            f"{test.level:g}; the bright cells of this map are what chance gives among "
-            f"{test.units} heads."
+            f"{name}: no head is significant at the family-wise level of {test.level:g}, "
+            + (
+                f"though {test.significant_q} of {test.units} are at a false discovery rate of "
+                f"{test.level:g}: they carry something as a set, and which of them is not certain."
+                if test.significant_q
+                else f"nor at a false discovery rate of {test.level:g}: the bright cells of this "
+                f"map may be what chance gives among {test.units} heads."
+            )
         )
     if control is not None:
         n = len(scored.labels)
@@ -79,4 +109,33 @@ def map_caveats(
                 f"{on_control[best]:.3f} on its control, whose labels are random: most of its "
                 "accuracy may be the probe's memory of words."
             )
+    return caveats
+
+
+def penalty_caveats(rows: Sequence[Row], l2: Sequence[float]) -> list[str]:
+    """About the choice of the penalty: many heads take the smallest or the largest there is.
+
+    rows: of the results; those of heads with the column ``l2``. l2: the penalties of the grid.
+    """
+    grid = sorted(set(map(float, l2)))
+    if len(grid) < 2:
+        return []
+    chosen: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        penalty = row.get("l2")
+        if row["site"] == HEADS and isinstance(penalty, int | float):
+            chosen.setdefault((str(row["feature"]), str(row["probe"])), []).append(float(penalty))
+    caveats = []
+    for (feature, probe), penalties in chosen.items():
+        if is_comparator(probe):
+            continue
+        for edge, word, further in ((grid[0], "smallest", grid[0] / 10),
+                                    (grid[-1], "largest", grid[-1] * 10)):  # fmt: skip
+            share = np.isclose(penalties, edge, rtol=1e-4).mean()
+            if share > EDGE and further > 0:
+                wider = ",".join(f"{value:g}" for value in sorted([*grid, further]))
+                caveats.append(
+                    f"{feature} ({probe}): {share:.0%} of the heads chose the {word} penalty of "
+                    f"the grid, {edge:g}; their best may be outside it (probe.l2=[{wider}])."
+                )
     return caveats

@@ -144,7 +144,7 @@ def _validation_metrics(
     values = {
         metric.name: metric(predicted, labels, everything, classes, scores).value()
         for metric in scored.metrics
-        if metric.suits(classes, scores)
+        if metric.suits(classes, scores, labels)
     }
     return values, len(rows)
 

@@ -156,7 +156,12 @@ class Evaluator:
         return [
             caveat
             for scored in self._scored.values()
-            for caveat in task_caveats(scored, self.group_name, self.significance.level)
+            for caveat in task_caveats(
+                scored,
+                self.group_name,
+                self.significance.level,
+                permutations=self.significance.permutations,
+            )
         ]
 
 

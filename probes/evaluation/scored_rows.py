@@ -34,6 +34,8 @@ class ScoredRows:
     """Whether the rows were scored by cross-validation."""
     metrics: tuple[Metric, ...]
     """What is measured, the accuracy first."""
+    left_out: tuple[Metric, ...] = ()
+    """What the task has, but not these rows: all of them are of one class."""
 
     @classmethod
     def of(
@@ -46,15 +48,24 @@ class ScoredRows:
     ) -> ScoredRows:
         """From the real problem (or its folds) and predictions (n,) of the baselines."""
         rows = np.flatnonzero(np.any([problem.score for problem in real], axis=0))
+        labels = task.labels[rows]
+        one_class = len(np.unique(labels)) < 2
+        binary = len(task.classes) == 2
+        left_out = tuple(
+            metric
+            for metric in metrics
+            if one_class and metric.needs_both and (binary or not metric.binary_only)
+        )
         return cls(
             task=task,
             rows=rows,
-            labels=task.labels[rows],
+            labels=labels,
             groups=Groups.of(task.groups[rows]),
             baselines={name: classes[rows] for name, classes in predicted.items()},
             draws=draws,
             folds=len(real) > 1,
-            metrics=tuple(metrics),
+            metrics=tuple(metric for metric in metrics if metric not in left_out),
+            left_out=left_out,
         )
 
     def right(self, baseline: str) -> npt.NDArray[np.bool_]:

@@ -75,7 +75,7 @@ def metric_rows(
     classes = len(scored.task.classes)
     rows = []
     for metric in scored.metrics:
-        if metric.suits(classes, scores):
+        if metric.suits(classes, scores, scored.labels):
             sums = metric(predicted, scored.labels, scored.groups, classes, scores)
             rows += sums_rows(places, metric.name, sums, scored)
     return rows

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from probes.core.errors import UserError
+from probes.core.shown_progress import ShownProgress
 from probes.models.forward import forward
 from probes.models.handle import Handle
 from probes.models.hooks import hooked
@@ -30,7 +31,7 @@ from probes.models.language_model import (
 )
 from probes.models.sites import Site
 from probes.passes.batches import Batch, BatchPlan
-from probes.passes.progress import Progress, ProgressBar
+from probes.passes.progress import Progress
 from probes.passes.shards import WHOLE, Shard
 from probes.passes.visitor import Keeper, Output, Visitor
 
@@ -72,7 +73,8 @@ def run_passes(
     logits_at: (sequence of the batch, token) of each of n wanted logits; None: of all tokens, which
     takes tokens x vocabulary numbers. ``row_ends`` is the usual choice.
     progress: of an earlier run of the same plan and shard; None starts at the shard's beginning.
-    label: shown with a progress bar where standard error is a terminal; None: no bar.
+    label: shown with the progress, as a bar on a terminal and a line now and then elsewhere; None:
+    nothing is shown.
 
     Returns the progress at the end: the shard's last position, its rows, its batch sizes.
 
@@ -121,7 +123,8 @@ def run_batches(
     end = plan.range_of(shard)[1]
     progress = progress or plan.start(shard)
     saved = time.monotonic()
-    with ProgressBar(label, plan.tokens_between(progress.sequences, end)) as bar:
+    first, tokens = progress.sequences, 0
+    with ShownProgress(label, plan.tokens_between(first, end)) as shown:
         while progress.sequences < end:
             budget = progress.batching[-1][1]
             batch = plan.batch(progress.sequences, budget, end)
@@ -132,12 +135,15 @@ def run_batches(
                 # What the memory taught is kept: a resumed run does not fail again first.
                 keeper.settle(progress)
                 continue
-            bar.advance(batch.tokens)
             progress = replace(
                 progress,
                 sequences=progress.sequences + batch.count,
                 rows=progress.rows + len(batch.rows),
             )
+            tokens += batch.tokens
+            rate = f"{tokens / shown.seconds:,.0f} tokens/s"
+            done = f"{progress.sequences - first:,} of {end - first:,} sequences"
+            shown.advance(batch.tokens, note=rate, line=f"{done}, {rate}")
             block_done = progress.sequences in plan.block_ends[:-1]
             if block_done or time.monotonic() - saved >= checkpoint_seconds:
                 keeper.mark(progress)

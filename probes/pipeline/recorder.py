@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from probes.activations.cache import Cache
-from probes.config import RunConfig, SplitConfig
+from probes.config import LinearConfig, RunConfig, SplitConfig
 from probes.core.environment import environment, without_home
 from probes.core.memory import peak_memory_bytes
 from probes.core.version import __version__
 from probes.corpora.corpus import SPLITS, TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.tasks import Task
+from probes.evaluation.caveats import penalty_caveats
 from probes.evaluation.evaluate import Evaluation
 from probes.models.handle import Handle
 from probes.results.record import (
@@ -88,8 +89,13 @@ class RunRecorder:
             },
             best=evaluation.best,
             tests=evaluation.tests,
-            caveats=[*evaluation.caveats, *fit.notes],
+            caveats=[*evaluation.caveats, *self._penalty_caveats(evaluation), *fit.notes],
         )
+
+    def _penalty_caveats(self, evaluation: Evaluation) -> list[str]:
+        probe = self.config.probe
+        l2 = probe.l2 if isinstance(probe, LinearConfig) else []
+        return penalty_caveats(evaluation.rows, l2)
 
 
 def _streams(cache: Cache) -> list[StreamRecord]:
@@ -146,4 +152,5 @@ def _task_record(task: Task) -> TaskRecord:
         majority=task.classes[best],
         majority_accuracy=accuracy,
         dropped=dict(task.dropped),
+        dropped_in_train=dict(task.dropped_in_train),
     )

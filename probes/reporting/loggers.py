@@ -10,6 +10,7 @@ of them.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from probes.config.checks import check_logger
 from probes.config.choices import choices_of
 from probes.core.errors import UserError
 from probes.reporting.head_map import head_map
+from probes.reporting.reachable import reachable
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import baselines, best_estimate
@@ -31,6 +33,8 @@ from probes.results.table import features
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
+
+log = logging.getLogger(__name__)
 
 
 class RunLogger:
@@ -210,7 +214,16 @@ def wandb_mode(mode: str) -> Any:
     import wandb
 
     # Without a prompt and without asking the server: a machine without network must not wait.
-    return "online" if wandb.login(prompt=False, verify=False) else "offline"
+    if not wandb.login(prompt=False, verify=False):
+        return "offline"
+    server = wandb.setup().settings.base_url
+    if reachable(server):
+        return "online"
+    log.warning(
+        "logger.mode=auto: %s cannot be reached, so W&B runs offline (wandb sync sends it later)",
+        server,
+    )
+    return "offline"
 
 
 def sweep_group(run_dir: Path) -> str | None:

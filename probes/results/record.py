@@ -111,7 +111,10 @@ class TaskRecord:
     majority_accuracy: float
     """What always answering it scores on test."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Classes too rare to train on, with their rows."""
+    """Class too rare to train on -> its units in all splits."""
+    dropped_in_train: dict[str, int] = field(default_factory=dict)
+    """The same classes -> their training units, which ``min_count`` is about; absent in old runs.
+    """
 
 
 @dataclass(frozen=True)

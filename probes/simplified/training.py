@@ -19,7 +19,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,6 +27,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from probes.config import SimplifiedConfig, TrainerConfig
 from probes.core.files import atomic_path
+from probes.core.shown_progress import ShownProgress
 from probes.simplified.examples import NO_TARGET, Examples, TrainingBatches
 from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
 
@@ -118,12 +118,6 @@ class SimplifiedModule(lightning.LightningModule):
         loss = float(torch.stack(self._losses).mean()) if self._losses else lost / total
         self._losses.clear()
         self.curve.append(Point(self.step, loss, right / total, round(self.seconds(), 2)))
-        self.log_to_bar(right / total)
-
-    def log_to_bar(self, accuracy: float) -> None:
-        """Show the accuracy beside the progress bar, where there is a trainer."""
-        if self._trainer is not None:
-            self.log("accuracy", accuracy, prog_bar=True, logger=False, batch_size=1)
 
     def seconds(self) -> float:
         """Of training so far, interruptions left out."""
@@ -204,9 +198,9 @@ def train(
                 logger=False,
                 callbacks=[
                     _Keeper(state, keep),
-                    *([_Bar(leave=False)] if trainer.progress else []),
+                    *([_Shown(left)] if trainer.progress else []),
                 ],
-                enable_progress_bar=trainer.progress,
+                enable_progress_bar=False,
                 enable_checkpointing=False,
                 enable_model_summary=False,
             ).fit(module, DataLoader(_Remaining(batches, module.step, left), batch_size=None))
@@ -257,13 +251,25 @@ class _Keeper(lightning.Callback):
             self.saved = time.perf_counter()
 
 
-class _Bar(RichProgressBar):
-    """Steps done, time left and accuracy; no epoch and no version."""
+class _Shown(lightning.Callback):
+    """Steps done, time left and accuracy."""
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        return "Training the simplified model"
+    def __init__(self, steps: int) -> None:
+        self.shown, self.steps = ShownProgress("training", steps), steps
 
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.shown.__enter__()
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        accuracy = f"accuracy {module.curve[-1].accuracy:.3f}" if module.curve else ""
+        self.shown.advance(
+            1, note=accuracy, line=f"{batch_idx + 1} of {self.steps} steps, {accuracy}"
+        )
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        self.shown.__exit__(None, None, None)
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        self.shown.__exit__(None, None, None)

@@ -47,14 +47,19 @@ class Metric:
     """Whether it is left out where there are only predicted classes. There are ``scores`` of tasks
     with two classes; they rise with class 1."""
 
+    needs_both: bool = False
+    """Whether it is left out where the rows are all of one class."""
+
     def __call__(
         self, predicted: Codes, labels: Codes, groups: Groups, classes: int, scores: Scores = None
     ) -> GroupSums:
         """The metric of many heads at once, as sums over groups."""
         return self.sums(predicted, labels, groups, classes, scores)
 
-    def suits(self, classes: int, scores: Scores) -> bool:
-        """Whether it can be measured on such a task."""
+    def suits(self, classes: int, scores: Scores, labels: Codes) -> bool:
+        """Whether it can be measured on rows with such labels (m,) of such a task."""
+        if self.needs_both and not (len(labels) and (labels != labels[0]).any()):
+            return False
         if self.needs_scores and scores is None:
             return False
         return classes == 2 or not self.binary_only
@@ -126,7 +131,8 @@ def auroc_sums(scores: Scores, labels: Codes, groups: Groups) -> GroupSums:
     by_class = [groups.sum(np.where(side, placement, 0.0)) for side in (~positive, positive)]
 
     def finish(total: Array, support: Array) -> Array:
-        area: Array = np.clip((total / support).sum(axis=-1), 0.0, 1.0)
+        with np.errstate(invalid="ignore", divide="ignore"):  # draws without a class
+            area: Array = np.clip((total / support).sum(axis=-1), 0.0, 1.0)
         return area
 
     return GroupSums("auroc", np.stack(by_class, axis=-1), _support(labels, groups, 2), finish)
@@ -194,6 +200,7 @@ METRICS: dict[str, Metric] = {
             anchor_label="chance",
             binary_only=True,
             needs_scores=True,
+            needs_both=True,
         ),
     )
 }

@@ -37,6 +37,8 @@ class Line:
     where: str = ""
     cells: dict[str, float | None] = field(default_factory=dict)
     """Accuracy of each comparator, by its label."""
+    caveats: tuple[str, ...] = ()
+    """What the job's own report says of this feature before its numbers are used."""
     page: str = ""
     """Of an atlas: its report, which has its maps."""
 
@@ -90,6 +92,7 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
             feature: [small for small in maps if small.feature == feature]
             for feature in dict.fromkeys(small.feature for small in maps)
         },
+        caveats=_caveats(lines),
         left_out=sum(bool(line.feature) and not line.page for line in lines) - len(maps),
     )
 
@@ -108,11 +111,41 @@ def _job_lines(
         own = FeatureTable.of(job.results, feature)
         best, where = best_estimate(own), head_map(own, level=level).best_place
         cells = {b.comparator.label: b.estimate.value for b in baselines(own)}
-        lines.append(replace(line, feature=feature, best=best, where=where, cells=cells))
+        lines.append(
+            replace(
+                line,
+                feature=feature,
+                best=best,
+                where=where,
+                cells=cells,
+                caveats=_caveats_of(job, feature),
+            )
+        )
         small = SmallMap(feature, 0, job.name, best, caption, where)
         classes = _classes(job, feature)
         maps.append((small, feature_data(own, level=level, classes=classes, only="accuracy")))
     return lines, maps
+
+
+def _caveats_of(job: Job, feature: str) -> tuple[str, ...]:
+    """Those of a job's caveats that are about a feature: they begin with its name."""
+    if job.record is None:
+        return ()
+    return tuple(
+        text for text in job.record.caveats if text.startswith((f"{feature}:", f"{feature} ("))
+    )
+
+
+def _caveats(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Each caveat of the sweep once, with the jobs that it is about."""
+    jobs: dict[str, list[str]] = {}
+    for line in lines:
+        for text in line.caveats:
+            jobs.setdefault(text, []).append(line.job)
+    return [
+        (("job " if len(names) == 1 else "jobs ") + ", ".join(dict.fromkeys(names)), text)
+        for text, names in jobs.items()
+    ]
 
 
 def _atlas_line(atlas: pd.DataFrame) -> str:

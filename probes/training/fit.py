@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
 from probes.core.process import single_blas_thread
+from probes.core.shown_progress import ShownProgress
 from probes.training.data import ChunkDataModule
 from probes.training.module import BankModule, OnFit
 from probes.training.problems import ActivationSource
@@ -61,8 +62,8 @@ def fit_banks(
             max_epochs=1,
             logger=list(loggers) or False,
             log_every_n_steps=1,
-            callbacks=[_Bar()] if trainer.progress else [],
-            enable_progress_bar=trainer.progress,
+            callbacks=[_Shown(len(data.dataset))] if trainer.progress else [],
+            enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
         ).fit(module, data)
@@ -70,16 +71,29 @@ def fit_banks(
     return FitSummary(module.probes, module.fit_seconds, (*data.notes, *missed))
 
 
-class _Bar(RichProgressBar):
-    """Chunks done, time left, layer and best validation accuracy; no epoch and no version."""
+class _Shown(lightning.Callback):
+    """Chunks done, time left, layer and best validation accuracy."""
 
-    def __init__(self) -> None:
-        super().__init__(leave=False)
+    def __init__(self, chunks: int) -> None:
+        self.shown, self.chunks = ShownProgress("fitting", chunks), chunks
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        return "Fitting chunks"
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        self.shown.__enter__()
 
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        layer, best = (
+            float(trainer.callback_metrics.get(name, nan)) for name in ("layer", "best_validation")
+        )
+        self.shown.advance(
+            1,
+            note=f"layer {layer:.0f}: {best:.3f}",
+            line=f"{batch_idx + 1} of {self.chunks} chunks",
+        )
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        self.shown.__exit__(None, None, None)
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        self.shown.__exit__(None, None, None)

@@ -92,7 +92,8 @@ def test_class_absent_from_training_is_dropped_and_reported() -> None:
     task = make_task(corpus, "tag", all_units(corpus), min_count=1)
     assert task.classes == ("a", "b")
     assert task.dropped == {"new": 2}
-    assert "new (2)" in task.summary()
+    assert task.dropped_in_train == {"new": 0}, "the count that the rule uses"
+    assert "new (0)" in task.summary()
     assert (task.split == TEST).sum() == 2
 
 

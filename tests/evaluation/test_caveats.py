@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
 from probes.corpora.corpus import TEST, TRAIN
 from probes.corpora.tasks import Task
+from probes.evaluation.caveats import map_caveats, penalty_caveats, task_caveats
+from probes.evaluation.evidence_problems import evidence_problems
 from probes.evaluation.planted import planted_activations, planted_task
+from probes.evaluation.scored_rows import ScoredRows
+from probes.evaluation.table_rows import Row
+from probes.results.findings import MapTestSummary
 from tests.evaluation.fitted_chunks import evaluated
 
 
@@ -58,3 +66,58 @@ def test_a_control_as_good_as_the_task() -> None:
 
 def test_nothing_significant() -> None:
     assert "no head is significant" in caveats(planted_task(80, 5), effect=np.zeros(6))
+
+
+def test_one_class_in_test_leaves_out_what_cannot_be_measured() -> None:
+    task = planted_task(120, 6)
+    labels = np.where(task.split == TEST, 0, task.labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        run = evaluated(planted_activations(replace(task, labels=labels), (0.0, 4.0)))
+    said = " ".join(run.caveats)
+    assert "all reported rows are of the class" in said and "AUROC cannot be measured" in said
+    assert "auroc" not in {row["metric"] for row in run.rows}
+    assert "accuracy" in {row["metric"] for row in run.rows if row["split"] == "test"}
+
+
+def test_caveats_do_not_contradict_each_other() -> None:
+    """What cannot be significant is not called chance, and permutations are not groups."""
+    said = caveats(planted_task(12, 40, shares=(0.5, 0.25)))  # 3 test groups
+    assert "nothing can be significant" in said
+    assert "bright cells" not in said
+    scored = ScoredRows.of(
+        task := planted_task(12, 40, shares=(0.5, 0.25)),
+        evidence_problems(
+            task, EvaluationConfig(control=False), SignificanceConfig(), SplitConfig()
+        )[:1],
+        {},
+        None,
+    )
+    few = " ".join(task_caveats(scored, "document", 0.05, permutations=200))
+    assert "nothing can be significant" not in few
+    few = " ".join(task_caveats(scored, "document", 0.05, permutations=9))
+    assert "with 9 permutations no p-value can be below 0.1" in few
+
+
+def test_heads_that_are_significant_together_are_not_called_chance() -> None:
+    summary = MapTestSummary("upos", "heads", "linear", null="", smallest_p=1e-4, units=72,
+                             groups=30, level=0.05, significant_familywise=0,
+                             significant_q=12)  # fmt: skip
+    evidence = evaluated(planted_activations(planted_task(80, 5), [0.0])).maps[0]
+    (said,) = map_caveats(evidence, None, cast(ScoredRows, None), summary)
+    assert "12 of 72 are at a false discovery rate" in said
+    assert "bright" not in said
+
+
+def test_a_penalty_at_the_edge_of_its_grid_is_said() -> None:
+    def rows(penalties: list[float]) -> list[Row]:
+        return [
+            {"feature": "upos", "site": "heads", "probe": "linear", "l2": penalty}
+            for penalty in penalties
+        ]
+
+    (said,) = penalty_caveats(rows([10.0] * 17 + [100.0] * 3), [10.0, 100.0, 1000.0])
+    assert "85% of the heads chose the smallest penalty" in said
+    assert "probe.l2=[1,10,100,1000]" in said
+    assert penalty_caveats(rows([10.0] * 2 + [100.0] * 18), [10.0, 100.0, 1000.0]) == []
+    assert penalty_caveats(rows([10.0] * 20), [10.0]) == []

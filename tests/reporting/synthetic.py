@@ -145,6 +145,7 @@ def make_record(
         majority=(classes or CLASSES)[3],
         majority_accuracy=MAJORITY,
         dropped={"INTJ": 4, "SYM": 2},
+        dropped_in_train={"INTJ": 3, "SYM": 0},
     )
     return RunRecord(
         version="0.1.0",

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from probes.core.errors import UserError
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.loggers import heads_table, make_logger, run_metrics, wandb_mode
 from probes.reporting.page.report import write_report
+from probes.reporting.reachable import reachable
 from probes.results.feature_table import FeatureTable
 from probes.results.record import write_record
 from probes.results.table import write_results
@@ -181,7 +185,41 @@ def test_auto_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr("probes.reporting.loggers.reachable", lambda url: True)
     assert wandb_mode("auto") == "online"
+
+
+@pytest.mark.usefixtures("clean_wandb")
+def test_a_server_that_cannot_be_reached_ends_offline_soon(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(logging.getLogger("probes"), "propagate", True)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    began = time.monotonic()
+    assert wandb_mode("auto") == "offline"
+    assert [record.getMessage() for record in caplog.records if "reached" in record.getMessage()]
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: time.sleep(30))
+    assert not reachable("https://api.wandb.ai", timeout=0.2), "a resolver that hangs"
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_that_listens_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert reachable(url)
+        monkeypatch.delenv("no_proxy")
+        monkeypatch.setenv("https_proxy", url)
+        assert reachable("https://nowhere.invalid"), "through the proxy"
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

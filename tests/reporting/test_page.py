@@ -70,7 +70,7 @@ def test_it_says_how_the_numbers_were_made(tmp_path: Path) -> None:
         "67 dev and 93 test sentences that recur in train were dropped.",
         "For each head the L2 penalty was chosen on validation, and heads are ranked there too.",
         "95% intervals from a bootstrap over documents, not over rows, 1,000 draws",
-        "Left out as too rare: INTJ (4), SYM (2).",
+        "Left out as too rare, with their training rows: INTJ (3), SYM (0).",
         "class ADV has 55 rows on test",
         "p-values refute that activations and labels are independent",
         "Freed from the choice the best head reaches 0.610 [0.580, 0.640]",

@@ -71,10 +71,11 @@ def task_line(task: TaskRecord, group_name: str) -> str:
         line += f", from {groups} {plural(group_name)}"
     line += f". Most frequent in training: {task.majority}."
     if task.dropped:
-        names = list(task.dropped.items())
+        names = list((task.dropped_in_train or task.dropped).items())
+        where = ", with their training rows" if task.dropped_in_train else ""
         dropped = ", ".join(f"{name} ({count:,})" for name, count in names[:8])
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        line += f" Left out as too rare: {dropped}{more}."
+        line += f" Left out as too rare{where}: {dropped}{more}."
     return line
 
 
