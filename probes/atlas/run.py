@@ -48,7 +48,7 @@ def run_atlas(atlas: AtlasConfig, base: RunConfig, run_dir: Path) -> Path:
     (run_dir / RECORD).unlink(missing_ok=True)
     cache_dir = os.path.expanduser(base.cache_dir)
     model = resolve(base.model, cache_dir, base.trainer)
-    handle = open_model(model)
+    handle = open_model(model, cache_dir=cache_dir)
     plan = make_plan(atlas, replace(base, model=model, cache_dir=cache_dir), handle)
     features = sum(len(job.features) for job in plan.jobs)
     log.info("atlas of %s: %d features of %d corpora", handle.name, features, len(plan.jobs))

@@ -53,10 +53,14 @@ class ModelConfig:
     """Which Hugging Face model is read, and how it is loaded."""
 
     name: str = "minilm"
-    """Hub id, local directory, or ``minilm`` for the packaged model of the ``demo`` extra."""
+    """Hub id, local directory, GGUF file, or a packaged model: ``minilm`` (of the ``demo`` extra),
+    ``smollm2``, ``gemma3_270m``."""
+    gguf_file: str | None = None
+    """Which GGUF file, in a directory with several."""
     revision: str | None = None
     dtype: str = choice("auto", ("auto", "float32", "bfloat16", "float16", "float64"))
-    """``auto`` keeps the checkpoint's."""
+    """``auto`` keeps the checkpoint's; on a processor without bfloat16 instructions it takes
+    float32 in place of bfloat16. GGUF files are unpacked to float32."""
     device_map: str | None = None
     """``auto`` spreads a large model over devices (needs accelerate); null: one device."""
     device: str = "auto"

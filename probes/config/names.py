@@ -8,7 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-WEIGHTS = ("name", "revision", "random_init", "random_seed", "bos", "simplified", "checkpoint")
+WEIGHTS = (
+    *("name", "gguf_file", "revision", "random_init", "random_seed", "bos", "simplified"),
+    "checkpoint",
+)
 """Keys of the model's config that make it another model."""
 
 

@@ -184,13 +184,17 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _memo_path() -> Path:
-    """``$HEADPROBES_CACHE``, else the user's cache directory."""
+def user_cache() -> Path:
+    """``$HEADPROBES_CACHE``, else a directory in the user's cache."""
     own = os.environ.get("HEADPROBES_CACHE")
     if own:
-        return Path(own) / "hashes.json"
+        return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "headprobes" / "hashes.json"
+    return Path(base) / "headprobes"
+
+
+def _memo_path() -> Path:
+    return user_cache() / "hashes.json"
 
 
 def _read_memo() -> dict[str, list[int | str]]:

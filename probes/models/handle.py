@@ -16,6 +16,7 @@ from torch import nn
 from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.models.adapters import Adapter, apply_adapter, bare
+from probes.models.gguf_conversion import ConvertedGguf
 from probes.models.hf_config import Kind, field_of
 from probes.models.hf_messages import explained, quiet
 from probes.models.language_model import body_of
@@ -29,7 +30,7 @@ class Handle:
 
     settings: ModelConfig
     name: str
-    """As the user gave it: Hub id, directory or ``minilm``."""
+    """As the user gave it: Hub id, directory, GGUF file or the name of a packaged model."""
     source: str
     """What transformers loads from: Hub id or directory."""
     commit: str | None
@@ -49,6 +50,10 @@ class Handle:
     pad_id: int
     adapter: Adapter | None = None
     """Applied to the weights when they are loaded; part of the fingerprint."""
+    gguf: ConvertedGguf | None = None
+    """The GGUF file that the weights are unpacked from."""
+    dtype_reason: str = ""
+    """Why ``model.dtype=auto`` chose ``dtype``, where that is not the checkpoint's."""
 
     def load(self, *, head: bool = False) -> nn.Module:
         """The body on its device, in eval mode, without gradients.
@@ -149,6 +154,16 @@ def _head_class(kind: Kind) -> tuple[Any, Any]:
     return transformers.AutoModelForCausalLM, transformers.MODEL_FOR_CAUSAL_LM_MAPPING
 
 
+def _weights_source(handle: Handle) -> str:
+    """Where transformers reads the weights: of a GGUF file from its copy, made if need be."""
+    if handle.gguf is None:
+        return handle.source
+    auto, mapping = _head_class(handle.kind)
+    headless = handle.kind == "encoder" or type(handle.config) not in mapping
+    whole = _body_class(handle.config) if headless else auto
+    return str(handle.gguf.weights(handle.dtype, whole))
+
+
 def _pretrained(handle: Handle, head: bool) -> Any:
     settings = handle.settings
     options = _options(handle) | {"use_safetensors": True, "output_loading_info": True}
@@ -157,7 +172,7 @@ def _pretrained(handle: Handle, head: bool) -> Any:
         options["device_map"] = settings.device_map
     auto = _head_class(handle.kind)[0] if head else _body_class(handle.config)
     beside = handle.adapter is not None and not handle.adapter.alone
-    with bare(Path(handle.source)) if beside else nullcontext(handle.source) as source:
+    with bare(Path(handle.source)) if beside else nullcontext(_weights_source(handle)) as source:
         model, info = auto.from_pretrained(
             source, config=handle.config, revision=handle.commit, **options
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,20 @@ from probes.models.checkpoints import (
     base_settings,
     directory_fingerprint,
     local_directory,
+    user_cache,
 )
+from probes.models.dtypes import chosen_dtype
+from probes.models.gguf_conversion import ConvertedGguf, convert_gguf
+from probes.models.gguf_file import find_gguf
 from probes.models.handle import Handle
 from probes.models.hf_config import (
     UNLIMITED,
     field_of,
     model_kind,
     position_limit,
-    text_config,
 )
 from probes.models.hf_messages import explained, quiet
+from probes.models.packaged import PACKAGED, packaged_file
 from probes.models.tokens import (
     check_bos,
     check_vocabulary,
@@ -37,9 +43,13 @@ from probes.models.tokens import (
     tokenizer_fingerprint,
 )
 
+log = logging.getLogger(__name__)
 
-def open_model(settings: ModelConfig) -> Handle:
+
+def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) -> Handle:
     """Read config and tokenizer of a model and identify its weights, without loading them.
+
+    cache_dir: where GGUF files are kept as checkpoints; null takes the user's cache directory.
 
     Raises:
         UserError: for a model that is not found (nor cached, when offline), an unknown dtype, a
@@ -47,7 +57,8 @@ def open_model(settings: ModelConfig) -> Handle:
             safetensors, or code in the repository that ``model.trust_remote_code`` does not allow.
     """
     check_model(settings)
-    directory = local_directory(settings)
+    settings, gguf = _gguf(settings, Path(cache_dir or user_cache()))
+    directory = local_directory(settings) if gguf is None else gguf.directory
     adapter = None if directory is None else find_adapter(settings, directory)
     base = base_settings(settings, adapter)
     if base is not settings:
@@ -68,6 +79,7 @@ def open_model(settings: ModelConfig) -> Handle:
     check_vocabulary(tokenizer, settings.name)
     check_bos(tokenizer, settings.bos)
     device = _device(settings)
+    dtype, reason = chosen_dtype(settings.dtype, config, device)
     return Handle(
         settings=settings,
         name=settings.name,
@@ -77,17 +89,32 @@ def open_model(settings: ModelConfig) -> Handle:
         tokenizer=tokenizer,
         kind=model_kind(config),
         context=_context(settings, config, tokenizer),
-        fingerprint=_fingerprint(base, config, directory or commit, device, adapter),
+        fingerprint=_fingerprint(base, config, gguf or directory or commit, device, adapter),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, settings.bos),
-        dtype=_dtype(settings, config),
+        dtype=dtype,
         attention=settings.attention or _default_attention(config),
         device=device,
         pad_id=padding_id(tokenizer, field_of(config, "vocab_size")),
         adapter=None if settings.random_init else adapter,
+        gguf=gguf,
+        dtype_reason=reason,
     )
 
 
 # --- the fields of a handle --------------------------------------------------------------------
+
+
+def _gguf(settings: ModelConfig, cache_dir: Path) -> tuple[ModelConfig, ConvertedGguf | None]:
+    """The GGUF file that is meant, converted; a packaged model without its package is the Hub's."""
+    if settings.name in PACKAGED:
+        file = packaged_file(settings.name, cache_dir)
+        if file is None:
+            hub = PACKAGED[settings.name].hub
+            log.info("model.name=%s: its package is not installed; reading %s", settings.name, hub)
+            return replace(settings, name=hub), None
+    else:
+        file = find_gguf(settings)
+    return settings, None if file is None else convert_gguf(settings, file, cache_dir)
 
 
 def _commit(settings: ModelConfig) -> str:
@@ -146,14 +173,6 @@ def _device(settings: ModelConfig) -> str:
     return settings.device
 
 
-def _dtype(settings: ModelConfig, config: Any) -> str:
-    """``auto`` keeps what the checkpoint was saved in; float32 where its config names no dtype."""
-    if settings.dtype != "auto":
-        return settings.dtype
-    saved = getattr(config, "dtype", None) or getattr(text_config(config), "dtype", None)
-    return str(saved or "float32").removeprefix("torch.")
-
-
 def _context(settings: ModelConfig, config: Any, tokenizer: Any) -> int:
     positions = position_limit(config)
     limit = UNLIMITED if positions is None else positions
@@ -185,11 +204,12 @@ def _default_attention(config: Any) -> str:
 def _fingerprint(
     settings: ModelConfig,
     config: Any,
-    weights: Path | str | None,
+    weights: ConvertedGguf | Path | str | None,
     device: str,
     adapter: Adapter | None,
 ) -> str:
-    """weights: the directory that holds them, or the Hub commit, which names their content."""
+    """weights: the file or directory that holds them, or the Hub commit, which names their
+    content."""
     if settings.random_init:
         # The generator differs between kinds of device, so their numbers do too.
         kind, state = device.split(":")[0], config.to_dict()
@@ -197,6 +217,8 @@ def _fingerprint(
             state.pop(volatile, None)
         text = json.dumps(state, sort_keys=True, default=str)
         parts = ["random", text, str(settings.random_seed), kind, torch.__version__]
+    elif isinstance(weights, ConvertedGguf):
+        parts = ["gguf", weights.sha256]
     elif isinstance(weights, Path):
         parts = ["files", directory_fingerprint(weights, code=settings.trust_remote_code)]
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from probes.activations.cache import Cache
 from probes.config import EvaluationConfig, ModelConfig, RunConfig, SignificanceConfig
@@ -21,7 +22,7 @@ TRAINED = "trained"
 
 
 def wanted_sites(
-    config: RunConfig, model: ModelConfig, handle: Handle
+    config: RunConfig, model: ModelConfig, handle: Handle, cache_dir: Path
 ) -> list[tuple[str, Handle, list[str]]]:
     """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``.
 
@@ -32,7 +33,7 @@ def wanted_sites(
         sites.append(RESIDUAL)
     wanted = [(TRAINED, handle, sites)]
     if config.baseline.random_init and not model.random_init:
-        random = open_model(replace(model, random_init=True))
+        random = open_model(replace(model, random_init=True), cache_dir=cache_dir)
         wanted.append((RANDOM_INIT, random, [config.site]))
     return wanted
 

@@ -16,7 +16,7 @@ from probes.core.memory import parse_size
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
 from probes.corpora.splits import assign_splits
-from probes.models.checkpoints import local_directory
+from probes.models.sources import check_source
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def prepare(config: RunConfig) -> PreparedRun:
     corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)
     if config.model.simplified is None:
-        local_directory(config.model)
+        check_source(config.model)
     for note in corpus.notes:
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))

@@ -49,8 +49,10 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     load_probe(config.probe)  # before the model is opened: a wrong name is found now
     recorder = RunRecorder(config)
     model = resolve(config.model, prepared.cache_dir, config.trainer)
-    handle = open_model(model)
+    handle = open_model(model, cache_dir=prepared.cache_dir)
     log.info("model %s: %s, %s on %s", handle.name, handle.kind, handle.dtype, handle.device)
+    if handle.dtype_reason:
+        log.info("model.dtype=auto: %s", handle.dtype_reason)
     with recorder.phase("extract"):
         caches = {
             name: extract(
@@ -66,7 +68,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
                 memory_budget=prepared.memory_budget,
                 progress=config.trainer.progress,
             )
-            for name, model_handle, sites in wanted_sites(config, model, handle)
+            for name, model_handle, sites in wanted_sites(config, model, handle, prepared.cache_dir)
         }
 
     units = caches[TRAINED][config.site].rows["unit"]

@@ -13,6 +13,7 @@ import transformers
 from probes.config import ModelConfig
 from probes.config.checks import SITE_KINDS
 from probes.core.errors import UserError
+from probes.models import dtypes
 from probes.models.forward import forward
 from probes.models.handle import Handle
 from probes.models.hf_config import UNLIMITED
@@ -105,7 +106,8 @@ def test_dtype(llama: Path, dtype: str) -> None:
     assert {str(p.dtype) for p in handle.load().parameters()} == {f"torch.{dtype}"}
 
 
-def test_checkpoint_keeps_its_dtype(tmp_path: Path) -> None:
+def test_checkpoint_keeps_its_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dtypes, "cpu_has_bfloat16", lambda: True)
     tiny_checkpoints.write_checkpoint(tmp_path, dtype=torch.bfloat16)
     handle = opened(tmp_path)
     assert handle.dtype == "bfloat16"
