@@ -35,7 +35,7 @@ from probes.models.hf_config import (
     position_limit,
 )
 from probes.models.hf_messages import explained, quiet
-from probes.models.packaged import PACKAGED, packaged_file
+from probes.models.packaged import PACKAGED, check_packaged, packaged_file
 from probes.models.tokens import (
     check_bos,
     check_vocabulary,
@@ -107,6 +107,7 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
 def _gguf(settings: ModelConfig, cache_dir: Path) -> tuple[ModelConfig, ConvertedGguf | None]:
     """The GGUF file that is meant, converted; a packaged model without its package is the Hub's."""
     if settings.name in PACKAGED:
+        check_packaged(settings)
         file = packaged_file(settings.name, cache_dir)
         if file is None:
             hub = PACKAGED[settings.name].hub

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.core.files import atomic_path, disk_errors, locked
 from probes.models.checkpoints import file_hash
@@ -55,6 +56,25 @@ PACKAGED = {
     ),
 }
 """By ``model.name``."""
+
+
+def check_packaged(settings: ModelConfig) -> None:
+    """Refuse settings that a packaged model cannot have, and packages that are not complete.
+
+    Raises:
+        UserError: a revision, a choice of file, or missing parts.
+    """
+    model, installed = PACKAGED[settings.name], installed_parts(settings.name)
+    if installed and settings.revision is not None:
+        raise UserError(
+            f"model.revision={settings.revision}: only models of the Hub have revisions",
+            fix=f"model.name={model.hub}, or model.revision=null",
+        )
+    if settings.gguf_file is not None:
+        raise UserError(
+            f"model.gguf_file={settings.gguf_file}: model.name={settings.name} is one file",
+            fix="model.gguf_file=null",
+        )
 
 
 def installed_parts(name: str) -> list[Path] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from probes.config import ModelConfig
 from probes.models.checkpoints import local_directory
 from probes.models.gguf_file import find_gguf
-from probes.models.packaged import PACKAGED, installed_parts
+from probes.models.packaged import PACKAGED, check_packaged
 
 
 def check_source(settings: ModelConfig) -> None:
@@ -15,6 +15,6 @@ def check_source(settings: ModelConfig) -> None:
         UserError: what is missing; Hub ids are asked for later.
     """
     if settings.name in PACKAGED:
-        installed_parts(settings.name)
+        check_packaged(settings)
     elif find_gguf(settings) is None:
         local_directory(settings)

@@ -75,9 +75,6 @@ DIFFERENT: dict[str, str] = {
     "corpus/trivia_qa": "path config splits text labels group level max_examples",
     "corpus/wnut17": "path train validation test",
     "corpus/word_relations": "examples",
-    "model/gemma": "dtype",
-    "model/llama": "dtype",
-    "model/qwen": "dtype",
     "trainer/cpu": "accelerator",
     "trainer/gpu": "accelerator",
 }

@@ -90,6 +90,14 @@ def test_a_part_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         check_source(ModelConfig(name="mine"))
 
 
+def test_settings_that_it_cannot_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path / "site", {"mine_part1": CONTENT[:4], "mine_part2": CONTENT[4:]})
+    with pytest.raises(UserError, match=r"revision=main: only models of the Hub.*someone/mine"):
+        check_source(ModelConfig(name="mine", revision="main"))
+    with pytest.raises(UserError, match=r"gguf_file=x: model\.name=mine is one file"):
+        open_model(ModelConfig(name="mine", gguf_file="x"), cache_dir=tmp_path)
+
+
 def test_a_package_without_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path / "site", {"mine_part1": b"", "mine_part2": b""})
     for number in (1, 2):
