@@ -60,6 +60,9 @@ def decoded(path: Path, content: bytes, encoding: str) -> str:
     try:
         text = content.decode(marked or encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        paired = None if marked else _surrogate_pairs(content, encoding)
+        if paired is not None:
+            return paired
         line = content.count(b"\n", 0, error.start) + 1
         fitting = "" if marked else fitting_encoding(content)
         raise UserError(
@@ -74,6 +77,15 @@ def decoded(path: Path, content: bytes, encoding: str) -> str:
             fix=f"corpus.encoding={fitting}" if fitting else "",
         )
     return text
+
+
+def _surrogate_pairs(content: bytes, encoding: str) -> str | None:
+    """UTF-8 of halves of characters (CESU-8, as some databases write emoji), with halves joined."""
+    try:
+        halves = content.decode(encoding, "surrogatepass")
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    except UnicodeError:
+        return None
 
 
 def hidden_controls(text: str) -> int:

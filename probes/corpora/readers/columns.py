@@ -9,6 +9,7 @@ from typing import Any
 
 from probes.core.errors import UserError, closest
 from probes.core.overrides import override
+from probes.corpora.missing import is_missing
 
 Row = Mapping[str, Any]
 
@@ -16,12 +17,17 @@ _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 def render(template: str, row: Row) -> str:
-    """Fill ``{column}`` fields; nothing else in the template is interpreted.
+    """Fill ``{column}`` fields; nothing else in the template is interpreted. A missing value that
+    is no text (None, NaN) leaves its field empty.
 
     >>> render("Q: {q} A: {a}", {"q": "Who?", "a": "Me."})
     'Q: Who? A: Me.'
     """
-    return _FIELD.sub(lambda match: str(value_at(row, match[1])), template)
+    return _FIELD.sub(lambda match: _written(value_at(row, match[1])), template)
+
+
+def _written(value: Any) -> str:
+    return "" if not isinstance(value, str) and is_missing(value) else str(value)
 
 
 def value_at(row: Row, column: str) -> Any:

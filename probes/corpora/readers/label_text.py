@@ -31,7 +31,8 @@ def label_text_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
 
 def _fasttext_rows(lines: list[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
     rows = []
-    for number, line in lines:
+    for number, given in lines:
+        line = given.replace(f",{FASTTEXT}", f" {FASTTEXT}")
         words = re.split(r"([ \t]+)", line)
         labels = [word for word in words[::2] if word.startswith(FASTTEXT)]
         text = re.sub(rf"(?:^|(?<=[ \t])){FASTTEXT}[^ \t]*[ \t]*", "", line).strip()

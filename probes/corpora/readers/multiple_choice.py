@@ -15,6 +15,8 @@ from probes.config import MultipleChoiceConfig
 from probes.core.errors import UserError, closest
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import Corpus
+from probes.corpora.missing import is_blank, is_missing
+from probes.corpora.numbers import number
 from probes.corpora.readers.columns import render
 from probes.corpora.readers.records import Record, records
 
@@ -49,8 +51,8 @@ def load(config: MultipleChoiceConfig) -> Corpus:
             long += 1
             continue
         example = builder.add_text(text, group=question.question, split=split)
-        for number, (start, end) in enumerate(spans):
-            correct = "yes" if number == question.answer else "no"
+        for option, (start, end) in enumerate(spans):
+            correct = "yes" if option == question.answer else "no"
             builder.add_unit(example, start, end, "span", {"correct": correct})
         values = {"answer": LETTERS[question.answer], "subject": question.subject}
         builder.add_unit(example, 0, len(text), "answer", values)
@@ -114,7 +116,7 @@ def _question(record: Record, config: MultipleChoiceConfig) -> Question:
     texts = [record.column(name, "options") for name in columns or config.options[:1]]
     if len(texts) == 1 and isinstance(texts[0], list):
         texts = texts[0]
-    options = tuple(str(option).strip() for option in texts)
+    options = tuple("" if is_missing(option) else str(option).strip() for option in texts)
     if not 2 <= len(options) <= len(LETTERS) or not all(options):
         raise UserError(
             f"{record.place}: {len(options)} options, {options.count('')} of them empty",
@@ -129,11 +131,14 @@ def _question(record: Record, config: MultipleChoiceConfig) -> Question:
         )
     subject = record.row.get(config.subject, record.part)
     question = record.text(config.question, "question").strip()
+    if is_blank(question):
+        raise UserError(f"{record.place}: the question is empty")
     return Question(question, options, answer, str(subject) if subject else None)
 
 
 def _number(raw: str) -> int:
-    return int(raw) if raw.isdecimal() else -1
+    value = number(raw)  # 1.0 where a column of numbers has gaps
+    return int(value) if value is not None and value == value.to_integral_value() else -1
 
 
 def _render(question: Question, prompt: str) -> tuple[str, list[tuple[int, int]]]:

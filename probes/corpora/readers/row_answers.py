@@ -12,6 +12,7 @@ from probes.config import RowsConfig
 from probes.core.errors import UserError
 from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
+from probes.corpora.missing import is_missing
 from probes.corpora.readers.columns import Row, column_of
 
 MOST_ALTERNATIVES = 10
@@ -58,9 +59,10 @@ class RowAnswers:
 
         def text(key: str) -> str | None:
             value = column(key)
-            return None if value is None or not str(value).strip() else str(value).rstrip()
+            return None if is_missing(value) else str(value).rstrip()
 
-        listed = column("alternatives") or ()
+        listed = column("alternatives")
+        listed = () if is_missing(listed) else listed
         if isinstance(listed, str):
             listed = listed.split(SEPARATOR)
         if not isinstance(listed, list | tuple):
@@ -69,7 +71,7 @@ class RowAnswers:
                 allowed=f"a list of texts, or one text with {SEPARATOR} between them",
             )
         answer = text("answer")
-        alternatives = tuple(str(each).strip() for each in listed if str(each).strip())
+        alternatives = tuple(str(each).strip() for each in listed if not is_missing(each))
         if answer is not None and answer.strip() in alternatives:
             raise UserError(
                 f"{place}: the answer {answer!r} is one of its alternatives",

@@ -142,3 +142,25 @@ def test_no_column_is_advised_that_is_not_similar(tmp_path: Path) -> None:
         read(tmp_path, [{"text": "a", "labels": "b"}])
     with pytest.raises(UserError, match=r"Try 'corpus\.text=.my text.'$"):
         read(tmp_path, [{"my text": "a", "label": "b"}], text="mytext")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_value_leaves_its_place_in_a_template_empty(
+    tmp_path: Path, missing: object
+) -> None:
+    rows = [{"q": "Who?", "a": missing, "label": "x"}, {"q": missing, "a": missing, "label": "x"}]
+    corpus = read(tmp_path, rows, text="{q} {a}")
+    assert corpus.texts == ("Who? ",)
+    assert corpus.notes == ("1 rows without a text left out",)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", " "])
+def test_a_missing_answer_is_no_answer(tmp_path: Path, missing: object) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": "The sky is", "label": "a", "next": "blue", "wrong": ["red", missing]},
+        {"text": "The sea is", "label": "b", "next": missing, "wrong": missing},
+    ]
+    corpus = read(tmp_path, rows, labels={"f": "label"}, answer="next", alternatives="wrong")
+    assert [(answer.text, answer.alternatives) for answer in corpus.answers] == [
+        (" blue", (" red",))
+    ]

@@ -139,3 +139,14 @@ def test_real_mmlu(shared: Path) -> None:
     ]
     for text, row in zip(corpus.texts, raw, strict=True):
         assert text.endswith(f"D. {row['choice3'].strip()}\nAnswer:")
+
+
+def test_missing_cells_are_no_options_and_no_questions(tmp_path: Path) -> None:
+    row = {"question": "Two?", "choice0": "one", "choice1": "two", "answer": 1.0}
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps([row]))
+    assert values(load_corpus(MultipleChoiceConfig(path=str(file))), "answer") == ["B"]
+    for name, message in (("choice0", r"1: 2 options, 1 of them empty"), ("question", "1: the q")):
+        file.write_text(json.dumps([{**row, name: float("nan")}]))
+        with pytest.raises(UserError, match=message):
+            load_corpus(MultipleChoiceConfig(path=str(file)))

@@ -228,6 +228,12 @@ def test_half_characters_and_nul_are_replaced_and_counted(tmp_path: Path) -> Non
     assert read(tmp_path, "text,label\na\0b,x\n").texts == ("a\ufffdb",)
 
 
+def test_emoji_that_are_written_in_halves(tmp_path: Path) -> None:
+    halves = "\ud83d\udc4d and \ud83d".encode("utf-8", "surrogatepass")
+    corpus = read(tmp_path, COMMAS.encode().replace(b"Dull", halves))
+    assert corpus.texts[1] == "\U0001f44d and \ufffd"
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
 def test_a_row_that_cannot_be_read_is_named_and_advice_helps(tmp_path: Path, name: str) -> None:
     sign = "," if name == "t.csv" else "\t"
@@ -279,5 +285,7 @@ def test_labels_of_fasttext(tmp_path: Path) -> None:
     several = "__label__good __label__new The meal\n__label__bad Dull\n"
     with pytest.raises(UserError, match=r"holds a list.*'good', 'new'.*label\.0"):
         lines(tmp_path, several)
+    with pytest.raises(UserError, match=r"holds a list.*'good', 'new'"):
+        lines(tmp_path, "__label__good,__label__new The meal\n")
     first = lines(tmp_path, several, labels={"label": "label.0"})
     assert rows_of(first) == [("The meal", "good"), ("Dull", "bad")]
