@@ -27,7 +27,7 @@ from probes.activations.rounding import Rounding
 from probes.activations.row_fields import row_fields
 from probes.activations.stored_dtype import settle_dtypes, warn_of_rounding
 from probes.activations.storing import StoringVisitor
-from probes.activations.writer import CacheWriter
+from probes.activations.writer import CacheWriter, CheckpointError
 from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
 from probes.core.errors import UserError
@@ -235,8 +235,8 @@ class _Extraction:
         except BaseException as error:
             for of_kind in writers.values():
                 of_kind.close()
-                # Nothing done, or done in vain: what is left would only take up the disk.
-                if isinstance(error, UserError) or not of_kind.progress.sequences:
+                vain = isinstance(error, UserError) and not isinstance(error, CheckpointError)
+                if vain or not of_kind.progress.sequences:  # it would only take up the disk
                     of_kind.discard()
             raise
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from probes.activations.cache import Cache
 from probes.activations.dtypes import DTYPES
 from probes.activations.layout import LayerInfo
 from probes.activations.partial import PartialCache, RowFields
+from probes.core.errors import UserError
 from probes.core.files import disk_errors
 from probes.core.process import drop_pages
 from probes.passes.progress import Progress
@@ -25,6 +26,10 @@ Piece = tuple[npt.NDArray[np.int64], npt.NDArray[Any]]
 
 RESIDENT = 32 << 20
 """Bytes of a map that are touched before its pages are given back."""
+
+
+class CheckpointError(UserError):
+    """The disk became full or read-only after earlier checkpoints, which are good."""
 
 
 class CacheWriter:
@@ -69,6 +74,7 @@ class CacheWriter:
         resumed = self.partial.resumed()
         self.progress = resumed or Progress(span[0])
         """Of the last checkpoint."""
+        self._durable = resumed or Progress()
         if resumed is None:
             if self.partial.path.exists():
                 before_discard()
@@ -121,7 +127,7 @@ class CacheWriter:
             for layer in self.layers:
                 self.partial.sync(layer)
             self.partial.save(progress)
-        self.progress = progress
+        self.progress = self._durable = progress
 
     def finish(self, progress: Progress) -> Cache | None:
         """Checksum, make durable, and take the final name; None while other shards are not done.
@@ -150,8 +156,20 @@ class CacheWriter:
         if self.shard == WHOLE:
             self.partial.discard()
 
-    def _disk_errors(self) -> AbstractContextManager[None]:
-        return disk_errors(self.directory.parent, self.partial.n_bytes)
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            with disk_errors(self.directory.parent, self.partial.n_bytes):
+                yield
+        except UserError as error:
+            if not self._durable.sequences:  # nothing that could be kept
+                raise
+            raise CheckpointError(
+                f"cache_dir={self.directory.parent}: a checkpoint cannot be written "
+                f"({error.__cause__}); what those before it stored is kept, {self._durable.rows} "
+                f"of {self.n_rows} rows",
+                fix="making some room on the disk, then the same command again: it resumes",
+            ) from error
 
     def _open(self) -> tuple[list[mmap.mmap], list[npt.NDArray[np.void]]]:
         maps, cells = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -12,11 +13,16 @@ from typing import Any
 import pytest
 
 from probes.activations import partial
+from probes.activations.cache import Cache
 from probes.activations.extraction import extract
+from probes.activations.storing import StoringVisitor
+from probes.config import ExtractionConfig
 from probes.core import files as disk
 from probes.core.errors import UserError
 from probes.models.handle import Handle
+from probes.passes.batches import Batch
 from probes.passes.disk_columns import DiskColumns
+from probes.passes.progress import Progress
 from tests.small_corpora import corpus_of_words, random_texts
 
 
@@ -63,6 +69,50 @@ class TestDisk:
         with pytest.raises(UserError, match=r"need .* and the disk has .* free"):
             extract(llama, corpus_of_words(random_texts(10)), cache_dir=tmp_path)
         assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+    @pytest.mark.parametrize("last", [False, True])
+    def test_a_full_disk_keeps_what_checkpoints_made_durable(
+        self, llama: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+    ) -> None:
+        """Space for the numbers was reserved; only the manifest of a checkpoint, or the last one,
+        finds none. The same command resumes."""
+        corpus, small = corpus_of_words(random_texts(60)), ExtractionConfig(tokens_per_batch=64)
+        expected = extract(llama, corpus, extraction=small, cache_dir=tmp_path / "undisturbed")
+        real, progresses = partial.PartialCache._write_manifest, list[Progress]()
+
+        def full(self: partial.PartialCache, progress: Progress, **more: Any) -> None:
+            if more["complete"] if last else len(progresses) == 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            progresses.append(progress)
+            real(self, progress, **more)
+
+        def again() -> Cache:
+            return extract(
+                llama,
+                corpus,
+                extraction=small,
+                cache_dir=tmp_path / "c",
+                checkpoint_seconds=0,
+            )["heads"]
+
+        monkeypatch.setattr(partial.PartialCache, "_write_manifest", full)
+        with pytest.raises(UserError, match=r"checkpoint cannot be written .*it resumes"):
+            again()
+        monkeypatch.setattr(partial.PartialCache, "_write_manifest", real)
+        (left,) = (tmp_path / "c").glob("*.partial/manifest.json")
+        assert json.loads(left.read_text())["sequences_done"] == progresses[-1].sequences > 0
+        begins: list[int] = []
+        begin = StoringVisitor.begin
+
+        def note(self: StoringVisitor, batch: Batch) -> None:
+            begins.append(batch.position)
+            begin(self, batch)
+
+        monkeypatch.setattr(StoringVisitor, "begin", note)
+        cache = again()
+        assert begins[:1] in ([], [progresses[-1].sequences])
+        for layer in (0, 1):
+            assert cache.layer(layer).equal(expected["heads"].layer(layer))
 
     def test_a_limit_on_file_sizes(self, llama: Handle, tmp_path: Path) -> None:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
