@@ -16,7 +16,7 @@ from omegaconf import OmegaConf, open_dict
 
 from probes.cli import commands as cli
 from probes.cli.commands import VERBS
-from probes.cli.run import parse
+from probes.cli.job import parse
 from probes.config import register
 from probes.config.checks import check
 from probes.config.files import config_dir

@@ -1,16 +1,14 @@
-"""What the command line prints about an error, and what it keeps out of files: the user's home."""
+"""What the command line prints about an error."""
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
-from pathlib import Path
 
 from probes.core.errors import UserError
 
-DONE, BUG, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, BUG, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 """Exit statuses; a mistake is what the user can fix."""
 
 
@@ -55,14 +53,3 @@ def describe(error: Exception) -> str | None:
         unique = dict.fromkeys(line for line in lines if line and not line.startswith(noise))
         return "\n       ".join(unique) + "\n       See the keys and choices with --help"
     return None
-
-
-def hide_home(folder: Path) -> None:
-    """Write ``~`` for the user's home directory in the configs that Hydra saved."""
-    home = os.path.expanduser("~").rstrip("/")
-    if len(home) < 2:
-        return
-    for file in folder.glob("*.yaml"):
-        text = file.read_text(encoding="utf-8")
-        if home in text:
-            file.write_text(text.replace(home + "/", "~/").replace(home, "~"), encoding="utf-8")

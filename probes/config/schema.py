@@ -9,6 +9,7 @@ from probes.config.choices import fields_with_choices
 from probes.config.corpus_kinds import CORPUS_KINDS
 from probes.config.names import model_slug
 from probes.config.run import AtlasConfig, CustomProbeConfig, LinearConfig, MLPConfig, RunConfig
+from probes.core.claims import fresh_directory
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "corpus": {kind: row.config for kind, row in CORPUS_KINDS.items()},
@@ -47,12 +48,16 @@ def register_resolvers() -> None:
     """What ``conf/`` may compute.
 
     ``${model_slug:${model}}`` is a directory name for a model, ``${key_choices:}`` lists the keys
-    that take one of a few words, for ``--help``.
+    that take one of a few words, for ``--help``, ``${fresh_directory:NAME}`` makes a directory of
+    that name, or one with ``-1``, ``-2``, ... behind it.
     """
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("model_slug", model_slug, replace=True)
     OmegaConf.register_new_resolver("key_choices", key_choices, replace=True)
+    OmegaConf.register_new_resolver(
+        "fresh_directory", fresh_directory, use_cache=True, replace=True
+    )
 
 
 def key_choices() -> str:

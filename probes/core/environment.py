@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -34,6 +35,17 @@ def environment(device: str) -> dict[str, str]:
 def without_home(value: T) -> T:
     """A copy of plain data (dicts, lists, strings, ...) with ``~`` for the home directory."""
     return cast(T, _replaced(value, os.path.expanduser("~").rstrip("/")))
+
+
+def text_without_home(text: str) -> str:
+    """``~`` for the home directory wherever a path in the text begins with it.
+
+    A longer name of which it is a part (``/home/me2``, ``/data/home/me``) is another path.
+    """
+    home = os.path.expanduser("~").rstrip("/")
+    if len(home) < 2:
+        return text
+    return re.sub(rf"(?<![^\s,'\"=:\[{{(]){re.escape(home)}(?![^/\s,'\"\]}}):;])", "~", text)
 
 
 def _replaced(value: object, home: str) -> object:

@@ -9,6 +9,7 @@ what                                  where                             gained
 ``single_blas_thread``                while probes are fitted           fits of that job 18 to 14 s
 ``full_precision``                    in the solver                     it converges on new GPUs
 ``redeliver_lost_interrupts``         around the command                Ctrl+C always ends a run
+``terminable``                        around the command                SIGTERM ends it as Ctrl+C
 ====================================  ================================  ===========================
 
 Others stand beside the library that they are about: ``training.trainer.undisturbed`` (signals and
@@ -25,6 +26,7 @@ import ctypes
 import gc
 import mmap
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -58,6 +60,30 @@ def heavy_imports() -> Iterator[None]:
             gc.enable()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a batch system or ``kill`` ends the process, as Ctrl+C would."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM raise ``Terminated`` inside, in the main thread, where it would kill at once.
+
+    What a run leaves on an interruption (its error, the report of its sweep) is then left, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
 @contextmanager
 def redeliver_lost_interrupts() -> Iterator[None]:
     """Send a Ctrl+C again that arrived inside a ``__del__``, where Python drops exceptions.
@@ -71,7 +97,8 @@ def redeliver_lost_interrupts() -> Iterator[None]:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             before(dropped)
             return
-        timer = threading.Timer(REDELIVERY_SECONDS, _thread.interrupt_main)
+        number = signal.SIGTERM if issubclass(dropped.exc_type, Terminated) else signal.SIGINT
+        timer = threading.Timer(REDELIVERY_SECONDS, _thread.interrupt_main, [number])
         timer.daemon = True
         timer.start()
 

@@ -7,7 +7,6 @@ weights as an undisturbed one.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import time
@@ -188,7 +187,7 @@ def train(
     done = target is not None and bool(module.curve) and module.curve[-1].accuracy >= target
     left = 0 if done else module.config.steps - module.step
     if left > 0:
-        with undisturbed(), interruptible():
+        with undisturbed():
             lightning.Trainer(
                 accelerator=accelerator_of(trainer),
                 devices=1,
@@ -205,15 +204,6 @@ def train(
                 enable_model_summary=False,
             ).fit(module, DataLoader(_Remaining(batches, module.step, left), batch_size=None))
     module.to("cpu")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Lightning turns Ctrl+C into an exit with status 1; turn it back."""
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
 
 
 class _Remaining(IterableDataset[tuple[Tensor, Tensor]]):

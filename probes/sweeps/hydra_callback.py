@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
+from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
 
 if TYPE_CHECKING:
@@ -42,10 +43,20 @@ def sweep_reports() -> Iterator[list[SweepReport]]:
     """
     reports: list[SweepReport] = []
     token = _collected.set(reports)
+    _running.clear()
     try:
         yield reports
+    except KeyboardInterrupt:
+        for callback, config in list(_running):  # Hydra does not end them
+            with contextlib.suppress(Exception):
+                callback.on_multirun_end(config)
+        raise
     finally:
         _collected.reset(token)
+
+
+_running: list[tuple[SweepCallback, DictConfig]] = []
+"""Multiruns of this process that were begun and did not end."""
 
 
 class SweepCallback(Callback):
@@ -56,8 +67,16 @@ class SweepCallback(Callback):
         """When the multirun began; older jobs in the same directory are not its own."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Note the time."""
+        """Note the time, and make the sweep's directory."""
         self.started = time.time() - CLOCKS
+        _running.append((self, config))
+        # Jobs compose their configuration again, some of them in other processes: they get the
+        # directory as an override, where a pattern of the time would give each its own.
+        directory = str(config.hydra.sweep.dir)
+        with open_dict(config.hydra):
+            config.hydra.sweep.dir = directory
+            quoted = directory.replace("\\", "\\\\").replace("'", "\\'")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: object) -> None:
         """Write down the error of a job that ended in an exception, unless the job has done so."""
@@ -73,6 +92,8 @@ class SweepCallback(Callback):
         """Write the report, and log each job of this multirun that has no results."""
         from probes.sweeps.report import write_sweep_report
 
+        _running[:] = [running for running in _running if running[0] is not self]
+        _hide_home(Path(config.hydra.sweep.dir) / "multirun.yaml")
         level = config.get("significance", {}).get("level", 0.05)
         every = write_sweep_report(config.hydra.sweep.dir, level=float(level))
         report = every.begun_since(self.started)
@@ -83,3 +104,10 @@ class SweepCallback(Callback):
         collected = _collected.get()
         if collected is not None:
             collected.append(report)
+
+
+def _hide_home(path: Path) -> None:
+    """Write ``~`` for the user's home directory in a file that Hydra wrote."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text_without_home(text), encoding="utf-8")

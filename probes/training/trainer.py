@@ -11,11 +11,13 @@ from collections.abc import Iterator
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from probes.config import TrainerConfig
 from probes.config.checks import check_trainer
 from probes.core.errors import UserError
+from probes.core.process import Terminated
 
 _EXPECTED = (
     r".*does not have many workers.*",  # chunks are read once: see ChunkDataModule
@@ -68,6 +70,9 @@ def undisturbed() -> Iterator[None]:
 
     Its rank is 0 inside and afterwards: tasks of an allocation are runs of their own, and loggers
     and progress bars are silent in all but the first.
+
+    Ctrl+C and SIGTERM, which Lightning turns into an exit of the process with status 1 or 0, are
+    raised as ``KeyboardInterrupt`` and ``Terminated`` again.
     """
     vars(rank_zero_only)["rank"] = 0
     talkers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
@@ -81,6 +86,8 @@ def undisturbed() -> Iterator[None]:
             logger.setLevel(logging.WARNING)
         try:
             yield
+        except SystemExit as end:
+            raise _interruption(end) from None
         finally:
             for logger, level in zip(talkers, levels, strict=True):
                 logger.setLevel(level)
@@ -88,3 +95,10 @@ def undisturbed() -> Iterator[None]:
                 # An interrupted Lightning leaves Ctrl+C switched off for the whole process.
                 if handler is not None:
                     signal.signal(number, handler)
+
+
+def _interruption(end: SystemExit) -> BaseException:
+    """What made Lightning leave."""
+    if isinstance(end.__context__, KeyboardInterrupt):
+        return end.__context__
+    return Terminated() if isinstance(end, SIGTERMException) else end

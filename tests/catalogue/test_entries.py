@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from probes.catalogue import STAGES, Entry, load_catalogue
 from probes.cli.commands import run_command
-from probes.cli.run import parse
+from probes.cli.job import parse
 from probes.config import GeneratedConfig, GrammarConfig, register
 from probes.config.files import config_dir
 from probes.core.errors import UserError

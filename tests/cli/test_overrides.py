@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.cli import commands as cli
+from probes.cli.job import parse
 from probes.cli.overrides import checked
-from probes.cli.run import parse
 from probes.config import register
 from probes.config.files import config_dir
 from probes.core.errors import UserError, closest

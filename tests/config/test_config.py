@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -14,8 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from probes.cli import commands as cli
-from probes.cli.messages import hide_home
-from probes.cli.run import parse
+from probes.cli.job import parse
 from probes.config import RunConfig, register
 from probes.config.checks import check
 from probes.config.files import config_dir
@@ -53,13 +51,6 @@ def test_every_group_has_choices() -> None:
 def test_a_missing_mandatory_key_is_named() -> None:
     with pytest.raises(UserError, match=r"corpus\.path=\.\.\."):
         parse(composed("corpus=ud"))
-
-
-def test_home_directory_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    (tmp_path / "config.yaml").write_text("path: /home/someone/data\nother: /home/someone\n")
-    hide_home(tmp_path)
-    assert (tmp_path / "config.yaml").read_text() == "path: ~/data\nother: ~\n"
 
 
 def test_schemas_are_not_copied_with_the_store_and_stay_as_they_are() -> None:

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from probes.catalogue.corpora import corpus_config
-from probes.cli.run import parse
+from probes.cli.job import parse
 from probes.config import AtlasConfig, GeneratedConfig, GrammarConfig, register
 from probes.config.files import config_dir
 from probes.config.names import model_slug, slug

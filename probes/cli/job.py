@@ -1,0 +1,193 @@
+"""One job: a run or an atlas in a directory that no other process writes meanwhile.
+
+Hydra makes the directory and nothing in it (``hydra.output_subdir=null``). A finished run is
+refused before anything is written there, and kept where it is the same job of a sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from probes.cli.messages import describe
+from probes.cli.overrides import check_keys
+from probes.config import ComposedConfig
+from probes.config.checks import check, check_atlas
+from probes.core.claims import InUse, held
+from probes.core.environment import text_without_home
+from probes.core.errors import ERROR_FILE, UserError
+from probes.core.files import write_atomically
+from probes.core.process import Terminated, heavy_imports
+from probes.results.integrity import RUN_FILES, has_content
+from probes.results.record import RECORD, is_finished, read_record
+
+log = logging.getLogger("probes")
+
+CONFIGS = ".hydra"
+LINE = "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"
+
+
+class AlreadyFinished(UserError):
+    """The directory holds a finished run."""
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Claim the directory that Hydra chose, and run the job that ``cfg`` describes there.
+
+    An error or an interruption is left in the directory (``error.json``), unless it is another
+    run's.
+
+    Raises:
+        UserError: what is wrong, what is allowed and which override fixes it.
+    """
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    if is_finished(run_dir):
+        _keep_or_refuse(cfg, run_dir)
+        return
+    with held(run_dir):
+        if is_finished(run_dir):  # since
+            _keep_or_refuse(cfg, run_dir)
+            return
+        _begin(cfg, run_dir)
+        with _log_file(run_dir):
+            try:
+                _carry_out(cfg, run_dir)
+            except (Exception, KeyboardInterrupt) as error:
+                _record_failure(error, run_dir)
+                raise
+
+
+def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
+    composed = parse(cfg)
+    base = composed.run_config()
+    check(base)
+    # Late: NumPy, which --help and a mistyped key should not wait for; then torch, which takes
+    # seconds and which nothing that was checked so far should wait for.
+    if composed.atlas is None:
+        from probes.pipeline.prepare import prepare
+
+        if has_content(run_dir / "atlas.json"):
+            raise _finished(run_dir, "atlas")
+        prepared = prepare(base)
+        with heavy_imports():
+            from probes.pipeline.run import run_prepared
+        run_prepared(prepared, run_dir)
+    else:
+        from probes.atlas.choice import chosen_entries
+
+        check_atlas(base)
+        chosen_entries(composed.atlas)
+        with heavy_imports():
+            from probes.atlas.run import run_atlas
+        run_atlas(composed.atlas, base, run_dir)
+
+
+def parse(cfg: DictConfig) -> ComposedConfig:
+    """Plain dataclasses from Hydra's composed configuration.
+
+    Raises:
+        UserError: a mandatory key (``???``) was not given, or a key that a run does not have.
+    """
+    check_keys(cfg)
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
+    if missing:
+        keys = ", ".join(missing)
+        raise UserError(f"{keys} must be given", fix=" ".join(f"{key}=..." for key in missing))
+    try:
+        config = OmegaConf.to_object(cfg)
+    except MissingMandatoryValue as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    assert isinstance(config, ComposedConfig)
+    return config
+
+
+def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> None:
+    """Keep a finished job of a sweep that was begun again; refuse any other finished run."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise _finished(run_dir, "run")
+    # Late: NumPy and pandas, as above.
+    from probes.pipeline.identity import gives_the_results_of
+    from probes.pipeline.prepare import prepare
+
+    composed = parse(cfg)
+    base = composed.run_config()
+    check(base)
+    record = read_record(run_dir / RECORD)
+    same = composed.atlas is None and gives_the_results_of(record.config, base)
+    if not same or prepare(base).corpus.fingerprint != record.corpus.fingerprint:
+        raise AlreadyFinished(
+            f"{run_dir} holds a finished run of other settings or texts",
+            fix="hydra.sweep.dir=ANOTHER_DIRECTORY",
+        )
+    log.info("%s: finished before", run_dir)
+    if (run_dir / CONFIGS).is_dir():
+        os.utime(run_dir / CONFIGS)  # by which the sweep's report knows its own jobs
+
+
+def _finished(run_dir: Path, kind: str) -> AlreadyFinished:
+    return AlreadyFinished(
+        f"hydra.run.dir={run_dir}: it already holds a finished {kind}",
+        fix="another directory, or leave hydra.run.dir out",
+    )
+
+
+def _begin(cfg: DictConfig, run_dir: Path) -> None:
+    """Remove what an unfinished run left, and save the configuration as Hydra would."""
+    configs = run_dir / CONFIGS
+    if (configs / "config.yaml").is_file():
+        names = (*RUN_FILES, RECORD, "report.html", ERROR_FILE)
+        stale = [run_dir / name for name in names]
+        stale += [path for end in ("png", "svg") for path in (run_dir / "maps").glob(f"*.{end}")]
+        for path in stale:
+            path.unlink(missing_ok=True)
+    (run_dir / ERROR_FILE).unlink(missing_ok=True)
+    configs.mkdir(exist_ok=True)
+    hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
+    for name, content in (
+        ("config", cfg),
+        ("hydra", hydra_config),
+        ("overrides", hydra_config.hydra.overrides.task),
+    ):
+        text = text_without_home(OmegaConf.to_yaml(content))
+        write_atomically(configs / f"{name}.yaml", text, durable=False)
+
+
+@contextmanager
+def _log_file(run_dir: Path) -> Iterator[None]:
+    """What is logged inside is written to the directory, too, with times."""
+    handler = logging.FileHandler(run_dir / f"{HydraConfig.get().job.name}.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LINE))
+    loggers = [log, logging.getLogger()]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+def _record_failure(error: BaseException, run_dir: Path) -> None:
+    """Leave ``error.json`` in the job's directory, which the sweep's report reads."""
+    if isinstance(error, AlreadyFinished | InUse):
+        return
+    if isinstance(error, Exception):
+        message = describe(error) or repr(error)
+    else:
+        message = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted (SIGINT)"
+    record = {"kind": type(error).__name__, "error": message}
+    try:
+        write_atomically(run_dir / ERROR_FILE, json.dumps(record, indent=2))
+    except OSError as problem:
+        log.warning("could not write %s: %s", run_dir / ERROR_FILE, problem)

@@ -1,0 +1,94 @@
+"""A directory that one process writes: made exclusively, or locked while the process lives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextvars import ContextVar
+from itertools import count
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: directories are still made exclusively
+    fcntl = None  # type: ignore[assignment]
+
+from probes.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""In a directory while a process writes there, with the name of the process."""
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems say that have no locks."""
+
+making_directories: ContextVar[bool] = ContextVar("making_directories", default=False)
+"""Whether ``fresh_directory`` makes what it names; not where a configuration is only shown."""
+
+
+class InUse(UserError):
+    """Another process writes the directory."""
+
+
+def fresh_directory(path: str) -> str:
+    """Make the directory and return its name, with ``-1``, ``-2``, ... where it is taken.
+
+    Two processes that ask for the same name get two directories (``mkdir`` fails for all but one).
+    """
+    if not making_directories.get():
+        return path
+    for number in count():
+        name = f"{path}-{number}" if number else path
+        try:
+            Path(name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError:  # Hydra makes it again, and its error becomes a message
+            pass
+        return name
+    raise AssertionError("count() ends")
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Lock a directory that exists while the block runs; the system unlocks what a kill leaves.
+
+    Raises:
+        InUse: another process has locked it.
+    """
+    path = directory / LOCK
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # before it is unlocked: nobody else has this file
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                owner = os.read(descriptor, 200).decode(errors="replace").strip()
+                os.close(descriptor)
+                raise InUse(
+                    f"{path.parent} is being written by another run ({owner or 'of no name'})",
+                    fix="another directory, or the same command when that run has ended",
+                ) from None
+            log.warning("%s: this disk has no locks; start no second run there", path.parent)
+        # Whoever held it before may have removed the file that was opened here.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+                return descriptor
+        os.close(descriptor)

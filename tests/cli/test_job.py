@@ -1,0 +1,193 @@
+"""A run's directory is its own: finished runs stay as they are, unfinished ones are begun anew."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from probes import load_run
+from probes.cli.run import run
+from probes.core.claims import held
+from probes.core.process import Terminated
+from probes.pipeline.prepare import PreparedRun
+from probes.pipeline.recorder import RunRecorder
+from probes.results.record import write_record
+from probes.results.table import write_results
+from tests.reporting.synthetic import make_record, make_results
+
+SMALL = ("corpus.sentences=20", "features=[upos]", "trainer.progress=false")
+STREAMS = {"encoder": [2, 2]}
+
+
+def finish(prepared: PreparedRun, run_dir: Path) -> None:
+    """In place of the model: made-up results under the record of this configuration."""
+    record = make_record(STREAMS)
+    vars(record)["config"] = RunRecorder(prepared.config).plain_config()
+    vars(record.corpus)["fingerprint"] = prepared.corpus.fingerprint
+    write_results(make_results(STREAMS, seed=prepared.config.seed), run_dir / "results.csv")
+    (run_dir / "maps").mkdir(exist_ok=True)
+    (run_dir / "maps" / "upos.png").write_text("drawn")
+    write_record(record, run_dir / "run.json")
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Runs end at once; the directories they were given."""
+    directories: list[Path] = []
+
+    def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
+        directories.append(run_dir)
+        finish(prepared, run_dir)
+
+    monkeypatch.setattr("probes.pipeline.run.run_prepared", run_prepared)
+    monkeypatch.setattr("probes.pipeline.prepare.local_directory", lambda model: None)
+    monkeypatch.chdir(tmp_path)
+    return directories
+
+
+def start(*overrides: str) -> int:
+    GlobalHydra.instance().clear()
+    flags = [word for word in overrides if word.startswith("-")]
+    return run([*flags, *SMALL, *(word for word in overrides if word not in flags)])
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int = 0) -> None:
+    """Runs end so, the first ``after`` excepted."""
+    done: list[Path] = []
+
+    def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
+        if len(done) < after:
+            done.append(run_dir)
+            finish(prepared, run_dir)
+            return
+        (run_dir / "maps").mkdir()
+        (run_dir / "maps" / "stale.png").write_text("of a run that did not end")
+        raise error
+
+    monkeypatch.setattr("probes.pipeline.run.run_prepared", run_prepared)
+
+
+def test_runs_without_a_name_get_directories_of_their_own(made_up: list[Path]) -> None:
+    for _ in range(5):
+        assert start() == 0
+    assert len(set(made_up)) == 5
+    assert all(directory.parent.parent.name == "outputs" for directory in made_up)
+
+
+def test_sweeps_without_a_name_get_directories_of_their_own(made_up: list[Path]) -> None:
+    for _ in range(3):
+        assert start("-m", "seed=1,2") == 0
+    assert [path.name for path in made_up] == ["0", "1"] * 3
+    assert len({path.parent for path in made_up}) == 3
+
+
+def test_a_configuration_that_is_shown_makes_no_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start("--cfg=hydra", "--resolve") == 0
+    assert "outputs/" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_command_leaves_a_finished_run_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start("hydra.run.dir=out") == 0
+    before = content(tmp_path / "out")
+    assert {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"} <= set(before)
+    assert start("hydra.run.dir=out", "seed=7") == 2
+    assert "it already holds a finished run" in capsys.readouterr().err
+    assert content(tmp_path / "out") == before
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    with held(tmp_path / "out"):
+        before = content(tmp_path / "out")
+        assert start("hydra.run.dir=out") == 2
+        assert "being written by another run" in capsys.readouterr().err
+        assert content(tmp_path / "out") == before
+    assert start("hydra.run.dir=out") == 0
+
+
+def test_an_unfinished_run_is_begun_anew(
+    tmp_path: Path, made_up: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "maps").mkdir(parents=True)
+    (tmp_path / "out" / "maps" / "own.png").write_text("of the user")
+    with monkeypatch.context() as patch:
+        stop_with(patch, Exception("a bug"))
+        (tmp_path / "out" / "maps" / "own.png").rename(tmp_path / "out" / "own.png")
+        (tmp_path / "out" / "maps").rmdir()
+        assert start("hydra.run.dir=out") == 1
+    assert (tmp_path / "out" / "error.json").is_file()
+    (tmp_path / "out" / "run.json").write_bytes(b"")  # a power cut
+    assert start("hydra.run.dir=out") == 0
+    left = content(tmp_path / "out")
+    assert "maps/stale.png" not in left and "error.json" not in left
+    assert "own.png" in left and "maps/upos.png" in left
+
+
+def test_a_sweep_again_keeps_its_finished_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_up: list[Path]
+) -> None:
+    sweep = ("-m", "seed=1,2,3", "hydra.sweep.dir=sweep")
+    with monkeypatch.context() as patch:
+        stop_with(patch, KeyboardInterrupt(), after=1)
+        assert start(*sweep) == 130
+    assert (tmp_path / "sweep" / "sweep.csv").is_file()
+    first = content(tmp_path / "sweep" / "0")
+    assert start(*sweep) == 0
+    assert [path.name for path in made_up] == ["1", "2"]
+    assert content(tmp_path / "sweep" / "0") == first
+    table = (tmp_path / "sweep" / "sweep.csv").read_text()
+    assert "failed" not in table and all(f"\n{job},{job + 1}," in table for job in range(3))
+
+
+def test_a_sweep_of_other_settings_does_not_take_finished_jobs_for_its_own(
+    tmp_path: Path, made_up: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 0
+    before = content(tmp_path / "sweep" / "1")
+    assert start("-m", "seed=1,3", "hydra.sweep.dir=sweep") == 2
+    assert "finished run of other settings" in capsys.readouterr().err
+    assert content(tmp_path / "sweep" / "1") == before
+
+
+@pytest.mark.parametrize(("signal", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_signal_leaves_its_record_and_the_report_of_the_sweep(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    signal: type[KeyboardInterrupt],
+    status: int,
+) -> None:
+    stop_with(monkeypatch, signal(), after=1)
+    assert start("-m", "seed=1,2,3", "hydra.sweep.dir=sweep") == status
+    assert "Interrupted." in capsys.readouterr().err
+    error = json.loads((tmp_path / "sweep" / "1" / "error.json").read_text())
+    assert error["kind"] == signal.__name__
+    assert (tmp_path / "sweep" / "sweep.html").is_file()
+    assert load_run(tmp_path / "sweep" / "0").features == ["upos"]
+
+
+def test_what_is_logged_is_written_to_the_run_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start("hydra.run.dir=one") == 0
+    handlers = len(logging.getLogger("probes").handlers)
+    assert start("hydra.run.dir=two", "features=[upso]") == 2
+    assert len(logging.getLogger("probes").handlers) == handlers
+    assert (tmp_path / "one" / "headprobes.log").is_file()
