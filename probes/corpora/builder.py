@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from probes.core.errors import UserError
 from probes.corpora.answers import Answer, Contrast, check_answer, check_contrast
-from probes.corpora.corpus import LEVELS, Corpus, Feature, Level, Units
+from probes.corpora.corpus import LEVELS, Corpus, Feature, Level, Units, regardless_of_case
 from probes.corpora.missing import count_unreadable, readable
 
 
@@ -25,6 +25,7 @@ class CorpusBuilder:
         self.name = name
         self.group_name = group_name
         self._unreadable = 0
+        self._first_texts: dict[str, str] = {}
         self.texts: list[str] = []
         self._groups: list[str] = []
         self._splits: list[int] = []
@@ -37,7 +38,13 @@ class CorpusBuilder:
         self._contrasts: dict[tuple[int, str], Contrast] = {}
 
     def add_text(self, text: str, *, group: str, split: int) -> int:
-        """Add one example and return its index."""
+        """Add one example and return its index.
+
+        A text that is its own group is in that of the first one equal to it but for case and white
+        space.
+        """
+        if group == text:
+            group = self._first_texts.setdefault(regardless_of_case(text), text)
         clean = readable(text)
         self._unreadable += count_unreadable(text) if clean != text else 0
         self.texts.append(clean)

@@ -125,7 +125,7 @@ class Corpus:
     def text_codes(self) -> IntArray:
         """(E,) the text of each example as a number: texts that are equal but for case and white
         space share it."""
-        return _codes(" ".join(text.casefold().split()) for text in self.texts)
+        return _codes(map(regardless_of_case, self.texts))
 
     @cached_property
     def type_codes(self) -> IntArray:
@@ -164,6 +164,11 @@ class Corpus:
         for record in (*self.answers, *self.contrasts):
             digest.update(repr(record).encode("utf-8", "surrogatepass") + b"\0")
         return digest.hexdigest()
+
+
+def regardless_of_case(text: str) -> str:
+    """What texts share that are equal but for case and white space."""
+    return " ".join(text.casefold().split())
 
 
 def _codes(values: Iterable[str]) -> IntArray:

@@ -203,3 +203,11 @@ def test_texts_that_differ_in_case_or_spacing_recur_too() -> None:
 def test_folds_share_no_text_up_to_case_and_spacing() -> None:
     corpus = corpus_of(("One two", "1", TRAIN), ("one  TWO", "2", TRAIN), ("three", "3", TRAIN))
     assert corpus.text_codes.tolist() == [0, 0, 1]
+
+
+def test_texts_that_differ_in_case_or_spacing_are_one_group() -> None:
+    texts = [text for i in range(30) for text in (f"a {i}", f"A  {i}")]
+    corpus = assign_splits(corpus_of(*((text, text, UNASSIGNED) for text in texts)), SplitConfig())
+    assert len(set(corpus.groups)) == 30 and (corpus.splits != DROPPED).all()
+    given = corpus_of(("a", "a", TRAIN), ("A", "B", TRAIN), ("A", "A", TRAIN))
+    assert given.groups == ("a", "B", "a")
