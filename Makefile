@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run llm test long docs lint types pytest clean help
+.PHONY: run llm test long oldest docs lint types pytest clean help
 
 help:
 	@echo "make run     train probes for the packaged model on the built-in corpus, print the map"
 	@echo "make llm     the same for a language model of 135 million parameters (SmolLM2, 93 MB)"
 	@echo "make test    lint, types and tests (ARGS='tests/solver -k lbfgs' for some of them)"
 	@echo "make long    the tests that take minutes"
+	@echo "make oldest  some of the tests with the oldest versions of libraries that are tried"
 	@echo "make docs    build the documentation: docs/_build/html/index.html"
 	@echo "make clean   remove .venv, build folders and caches (outputs/ stays)"
 
@@ -38,6 +39,15 @@ pytest: $(VENV)/.installed-dev
 
 long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "long and not gpu" $(ARGS)
+
+# In an environment of its own, which takes minutes: run by hand when a bound or a library's call
+# changes, not in every run of .ci/run.
+oldest:
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install -q $$(grep '^torch==' constraints.txt)
+	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt -e ".[demo]" pytest hypothesis
+	.venv-oldest/bin/python -m pytest -m "not gpu and not long and not slow" \
+		tests/models tests/passes tests/training tests/reporting/test_loggers.py $(ARGS)
 
 # Every warning is an error: a broken link, a docstring that cannot be read.
 docs: $(VENV)/.installed-dev
@@ -65,4 +75,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed-run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/api docs/generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest build dist docs/_build docs/api docs/generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

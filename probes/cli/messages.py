@@ -39,6 +39,9 @@ def describe(error: Exception) -> str | None:
         return str(UserError(f"{error.filename} is in the way: {error.strerror}"))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(UserError(f"the disk is full: {error}", fix="hydra.run.dir=DIR cache_dir=DIR"))
+    # safetensors wraps the system's errors in its own.
+    if type(error).__name__ == "SafetensorError" and f"os error {errno.ENOSPC})" in str(error):
+        return str(UserError("the disk is full", fix="hydra.run.dir=DIR cache_dir=DIR"))
     # Late: commands that do not compose a configuration should not wait for Hydra.
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

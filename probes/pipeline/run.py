@@ -13,6 +13,7 @@ from probes.corpora.tasks import make_task
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
 from probes.models.loading import open_model
+from probes.pipeline.disk_space import check_space, probe_bytes
 from probes.pipeline.fit_plan import TRAINED, make_sources, wanted_sites
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
@@ -45,6 +46,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
             evidence that is asked for; found before anything is fitted.
     """
     config, corpus, features = prepared.config, prepared.corpus, prepared.features
+    check_space(run_dir)
     metrics = load_metrics(config.evaluation.metrics)
     load_probe(config.probe)  # before the model is opened: a wrong name is found now
     recorder = RunRecorder(config)
@@ -78,6 +80,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     erase = config.evaluation.erase
     erased = make_task(corpus, erase, units, min_count=config.min_count) if erase else None
     sources = make_sources(config, caches, tasks, erased)
+    check_space(run_dir, probe_bytes(sources, config.probe))
     evaluator = Evaluator(
         config.evaluation,
         config.significance,

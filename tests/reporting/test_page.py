@@ -170,3 +170,11 @@ def test_chromium_draws_the_largest_map(tmp_path: Path) -> None:
     page, _, _ = written(tmp_path, {"decoder": heads_of(80, 64)})
     dom = opened(page)
     assert "data-error" not in dom and dom.count('class="cell"') == 5120
+
+
+def test_previous_token_is_said_to_be_a_word(tmp_path: Path) -> None:
+    streams = {"decoder": heads_of(2, 3)}
+    table = make_results(streams, features=("previous_token", "upos"))
+    record = make_record(streams, features=("previous_token", "upos"))
+    text = write_report(table, record, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("The class is the previous word") == 1

@@ -32,6 +32,13 @@ from probes.results.vocabulary.quantities import evidence_columns
 from probes.results.vocabulary.sites import HEADS
 
 CLASSES_SHOWN = 30
+WORD_NOT_TOKEN = {
+    "previous_token": "The class is the previous word: where the tokenizer cuts words into several "
+    "tokens, the token before may be a part of the same word.",
+    "next_token": "The class is a word: where the tokenizer cuts words into several tokens, the "
+    "next token may be only its beginning.",
+}
+"""Features whose usual names speak of tokens, while their classes are words."""
 BESIDE = ("control_accuracy", "selectivity")
 """Metrics in the table of the best heads, beside their accuracy."""
 
@@ -118,6 +125,7 @@ def _feature_section(
     own: FeatureTable, record: RunRecord, drawn: HeadMap, against: list[Baseline]
 ) -> dict[str, Any]:
     task = record.tasks.get(drawn.feature)
+    line = task_line(task, record.corpus.group_name) if task else ""
     columns, rows = _top(own, drawn)
     rest = max(0, len(task.classes) - CLASSES_SHOWN) if task else 0
     splits = [s for s in ("train", "validation", "test") if task and s in task.counts]
@@ -130,7 +138,7 @@ def _feature_section(
         ]
     return {
         "name": drawn.feature,
-        "line": task_line(task, record.corpus.group_name) if task else "",
+        "line": f"{line} {WORD_NOT_TOKEN.get(drawn.feature, '')}".strip(),
         "legend": _legend(drawn),
         "selection": selection_line(record, drawn.feature, drawn.site, drawn.probe),
         "top_columns": columns,
