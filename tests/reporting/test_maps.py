@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -64,6 +65,25 @@ def test_layer_0_is_at_the_bottom_and_said_so() -> None:
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
     rows = cells(figure)[0][:, :, 1].mean(axis=1).round()
     assert [int((rows == layer).sum()) for layer in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", ["6x12", "30x9", "18x4", "32x32", "80x64"])
+def test_ranks_stand_inside_their_frames_or_not_at_all(shape: str) -> None:
+    """Beside its frame a number is in the cell of another head, and names that one."""
+    layers, heads = map(int, shape.split("x"))
+    own = FeatureTable.of(make_results({"decoder": heads_of(layers, heads)}), "upos")
+    drawn = head_map(own)
+    figure = draw_map(drawn)
+    axes = figure.axes[0]
+    renderer: Any = figure.canvas
+    ranked = {str(rank): (head, layer) for (_, layer, head), rank in drawn.ranks.items()}
+    texts = [t for t in axes.texts if t.get_weight() == "bold"]
+    assert {t.get_text() for t in texts} == (set() if shape == "80x64" else set(ranked))
+    for text in texts:
+        x, y = ranked[text.get_text()]
+        box = text.get_window_extent(renderer.get_renderer())
+        corners = axes.transData.inverted().transform([box.p0, box.p1])
+        assert (abs(corners - (x, y)) < 0.6).all(), (text.get_text(), corners)
 
 
 def test_heads_that_are_not_significant_are_smaller() -> None:

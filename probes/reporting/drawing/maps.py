@@ -49,6 +49,9 @@ LINE = 0.185
 WIDEST = 15.0
 ANNOTATED = 0.33
 """Cells at least this wide have their value written in them."""
+NUMBERED = 0.13
+"""Frames around cells at least this wide have their rank inside; beside them it would stand in the
+cell of another head."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -239,7 +242,7 @@ def _draw_cells(axes: Axes, drawn: HeadMap, panel: Panel, scale: Scale, cell: fl
 
 
 def _draw_ranks(axes: Axes, drawn: HeadMap, panel: Panel, cell: float) -> None:
-    """Frame the heads that are best on validation, and number them."""
+    """Frame the heads that are best on validation, and number them inside their frames."""
     index = {layer: row for row, layer in enumerate(panel.values.index)}
     columns: dict[Any, int] = {head: column for column, head in enumerate(panel.values.columns)}
     for (stream, layer, head), rank in drawn.ranks.items():
@@ -255,9 +258,12 @@ def _draw_ranks(axes: Axes, drawn: HeadMap, panel: Panel, cell: float) -> None:
                 path_effects=[withStroke(linewidth=2.6 if small else 3.0, foreground="white")],
             )
         )  # fmt: skip
+        if cell < NUMBERED:
+            continue
         if small:
-            offset = (margin * cell * 72 + 1.5, 0.0)
-            place: dict[str, Any] = {"ha": "left", "va": "center", "size": 7}
+            offset = (0.0, 0.0)
+            size = min(7.0, 0.5 * cell * 72)
+            place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "size": size}
         else:
             offset = (-0.5 * cell * 72 + 3.2, 0.5 * cell * 72 - 2.6)
             place = {"ha": "left", "va": "top", "size": 5.2}

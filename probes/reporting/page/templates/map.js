@@ -60,9 +60,13 @@ function drawCells(svg, panel, quantity, index, left, top, cell) {
     for (const [stroke, width] of [["#fff", 4], [INK, 2]]) {
       node(svg, "rect", { class: "frame", x: x - out, y: y - out, width: size, height: size, stroke, "stroke-width": width, rx: 2 });
     }
+    // Inside the frame or not at all: beside it the number would be in another head's cell.
+    if (cell < 10) continue;
+    const type = Math.min(11, cell * 0.6);
     node(svg, "text", cell >= 30
       ? { class: "rank", x: x + 4, y: y + 11, style: "font-size:9px" }
-      : { class: "rank", x: x + cell + 4, y: y + cell / 2 + 4, style: "font-size:11px" }, panel.rank[i]);
+      : { class: "rank", x: x + cell / 2, y: y + cell / 2 + type * 0.36, "text-anchor": "middle",
+        style: `font-size:${type}px` }, panel.rank[i]);
   }
 }
 
