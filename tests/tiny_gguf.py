@@ -52,6 +52,7 @@ def write_gguf(
     tokenizer: bool = True,
     quantised: bool = False,
     without: str = "",
+    rotary_factors: bool = False,
     name: str = "tiny",
 ) -> Path:
     """Write a GGUF file of ``model`` with the byte-level tokenizer of ``tiny_checkpoints``.
@@ -86,6 +87,8 @@ def write_gguf(
             writer.add_tensor(tensor, gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
             writer.add_tensor(tensor, np.ascontiguousarray(values))
+    if rotary_factors:
+        writer.add_tensor("rope_freqs.weight", np.linspace(1, 8, 4, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -117,6 +117,7 @@ def convert_gguf(settings: ModelConfig, file: Path, cache_dir: Path) -> Converte
         log.info("config and tokenizer of %s are read, once; kept in %s", file.name, folder)
         header = _checked_header(file, settings.name)
         _require_tokenizer(header, file)
+        _warn_of_rotary_factors(header, file)
         source, options = file.parent, {"gguf_file": file.name, "local_files_only": True}
         with quiet(), _no_bars(), _explained(settings.name, file, "config"):
             config = transformers.AutoConfig.from_pretrained(source, **options)
@@ -157,6 +158,16 @@ def _require_tokenizer(header: GgufHeader, file: Path) -> None:
             f"{file}: the GGUF file has no tokenizer ({TOKENS} is missing)",
             fix="another file of this model; llama.cpp's convert_hf_to_gguf.py puts the tokenizer "
             "in",
+        )
+
+
+def _warn_of_rotary_factors(header: GgufHeader, file: Path) -> None:
+    if any(tensor.name == "rope_freqs.weight" for tensor in header.tensors):
+        log.warning(
+            "%s stretches its rotary positions (rope_freqs, as Llama 3.1 and later), which "
+            "transformers does not read from GGUF files: numbers differ from those of the "
+            "original checkpoint",
+            file,
         )
 
 

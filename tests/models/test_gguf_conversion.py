@@ -262,6 +262,15 @@ def test_missing_tensor(tmp_path: Path, cache: Path) -> None:
     assert not list(cache.rglob("*.safetensors"))
 
 
+def test_rotary_factors_that_transformers_does_not_read(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(tiny_gguf.write_gguf(tmp_path / "plain.gguf"), cache)
+    assert "rope_freqs" not in caplog.text
+    opened(tiny_gguf.write_gguf(tmp_path / "x.gguf", rotary_factors=True), cache)
+    assert "rope_freqs" in caplog.text
+
+
 @pytest.mark.parametrize("missing", [("gguf",), ("accelerate",), ("gguf", "accelerate")])
 def test_packages_not_installed(
     written: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]

@@ -77,7 +77,7 @@ def test_ranks_stand_inside_their_frames_or_not_at_all(shape: str) -> None:
     axes = figure.axes[0]
     renderer: Any = figure.canvas
     ranked = {str(rank): (head, layer) for (_, layer, head), rank in drawn.ranks.items()}
-    texts = [t for t in axes.texts if t.get_weight() == "bold"]
+    texts = [t for t in axes.texts if t.get_fontweight() == "bold"]
     assert {t.get_text() for t in texts} == (set() if shape == "80x64" else set(ranked))
     for text in texts:
         x, y = ranked[text.get_text()]
