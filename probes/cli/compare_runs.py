@@ -85,7 +85,8 @@ def _draw(shown: Sequence[Difference], png: Path) -> list[Path]:
     stem = png_path(png).name.removesuffix(".png")
     names = [f"{stem}.png"]
     if len(shown) > 1:
-        names = [f"{stem}.{file_name(difference.feature)}.png" for difference in shown]
+        features = [difference.feature for difference in shown]
+        names = [f"{stem}.{file_name(feature, features)}.png" for feature in features]
     with writing_pictures(png):
         return [
             path

@@ -66,7 +66,8 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM raise ``Terminated`` inside, in the main thread, where it would kill at once.
+    """Have SIGTERM raise ``Terminated`` inside, in the main thread, where it would kill at once,
+    and Ctrl+C a ``KeyboardInterrupt``.
 
     What a run leaves on an interruption (its error, the report of its sweep) is then left, too.
     """
@@ -77,11 +78,14 @@ def terminable() -> Iterator[None]:
     def end(number: int, frame: object) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # what shells set in the background
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from probes.core.files import (
     locked,
     read_json,
     sync_directory,
+    sync_tree,
     write_atomically,
 )
 from probes.corpora.generated.kit.prompt import Prompt
@@ -172,6 +173,7 @@ def _train(config: SimplifiedConfig, directory: Path, trainer: TrainerConfig) ->
     }
     write_atomically(partial / ABOUT, json.dumps(facts, indent=1))
     state.unlink(missing_ok=True)
+    sync_tree(partial)
     os.replace(partial, directory)
     sync_directory(directory.parent)
     log.info(

@@ -7,7 +7,9 @@ weights as an undisturbed one.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +21,18 @@ from typing import Any
 import lightning
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 from probes.config import SimplifiedConfig, TrainerConfig
-from probes.core.files import atomic_path
+from probes.core.files import write_atomically
 from probes.core.shown_progress import ShownProgress
 from probes.simplified.examples import NO_TARGET, Examples, TrainingBatches
 from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 5.0
 """Between two saved states: the work that a kill costs at most."""
@@ -49,6 +53,15 @@ class Point:
     """On held-out prompts: share of the targets that are predicted."""
     seconds: float
     """Of training so far."""
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    """SHA-256 of a training's state."""
+    whole = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        whole.update(name.encode())
+        whole.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 class SimplifiedModule(lightning.LightningModule):
@@ -134,18 +147,26 @@ class SimplifiedModule(lightning.LightningModule):
             "seconds": self.seconds(),
             "curve": [vars(point) for point in self.curve],
         }
-        with atomic_path(path) as temporary:
-            save_file(
-                {name: value.contiguous().clone() for name, value in tensors.items()},
-                temporary,
-                {"state": json.dumps(known)},
-            )
+        tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
+        text = json.dumps(known)
+        metadata = {"state": text, "sha256": _checksum(tensors, text)}
+        write_atomically(path, save(tensors, metadata))
 
     def load_state(self, path: Path) -> None:
-        """Go on where ``save_state`` was called."""
-        with safe_open(path, "pt") as file:
-            known = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        """Go on where ``save_state`` was called.
+
+        Raises:
+            ValueError: the file is damaged; the module is then as it was.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata["sha256"] != _checksum(tensors, metadata["state"]):
+                raise ValueError("its checksum differs from its content")
+            known = json.loads(metadata["state"])
+        except Exception as error:  # safetensors raises its own type for every kind of damage
+            raise ValueError(str(error)) from None
         prefix = "model."
         self.model.load_state_dict(
             {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
@@ -177,7 +198,10 @@ def train(
         come twice, with the same weights, when training was interrupted after it.
     """
     if state.exists():
-        module.load_state(state)
+        try:
+            module.load_state(state)
+        except ValueError as error:
+            log.warning("training begins anew: its saved state %s is damaged (%s)", state, error)
     module._since = time.perf_counter()
     if module.step == 0:
         module.evaluate()

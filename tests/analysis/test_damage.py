@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -114,6 +115,17 @@ def test_intact_files_are_read(copy: Path) -> None:
     assert set(read_everything(copy).record.files) == set(FILES) - {"run.json"}
     without_checksums(copy)
     assert not read_everything(copy).record.files
+
+
+def test_files_are_readable_by_colleagues(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        run = write_run(tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in run.iterdir()} == dict.fromkeys(
+        FILES, 0o644
+    )
 
 
 def flips(path: Path) -> Iterator[bytes]:

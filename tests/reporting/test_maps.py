@@ -197,3 +197,12 @@ def test_p_values_are_logarithmic() -> None:
 )  # fmt: skip
 def test_numbers_in_cells(value: float, name: str, text: str) -> None:
     assert number(value, name) == text
+
+
+def test_features_whose_names_make_one_file_name_have_maps_of_their_own(tmp_path: Path) -> None:
+    names = ("Number[psor]", "Number(psor)", "number_psor_", "upos", "x" * 400)
+    table = make_results({"encoder": [2]}, features=names)
+    files = [path for name in names for path in save_map(table, name, tmp_path)]
+    assert len({str(path).lower() for path in files}) == 2 * len(names)
+    assert all(path.is_file() and len(path.name) < 200 for path in files)
+    assert (tmp_path / "upos.png").is_file()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import logging
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -144,6 +146,34 @@ def test_interrupted_training_ends_in_the_same_weights(
     curves = [(Path(d) / "training.csv").read_text() for d in (undisturbed, resumed)]
     strip = [[line.rpartition(",")[0] for line in curve.splitlines()] for curve in curves]
     assert strip[0] == strip[1]  # all but the seconds
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped"])
+def test_a_damaged_state_is_begun_anew_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    undisturbed = resolve(model(), tmp_path / "a", SILENT).name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        step = SimplifiedModule.training_step
+
+        def interrupted(self: SimplifiedModule, batch: Any, index: int) -> torch.Tensor:
+            if self.step == 4:
+                raise RuntimeError("killed")
+            return step(self, batch, index)
+
+        patch.setattr(SimplifiedModule, "training_step", interrupted)
+        with pytest.raises(RuntimeError, match="killed"):
+            resolve(model(), tmp_path / "b", SILENT)
+    (state,) = (tmp_path / "b").rglob("state.safetensors")
+    content = bytearray(state.read_bytes())
+    content[-3] ^= 1
+    whole = {"empty": b"", "cut": bytes(content[:-9]), "flipped": bytes(content)}
+    state.write_bytes(whole[damage])
+    with caplog.at_level(logging.WARNING, logger="probes"):
+        again = resolve(model(), tmp_path / "b", SILENT).name
+    assert "training begins anew" in caplog.text
+    assert same(undisturbed, again)
 
 
 def test_checkpoints_of_the_training(tmp_path: Path) -> None:

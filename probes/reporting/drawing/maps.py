@@ -7,11 +7,12 @@ and pale; layers with fewer heads are shorter rows. Beside each map stands its p
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
+from probes.results.table import features
 
 # Inches.
 LEFT, RIGHT, GAP = 0.62, 0.2, 0.34
@@ -52,6 +54,9 @@ ANNOTATED = 0.33
 NUMBERED = 0.13
 """Frames around cells at least this wide have their rank inside; beside them it would stand in the
 cell of another head."""
+
+LONGEST = 120
+"""Bytes of a file's name before its ending; most file systems have 255."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -84,7 +89,8 @@ def save_map(
     drawn = head_map(own, metric, level=level)
     title = map_title(feature, record)
     subtitle = map_subtitle(own, drawn, record)
-    name = file_name(feature) + ("" if metric == "accuracy" else f".{file_name(metric)}")
+    name = file_name(feature, features(table))
+    name += "" if metric == "accuracy" else f".{file_name(metric)}"
     return save_figure(
         lambda: draw_map(drawn, title=title, subtitle=subtitle), Path(directory) / f"{name}.png"
     )
@@ -181,12 +187,25 @@ def cell_size(drawn: HeadMap) -> float:
     return float(np.clip(min(8.5 / heads, 8.0 / layers), 0.1, 0.42))
 
 
-def file_name(name: str) -> str:
+def file_name(name: str, others: Iterable[str] = ()) -> str:
     """A feature's name as the name of a file: anything unusual becomes an underscore.
+
+    A name that is too long, or that one of the others would share, ends in a digest of itself.
 
     >>> file_name("Number[psor]"), file_name("../etc")
     ('Number_psor_', '_etc')
+    >>> file_name("a/b", ["a:b", "a/b"]) == file_name("a:b", ["a:b", "a/b"])
+    False
     """
+    plain = _plain(name)
+    shared = any(_plain(other).lower() == plain.lower() for other in others if other != name)
+    if not shared and len(plain.encode()) <= LONGEST:
+        return plain
+    short = plain.encode()[: LONGEST - 10].decode(errors="ignore")
+    return f"{short}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _plain(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
 
 
