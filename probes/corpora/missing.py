@@ -32,11 +32,13 @@ def is_missing(value: Any, *, mark: str = "") -> bool:
     >>> is_missing(float("nan")), is_missing(" "), is_missing("_", mark="_"), is_missing(0)
     (True, True, True, False)
     """
+    if value is None:
+        return True
     if isinstance(value, str):
         return is_blank(value) or (value == mark if mark else value.strip() in NOT_A_NUMBER)
     if isinstance(value, list | dict | tuple):
         return False
-    return value is None or bool(value != value)  # NaN in any of its types
+    return bool(value != value)  # NaN in any of its types
 
 
 def given(value: str | None, *, mark: str = "") -> str | None:
