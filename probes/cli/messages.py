@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from dataclasses import dataclass
 
 from probes.core.errors import UserError
 
@@ -12,7 +13,33 @@ DONE, BUG, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 """Exit statuses; a mistake is what the user can fix."""
 
 
-def report(error: Exception, *, with_traceback: bool = False) -> int:
+@dataclass(frozen=True)
+class Failure:
+    """What is kept of an error that ended a job of a sweep: text, and nothing that it held."""
+
+    message: str | None
+    """Of a mistake that the user can fix."""
+    traceback: str
+
+
+def released(error: Exception) -> Failure:
+    """The words of an error, whose frames are emptied: they hold the job's open files and
+    activations as long as the exception lives."""
+    failure = Failure(describe(error), "".join(traceback.format_exception(error)))
+    chain: list[BaseException] = [error]
+    seen: set[int] = set()
+    while chain:
+        link = chain.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        chain += [other for other in (link.__cause__, link.__context__) if other is not None]
+        link.with_traceback(None)
+    return failure
+
+
+def report(error: Exception | Failure, *, with_traceback: bool = False) -> int:
     """Print an error to stderr: one message for a mistake, the traceback of a bug.
 
     with_traceback: print the traceback of a mistake as well.
@@ -20,9 +47,10 @@ def report(error: Exception, *, with_traceback: bool = False) -> int:
     Returns:
         The exit status.
     """
-    message = describe(error)
+    failure = error if isinstance(error, Failure) else released(error)
+    message = failure.message
     if message is None or with_traceback:
-        traceback.print_exception(error)
+        print(failure.traceback, end="", file=sys.stderr)
     if message is None:
         return BUG
     print(f"error: {message}", file=sys.stderr)

@@ -5,6 +5,7 @@ Hydra composes the configuration; a multirun calls ``run_job`` for each of its j
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from probes.cli.job import run_job
-from probes.cli.messages import DONE, INTERRUPTED, TERMINATED, report
+from probes.cli.messages import DONE, INTERRUPTED, TERMINATED, Failure, released, report
 from probes.cli.overrides import checked, explained
 from probes.config import register
 from probes.config.files import config_dir
@@ -28,14 +29,15 @@ from probes.sweeps.hydra_callback import sweep_reports
 def run(overrides: Sequence[str]) -> int:
     """Compose the configuration and run the job, or the jobs of a sweep; the exit status."""
     register()
-    failures: list[Exception] = []
+    failures: list[Exception | Failure] = []
 
     def job(cfg: DictConfig) -> None:
         try:
             run_job(cfg)
         except Exception as error:
             # Hydra would print a header of its own, and a sweep would stop at the first failure.
-            failures.append(error)
+            failures.append(released(error))
+            gc.collect()  # what the job left in cycles: maps of files, activations
 
     try:
         overrides = checked(overrides)
