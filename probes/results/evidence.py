@@ -52,7 +52,11 @@ def load_evidence(
         UserError: the file is missing, damaged, something else, or of a newer schema.
     """
     path = Path(path)
-    raw = read_checked(path, files, fix="running it again")
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no readable evidence of a run (no such file)", fix="running it again"
+        )
+    raw = read_checked(path, files)
     try:
         metadata, tensors = _metadata(raw), load(raw)
         schema = metadata["schema"]

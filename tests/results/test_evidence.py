@@ -108,7 +108,7 @@ def test_right_rows_of_probes_need_schema_2(path: Path) -> None:
 
 
 def test_missing_damaged_and_foreign_files_are_refused(path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="no readable evidence"):
         load_evidence(path)
     save_evidence([counts()], path)
     path.write_bytes(path.read_bytes()[:-20])
