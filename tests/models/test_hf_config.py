@@ -25,9 +25,9 @@ from tests import tiny_models
         (transformers.MllamaConfig().get_text_config(), "decoder"),
         (transformers.MT5Config(), "encoder-decoder"),
         (transformers.MarianConfig(), "encoder-decoder"),
-        (transformers.PreTrainedConfig(architectures=["MineForCausalLM"]), "decoder"),
-        (transformers.PreTrainedConfig(architectures=["MineForMaskedLM"]), "encoder"),
-        (transformers.PreTrainedConfig(), "encoder"),
+        (transformers.PretrainedConfig(architectures=["MineForCausalLM"]), "decoder"),
+        (transformers.PretrainedConfig(architectures=["MineForMaskedLM"]), "encoder"),
+        (transformers.PretrainedConfig(), "encoder"),
     ],
 )
 def test_kind(config: Any, kind: str) -> None:
@@ -58,9 +58,9 @@ def test_decoder_start() -> None:
     assert decoder_start(tiny_models.config_of("t5")) == 0
     assert decoder_start(transformers.BartConfig()) == 2
     assert decoder_start(transformers.T5GemmaConfig()) == 2
-    assert decoder_start(transformers.PreTrainedConfig()) == 0
+    assert decoder_start(transformers.PretrainedConfig()) == 0
 
 
 def test_missing_field_is_named() -> None:
     with pytest.raises(UserError, match="has no hidden_size"):
-        field_of(transformers.PreTrainedConfig(), "hidden_size")
+        field_of(transformers.PretrainedConfig(), "hidden_size")
