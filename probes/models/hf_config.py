@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
@@ -24,6 +25,11 @@ PADDED_POSITIONS = {
 }
 # Positions are relative or linear biases; what their configs call positions is no limit.
 NO_POSITIONS = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "bloom", "mpt"}
+# Text towers with a causal mask and no head: CLIP and models like it. (SigLIP's is bidirectional.)
+CAUSAL_TOWERS = {
+    *("clip_text_model", "clipseg_text_model", "groupvit_text_model", "metaclip_2_text_model"),
+    *("owlvit_text_model", "owlv2_text_model", "xclip_text_model"),
+}
 POSITION_FIELDS = (
     "max_position_embeddings",
     "n_positions",
@@ -57,7 +63,7 @@ def model_kind(config: Any) -> Kind:
         return "encoder-decoder"
     if getattr(text, "use_bidirectional_attention", False) is True:
         return "encoder"
-    if getattr(text, "is_decoder", False):
+    if getattr(text, "is_decoder", False) or text.model_type in CAUSAL_TOWERS:
         return "decoder"
     # The text part of a multimodal model is often called after the whole.
     whole = text.model_type.removesuffix("_model").removesuffix("_text")
@@ -66,6 +72,9 @@ def model_kind(config: Any) -> Kind:
         if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
             return "encoder"
         if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return "decoder"
+        # Text towers of models that write about images (Qwen-VL's) have no causal class of theirs.
+        if name in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
             return "decoder"
     classes = " ".join([*(config.architectures or []), *(getattr(config, "auto_map", None) or {})])
     causal = "ForCausalLM" in classes or "LMHeadModel" in classes

@@ -64,3 +64,13 @@ def test_decoder_start() -> None:
 def test_missing_field_is_named() -> None:
     with pytest.raises(UserError, match="has no hidden_size"):
         field_of(transformers.PretrainedConfig(), "hidden_size")
+
+
+def test_causal_text_towers_are_decoders() -> None:
+    """Of models that write about images; their text parts have no causal class of their own."""
+    whole = transformers.Qwen2VLConfig()
+    for config in (whole, whole.get_text_config(), transformers.Qwen2_5_VLConfig()):
+        assert model_kind(config) == "decoder"
+    for config in (transformers.CLIPTextConfig(), transformers.CLIPConfig()):
+        assert model_kind(config) == "decoder"
+    assert model_kind(transformers.SiglipTextConfig()) == "encoder"
