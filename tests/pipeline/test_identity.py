@@ -11,6 +11,7 @@ import pytest
 from probes.catalogue.corpora import corpus_config
 from probes.config import (
     BaselineConfig,
+    ExtractionConfig,
     LoggerConfig,
     MLPConfig,
     ModelConfig,
@@ -27,8 +28,9 @@ its own."""
 
 @pytest.fixture
 def job() -> RunConfig:
-    """What an atlas of the present version asks of that job."""
+    """What an atlas of the present version asks of that job, with the storage of then."""
     return RunConfig(
+        extraction=ExtractionConfig(dtype="float16"),
         model=ModelConfig(name="../shared/models/stories260K"),
         corpus=corpus_config("key_value", examples=300),
         split=SplitConfig(folds=5),
@@ -42,6 +44,11 @@ def test_a_job_of_an_earlier_version_is_recognised(job: RunConfig) -> None:
     assert gives_the_results_of(stored, job)
     assert not gives_the_results_of(stored, replace(job, seed=1))
     assert not gives_the_results_of(stored, replace(job, probe=MLPConfig()))
+
+
+def test_storage_that_may_have_rounded_a_head_away_is_not_taken_for_auto(job: RunConfig) -> None:
+    stored = json.loads(EARLIER.read_text())
+    assert not gives_the_results_of(stored, replace(job, extraction=ExtractionConfig()))
 
 
 def test_keys_that_a_stored_configuration_lacks_are_defaults(job: RunConfig) -> None:
