@@ -44,7 +44,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
         finish(prepared, run_dir)
 
     monkeypatch.setattr("probes.pipeline.run.run_prepared", run_prepared)
-    monkeypatch.setattr("probes.pipeline.prepare.local_directory", lambda model: None)
+    monkeypatch.setattr("probes.pipeline.prepare.check_source", lambda model: None)
     monkeypatch.chdir(tmp_path)
     return directories
 
