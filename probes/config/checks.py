@@ -52,6 +52,7 @@ def check(config: RunConfig) -> None:
     check_evaluation(config.evaluation)
     check_significance(config.significance)
     check_choices(config)
+    check_choices(config.corpus, "corpus.")
     for name, seeds in (("seed", [config.seed]), ("split.seed", [config.split.seed]),
                         ("model.random_seed", [config.model.random_seed]),
                         ("seeds", config.seeds)):  # fmt: skip

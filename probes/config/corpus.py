@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from probes.config.choices import choice
+
 
 @dataclass
 class CorpusConfig:
@@ -45,8 +47,8 @@ class RowsConfig(CorpusConfig):
     """Column of the group; null: the text itself, or the row of a pair."""
     span: list[str] | None = None
     """Columns of a character span [start, end) in the text: the label is read there."""
-    level: str = "sentence"
-    """sentence or answer; a span makes it span."""
+    level: str = choice("sentence", ("sentence", "answer"))
+    """What a row is; ``corpus.span`` makes it a span."""
     pairs: dict[str, str] = field(default_factory=dict)
     """Class -> column of the text that is an example of it: rows of contrasting texts."""
     pair_feature: str = "acceptability"

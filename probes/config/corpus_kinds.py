@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from probes.config.choices import choice
 from probes.config.corpus import CorpusConfig, GeneratedConfig, RecordsConfig, RowsConfig
 
 
@@ -69,8 +70,8 @@ class TableConfig(RowsConfig):
     test: str | None = None
     feature_per_file: bool = False
     """Each file's feature is named after the file; texts that recur in them are read once."""
-    format: str = "auto"
-    """csv, tsv, jsonl, json (one list of objects) or label_text; auto: by the file's ending."""
+    format: str = choice("auto", ("auto", "csv", "tsv", "jsonl", "json", "label_text"))
+    """``auto``: by the file's ending; ``json`` is one list of objects."""
     delimiter: str | None = None
     """Between columns; null: comma in csv, tab in tsv, or what the file's first line has."""
     quotes: bool | None = None
@@ -111,7 +112,7 @@ class RelationsConfig(CorpusConfig):
     """Read only the first subjects of each relation."""
     min_shared: int = 20
     """An object is a class of its relation when this many subjects share it."""
-    read: str = "end"
+    read: str = choice("end", ("end", "subject"))
     """Where the features are read: end of the prompt, or the subject."""
 
 
@@ -148,8 +149,8 @@ class SemEvalConfig(CorpusConfig):
     """Directory of the two files."""
     train: str = "SemEval2010_task8_training/TRAIN_FILE.TXT"
     test: str | None = "SemEval2010_task8_testing_keys/TEST_FILE_FULL.TXT"
-    read: str = "second"
-    """second: the later nominal; pair: from the first through the second."""
+    read: str = choice("second", ("second", "pair"))
+    """``second``: the later nominal; ``pair``: from the first through the second."""
 
 
 @dataclass
@@ -159,9 +160,9 @@ class IOIConfig(CorpusConfig):
     name: str = "ioi_841"
     path: str = "???"
     """ioi.json, or the directory that holds it."""
-    group: str = "template"
-    """template: test prompts are worded in a new way (13 templates: wide intervals); names: their
-    two names were never together in training."""
+    group: str = choice("template", ("template", "names"))
+    """``template``: test prompts are worded in a new way (13 templates: wide intervals);
+    ``names``: their two names were never together in training."""
 
 
 @dataclass

@@ -16,8 +16,7 @@ class SimplifiedConfig:
     """Name of a generated corpus; the model learns the ``targets`` of its prompts."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of that task, as under ``corpus.options``."""
-    architecture: str = "llama"
-    """llama, smollm3, gpt2 or gpt_neox."""
+    architecture: str = choice("llama", ("llama", "smollm3", "gpt2", "gpt_neox"))
     layers: int = 2
     heads: int = 4
     width: int = 64

@@ -9,7 +9,8 @@ import torch
 import transformers
 
 from probes.config import SimplifiedConfig
-from probes.core.errors import UserError, closest
+from probes.config.choices import check_choices
+from probes.core.errors import UserError
 from probes.models.hf_messages import quiet
 
 
@@ -84,12 +85,7 @@ def check_shape(config: SimplifiedConfig) -> None:
         UserError: an unknown architecture, or a shape that it cannot have.
     """
     key = "model.simplified"
-    if config.architecture not in ARCHITECTURES:
-        raise UserError(
-            f"{key}.architecture={config.architecture}",
-            allowed=", ".join(ARCHITECTURES),
-            fix=closest(config.architecture, list(ARCHITECTURES), f"{key}.architecture={{}}"),
-        )
+    check_choices(config, f"{key}.")
     for name in ("layers", "heads", "width", "context", "steps", "batch_size", "evaluate_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{key}.{name}={getattr(config, name)}", allowed="1 and more")

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from probes.config import IOIConfig
+from probes.config.choices import check_choices
 from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import UNASSIGNED, Corpus
@@ -20,9 +21,6 @@ _PAIR = re.compile(r"\b([A-Z]\w+) and ([A-Z]\w+)\b")
 _NOUN = re.compile(r"\b(the|a|an) \w+", re.IGNORECASE)
 
 
-GROUPS = ("template", "names")
-
-
 def load(config: IOIConfig) -> Corpus:
     """The corpus of ``corpus=ioi_841``, grouped by template or by names.
 
@@ -30,12 +28,7 @@ def load(config: IOIConfig) -> Corpus:
     ``answer_first`` (whether the answer is the first of the two names, which no list of words
     tells).
     """
-    if config.group not in GROUPS:
-        raise UserError(
-            f"corpus.group={config.group}: no such grouping",
-            allowed=", ".join(GROUPS),
-            fix="corpus.group=template",
-        )
+    check_choices(config, "corpus.")
     path = existing(config.path, "corpus.path")
     if path.is_dir():
         path = inside(path, "ioi.json", "corpus.path")

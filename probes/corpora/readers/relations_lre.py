@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from probes.config import RelationsConfig
+from probes.config.choices import check_choices
 from probes.core.errors import UserError, closest
 from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
@@ -47,12 +48,7 @@ def load(config: RelationsConfig) -> Corpus:
     ``min_shared`` subjects share, where there are two such objects. A subject is one group, in
     all its relations.
     """
-    if config.read not in READ:
-        raise UserError(
-            f"corpus.read={config.read}: no such place",
-            allowed=", ".join(READ),
-            fix="corpus.read=end",
-        )
+    check_choices(config, "corpus.")
     builder = CorpusBuilder(config.name, group_name="subject")
     descriptions = {"relation": "which relation the prompt asks about"}
     for relation in read_relations(config):

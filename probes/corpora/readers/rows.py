@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from probes.config import RowsConfig
+from probes.config.choices import check_choices
 from probes.core.errors import UserError
 from probes.corpora.answers import count_words
 from probes.corpora.builder import CorpusBuilder
@@ -24,9 +25,11 @@ class RowReader:
     """Adds rows to a corpus as a config says; errors name the place that each row comes from."""
 
     def __init__(self, config: RowsConfig) -> None:
+        check_choices(config, "corpus.")
         self.config = config
         self.builder = CorpusBuilder(config.name, group_name=self._group_name())
-        self.level: Level = "span" if config.span else _level(config.level)
+        level: Level = "answer" if config.level == "answer" else "sentence"
+        self.level: Level = "span" if config.span else level
         self.labels = dict(config.labels) or _default_labels(config)
         feature = next((f for f, column in self.labels.items() if column == config.answer), "")
         self.answers = RowAnswers(config, feature)
@@ -236,15 +239,3 @@ def _default_labels(config: RowsConfig) -> dict[str, str]:
     if config.pairs:
         return {}
     return LABELS if config.answer is None else {"answer": config.answer}
-
-
-def _level(level: str) -> Level:
-    if level == "sentence":
-        return "sentence"
-    if level == "answer":
-        return "answer"
-    raise UserError(
-        f"corpus.level={level}: a row is a sentence or an answer",
-        allowed="sentence, answer (and corpus.span=[START,END] for spans)",
-        fix="corpus.level=sentence",
-    )

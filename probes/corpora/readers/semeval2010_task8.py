@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.config import SemEvalConfig
+from probes.config.choices import check_choices
 from probes.core.errors import UserError
 from probes.corpora.builder import CorpusBuilder
 from probes.corpora.corpus import TEST, TRAIN, Corpus
@@ -21,8 +22,6 @@ from probes.corpora.files import existing, inside, read_text
 _SENTENCE = re.compile(r'(\d+)\t"(.*)"')
 _MARKS = re.compile(r"(.*)<e1>(.+)</e1>(.*)<e2>(.+)</e2>(.*)")
 _RELATION = re.compile(r"(Other|[A-Z][A-Za-z]*-[A-Z][A-Za-z]*)(\((?:e1,e2|e2,e1)\))?")
-
-READ = ("second", "pair")
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,7 @@ def load(config: SemEvalConfig) -> Corpus:
     A decoder has seen both nominals only at the second one, so that is where both features are
     read: ``relation`` (19 classes) and ``relation_type`` without the direction (10 classes).
     """
-    if config.read not in READ:
-        raise UserError(
-            f"corpus.read={config.read}: no such place",
-            allowed=", ".join(READ),
-            fix="corpus.read=second",
-        )
+    check_choices(config, "corpus.")
     builder = CorpusBuilder(config.name)
     for split, path in _files(config):
         for sentence in read_sentences(path):

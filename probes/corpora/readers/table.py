@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from probes.config import TableConfig
-from probes.core.errors import UserError, closest
+from probes.config.choices import check_choices
+from probes.core.errors import UserError
 from probes.corpora.corpus import SPLITS, UNASSIGNED, Corpus
 from probes.corpora.files import existing, inside, matching, read_text, uncompressed_name
 from probes.corpora.missing import is_missing
@@ -92,6 +93,7 @@ def _files(config: TableConfig) -> Iterator[tuple[int, Path]]:
 
 
 def _format(path: Path, config: TableConfig) -> str:
+    check_choices(config, "corpus.")
     if config.format == "auto":
         for kind, ending in FORMATS.items():
             if ending and uncompressed_name(path).suffix.lower() == ending:
@@ -99,12 +101,6 @@ def _format(path: Path, config: TableConfig) -> str:
         raise UserError(
             f"{path}: the ending '{path.suffix}' does not tell its format",
             allowed="corpus.format=" + ", ".join(FORMATS),
-        )
-    if config.format not in FORMATS:
-        raise UserError(
-            f"corpus.format={config.format}: no such format",
-            allowed=", ".join(("auto", *FORMATS)),
-            fix=closest(config.format, list(FORMATS), "corpus.format={}"),
         )
     return config.format
 

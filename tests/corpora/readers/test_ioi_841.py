@@ -43,7 +43,7 @@ def test_groups_of_names(tmp_path: Path) -> None:
     config.group = "names"
     assert load_corpus(config).groups == ("Ann Bo", "Ann Cy", "Cy Di")
     config.group = "name"
-    with pytest.raises(UserError, match=r"corpus\.group=name: .*template, names"):
+    with pytest.raises(UserError, match=r"corpus\.group=name; .*template, names"):
         load_corpus(config)
 
 
