@@ -213,8 +213,7 @@ def wandb_mode(mode: str) -> Any:
         return "offline"
     import wandb
 
-    # Without a prompt and without asking the server: a machine without network must not wait.
-    if not wandb.login(prompt=False, verify=False):
+    if not _has_wandb_key():
         return "offline"
     server = wandb.setup().settings.base_url
     if reachable(server):
@@ -224,6 +223,16 @@ def wandb_mode(mode: str) -> Any:
         server,
     )
     return "offline"
+
+
+def _has_wandb_key() -> bool:
+    """Whether this machine has a key of W&B, without asking for one and without the network."""
+    import wandb  # late, as above
+
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except TypeError:  # older versions always ask
+        return bool(wandb.api.api_key)
 
 
 def sweep_group(run_dir: Path) -> str | None:

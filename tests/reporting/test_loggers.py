@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -187,6 +188,22 @@ def test_auto_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wandb, "login", lambda **_: True)
     monkeypatch.setattr("probes.reporting.loggers.reachable", lambda url: True)
     assert wandb_mode("auto") == "online"
+
+
+@pytest.mark.usefixtures("clean_wandb")
+@pytest.mark.parametrize(("key", "mode"), [(None, "offline"), ("secret", "online")])
+def test_a_wandb_whose_login_always_asks_is_not_logged_in(
+    monkeypatch: pytest.MonkeyPatch, key: str | None, mode: str
+) -> None:
+    import wandb
+
+    def login(verify: bool = False) -> bool:
+        raise AssertionError("it would ask for a key")
+
+    monkeypatch.setattr(wandb, "login", login)
+    monkeypatch.setattr(wandb, "api", SimpleNamespace(api_key=key))
+    monkeypatch.setattr("probes.reporting.loggers.reachable", lambda url: True)
+    assert wandb_mode("auto") == mode
 
 
 @pytest.mark.usefixtures("clean_wandb")
