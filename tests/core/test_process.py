@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import sys
@@ -81,3 +82,18 @@ def test_other_errors_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> Non
     with redeliver_lost_interrupts():
         Broken()
     assert seen == [ValueError]
+
+
+@pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_spin_shortly_unless_the_user_set_how_they_wait(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, str]
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that it is put back after the test
+        monkeypatch.delenv(name)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    with process.heavy_imports():
+        pass
+    expected = own.get("GOMP_SPINCOUNT", None if own else process.SPINS)
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
