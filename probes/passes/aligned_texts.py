@@ -253,6 +253,6 @@ def encode_texts(handle: Handle, texts: tuple[str, ...], number: int) -> list[En
             except UnicodeEncodeError as error:
                 raise UserError(
                     f"text {number + index} (counted from 0) is not valid Unicode: {error}",
-                    fix="reading the file with its own encoding (corpus.encoding=latin-1)",
+                    fix="replacing that character; CorpusBuilder does so, and counts it",
                 ) from error
         raise
