@@ -55,6 +55,7 @@ def check(config: RunConfig) -> None:
     check_choices(config.corpus, "corpus.")
     for name, seeds in (("seed", [config.seed]), ("split.seed", [config.split.seed]),
                         ("model.random_seed", [config.model.random_seed]),
+                        ("corpus.sample_seed", [config.corpus.sample_seed]),
                         ("seeds", config.seeds)):  # fmt: skip
         _check_seeds(name, seeds)
     if config.evaluation.erase is not None and config.split.folds:

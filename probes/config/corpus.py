@@ -13,6 +13,11 @@ class CorpusConfig:
     """What all corpora share; each kind of corpus extends it."""
 
     name: str = "grammar"
+    max_examples: int | None = None
+    """At most so many texts, in whole groups: each part of a shipped split keeps its share. null:
+    all."""
+    sample_seed: int = 0
+    """Which groups ``max_examples`` draws."""
 
 
 @dataclass
@@ -88,4 +93,4 @@ class RecordsConfig(CorpusConfig):
     """Which of its parts is read as which split: a Hub split, or the local files named after it
     (``dev.csv``, ``dev-0001.jsonl``, ``anatomy_dev.csv``). A single file is all train."""
     max_examples: int | None = None
-    """Read only the first records of each file or part."""
+    """Read only the first records of each file or part; nothing is drawn."""

@@ -222,7 +222,7 @@ class DatasetsConfig(RowsConfig):
     bio: bool = False
     """Strip B- and I- from the labels of words."""
     max_examples: int | None = None
-    """Read only the first rows of each split."""
+    """Read only the first rows of each split; nothing is drawn."""
 
 
 @dataclass
@@ -242,6 +242,9 @@ class CorpusKind(NamedTuple):
     """What ``corpus=KIND`` and the presets made from it can set."""
     module: str
     """In ``probes.corpora``; its ``load(config)`` returns the corpus. Imported when it is used."""
+    reads_first: bool = False
+    """Whether ``max_examples`` is the reader's own: it stops after the first records of each part,
+    for data sets that are too large to be read whole. Else ``subset.py`` draws."""
 
 
 CORPUS_KINDS: dict[str, CorpusKind] = {
@@ -256,9 +259,11 @@ CORPUS_KINDS: dict[str, CorpusKind] = {
     "function_vectors": CorpusKind(FunctionVectorsConfig, "readers.function_vectors"),
     "semeval2010_task8": CorpusKind(SemEvalConfig, "readers.semeval2010_task8"),
     "ioi_841": CorpusKind(IOIConfig, "readers.ioi_841"),
-    "multiple_choice": CorpusKind(MultipleChoiceConfig, "readers.multiple_choice"),
-    "benchmark": CorpusKind(BenchmarkConfig, "readers.benchmark"),
-    "agenda": CorpusKind(AgendaConfig, "readers.agenda"),
-    "datasets": CorpusKind(DatasetsConfig, "readers.datasets"),
+    "multiple_choice": CorpusKind(
+        MultipleChoiceConfig, "readers.multiple_choice", reads_first=True
+    ),
+    "benchmark": CorpusKind(BenchmarkConfig, "readers.benchmark", reads_first=True),
+    "agenda": CorpusKind(AgendaConfig, "readers.agenda", reads_first=True),
+    "datasets": CorpusKind(DatasetsConfig, "readers.datasets", reads_first=True),
 }
 """Kind -> its configuration and its module. The choices of ``conf/corpus/`` extend these."""

@@ -16,6 +16,7 @@ from probes.activations.dtypes import AUTO, DTYPES
 from probes.config import (
     EvaluationConfig,
     ExtractionConfig,
+    GrammarConfig,
     LinearConfig,
     LoggerConfig,
     MLPConfig,
@@ -59,6 +60,7 @@ BAD = [
     ({"seed": -1}, "seed=-1; allowed: 0 to .*Try seed=0"),
     ({"split": SplitConfig(seed=-5)}, "split.seed=-5"),
     ({"model": ModelConfig(random_seed=2**32)}, "model.random_seed="),
+    ({"corpus": GrammarConfig(sample_seed=-1)}, "corpus.sample_seed=-1; allowed: 0 to .*=0"),
     ({"probe": MLPConfig(), "seeds": [1, -1]}, "seeds=-1; .*Try seeds="),
     ({"logger": LoggerConfig("wandb", tags=["x" * 76])}, "has 76 characters; allowed: 1 to 64"),
     ({"logger": LoggerConfig("wandb", tags=[""])}, "has 0 characters"),
