@@ -19,9 +19,9 @@ TRAIN_FILE = (
 )
 
 
-def corpus_of(tmp_path: Path, content: str, **change: str) -> Corpus:
+def corpus_of(tmp_path: Path, content: str, read: str = "second") -> Corpus:
     (tmp_path / "train.txt").write_bytes(content.encode())
-    return load_corpus(SemEvalConfig(path=str(tmp_path), train="train.txt", test=None, **change))
+    return load_corpus(SemEvalConfig(path=str(tmp_path), train="train.txt", test=None, read=read))
 
 
 def test_spans_and_relations(tmp_path: Path) -> None:
