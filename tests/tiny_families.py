@@ -265,12 +265,11 @@ FAMILIES: dict[str, Family] = {
     "t5gemma": Family(
         transformers.T5GemmaConfig,
         {
-            "encoder": LLAMA | {"head_dim": 12, "vocab_size": VOCABULARY, "sliding_window": 4},
+            "encoder": LLAMA | {"head_dim": 12, "sliding_window": 4},
             "decoder": LLAMA
             | {
                 "head_dim": 6,
                 "num_hidden_layers": 3,
-                "vocab_size": VOCABULARY,
                 "sliding_window": 4,
             },
             **{name: LLAMA[name] for name in ("pad_token_id", "bos_token_id", "eos_token_id")},

@@ -18,7 +18,11 @@ from tests.tiny_families import FAMILIES, VOCABULARY
 def config_of(name: str, **options: Any) -> Any:
     """The tiny config of a family, with options changed."""
     family = FAMILIES[name]
-    return family.config(**({"vocab_size": VOCABULARY} | family.options | options))
+    given = {"vocab_size": VOCABULARY} | family.options | options
+    for stack in ("encoder", "decoder"):  # a few have a config for each stack
+        if isinstance(given.get(stack), dict):
+            given[stack] = {"vocab_size": given["vocab_size"]} | given[stack]
+    return family.config(**given)
 
 
 def build(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any) -> Any:

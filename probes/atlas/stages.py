@@ -10,8 +10,7 @@ import pandas as pd
 from probes.atlas.features import FeatureLine
 from probes.atlas.heads import of_stage, strongest
 from probes.catalogue import STAGES
-from probes.results.feature_table import UNIT
-from probes.results.vocabulary.sites import STREAMS
+from probes.results.feature_table import UNIT, sort_streams
 
 COLOURS = (
     "#1f77b4", "#e08214", "#2a9d62", "#c43c39", "#7b5ea7", "#8c6d31", "#d45fa5", "#5f6b7a",
@@ -56,8 +55,7 @@ class StageMap:
     @property
     def streams(self) -> list[str]:
         """In the order in which they are drawn."""
-        names = {cell.stream for cell in self.cells}
-        return [name for name in STREAMS if name in names] + sorted(names - {*STREAMS})
+        return sort_streams(cell.stream for cell in self.cells)
 
     @property
     def carrying(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from probes.evaluation.scored_rows import ScoredRows
 from probes.evaluation.table_rows import Row, places_of, sums_rows
 from probes.results.vocabulary.comparators import COMPARATORS, Comparator, Compared
+from probes.results.vocabulary.sites import whole_layer_stream
 from probes.statistics.maps import MapEvidence
 
 
@@ -26,9 +27,10 @@ def paired_gains(own: MapEvidence, others: Iterable[MapEvidence], scored: Scored
         comparator = _comparator(own, other)
         if comparator is None:
             continue
-        same_layer = comparator.compared is Compared.SAME_LAYER
         index = {unit: position for position, unit in enumerate(other.keys)}
-        partners = [(s, layer, 0 if same_layer else head) for s, layer, head in own.keys]
+        partners = list(own.keys)
+        if comparator.compared is Compared.SAME_LAYER:
+            partners = _layers(own, set(other.streams))
         kept = np.array([i for i, unit in enumerate(partners) if unit in index], dtype=np.int64)
         if not len(kept):
             continue
@@ -40,6 +42,14 @@ def paired_gains(own: MapEvidence, others: Iterable[MapEvidence], scored: Scored
             minus=other.sums().of_units(np.array([index[partners[i]] for i in kept])),
         )
     return rows
+
+
+def _layers(own: MapEvidence, streams: set[str]) -> list[tuple[str, int, int]]:
+    """(H,) the layer of each head; at sites that the cross stream lacks, that of the decoder."""
+    return [
+        (stream if stream in streams else whole_layer_stream(stream), layer, 0)
+        for stream, layer, _ in own.keys
+    ]
 
 
 def _comparator(own: MapEvidence, other: MapEvidence) -> Comparator | None:

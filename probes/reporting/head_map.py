@@ -16,6 +16,7 @@ from probes.results.quantities import Quantity
 from probes.results.table import layers_by_heads, pick
 from probes.results.vocabulary.comparators import Compared, comparators
 from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.sites import whole_layer_stream
 
 Cell = tuple[str, int, int | None]
 """Stream, layer, head; no head at whole-layer sites."""
@@ -70,6 +71,10 @@ class HeadMap:
         prefix = f"{stream}, " if len(self.panels) > 1 else ""
         return f"{prefix}layer {layer}" + ("" if head is None else f", head {head}")
 
+    def panel(self, stream: str) -> Panel | None:
+        """The panel of a stream; None where this quantity is not known of it."""
+        return next((panel for panel in self.panels if panel.stream == stream), None)
+
     @property
     def low(self) -> float:
         """Smallest value of a head."""
@@ -100,15 +105,12 @@ def head_map(
         allowed = ", ".join(own.names)
         raise UserError(f"feature '{own.feature}' has no '{name}' on test", allowed=allowed)
     evidence = own.evidence
-    panels = [
-        Panel(
-            stream,
-            own.map(name, stream=stream),
-            None if evidence is None else own.map(evidence, stream=stream) <= level,
-            layer_profile(own, stream, name),
-        )
-        for stream in own.streams(name)
-    ]
+    panels = []
+    for stream in own.streams(name):
+        values, significant = own.map(name, stream=stream), None
+        if evidence is not None:  # of other heads than the quantity, in some tables
+            significant = own.map(evidence, stream=stream).reindex_like(values) <= level
+        panels.append(Panel(stream, values, significant, layer_profile(own, stream, name)))
     cells = sum(int(panel.values.notna().to_numpy().sum()) for panel in panels)
     flags = [
         p.significant.to_numpy()[p.values.notna().to_numpy()]
@@ -143,7 +145,9 @@ def layer_profile(own: FeatureTable, stream: str, name: str = "accuracy") -> pd.
     profile[["best", "best_low", "best_high"]] = _best_by_layer(own, stream, name)
     for row in comparators(Compared.SAME_LAYER):
         if layers := own.of_comparator(row):
-            whole = pick(layers.values(name), stream=stream).drop_duplicates("layer")
+            known, partner = layers.streams(name), whole_layer_stream(stream)
+            of_layer = stream if stream in known else partner
+            whole = pick(layers.values(name), stream=of_layer).drop_duplicates("layer")
             whole = whole.dropna(subset=["layer"])
             whole = whole.set_index(whole["layer"].astype(int))
             for column, suffix in (("value", ""), ("ci_low", "_low"), ("ci_high", "_high")):

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -141,7 +142,7 @@ class FeatureTable:
 
     def streams(self, name: str, *, split: str = "test") -> list[str]:
         """The streams that have this quantity: encoder, decoder, cross, then others."""
-        return sorted(distinct(self.values(name, split=split), "stream"), key=_stream_order)
+        return sort_streams(distinct(self.values(name, split=split), "stream"))
 
     def top(self, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
         """The ``k`` heads that are best on validation, with what they reach on test.
@@ -264,5 +265,11 @@ class FeatureTable:
         return next((c for c in evidence_columns() if c in rows and rows[c].notna().any()), None)
 
 
-def _stream_order(stream: str) -> tuple[int, str]:
-    return (STREAMS.index(stream) if stream in STREAMS else len(STREAMS), stream)
+def sort_streams(streams: Iterable[str]) -> list[str]:
+    """Streams in the order in which maps show them: encoder, decoder, cross, then others.
+
+    >>> sort_streams({"other", "cross", "encoder"})
+    ['encoder', 'cross', 'other']
+    """
+    names = set(streams)
+    return [name for name in STREAMS if name in names] + sorted(names - {*STREAMS})

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from probes.reporting.drawing.maps import save_map
 from probes.reporting.page.pagedata import embed
 from probes.reporting.page.report import write_report
+from probes.reporting.terminal import print_map
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import baselines
 from tests.reporting.chromium import opened
+from tests.reporting.page_data import page_data
 from tests.reporting.synthetic import CLASSES, heads_of, make_record, make_results
 
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&{{7*7}}"
@@ -28,13 +32,6 @@ def written(
     features = tuple(table["feature"].unique())
     record = make_record(streams, features=features)
     return write_report(table, record, folder / "report.html"), table, record
-
-
-def page_data(text: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found.group(1))
-    return data
 
 
 def test_the_page_has_every_number_of_the_map(tmp_path: Path) -> None:
@@ -51,6 +48,35 @@ def test_the_page_has_every_number_of_the_map(tmp_path: Path) -> None:
     best = FeatureTable.of(table, "upos").top(1).iloc[0]
     first = panel["rank"].index(1)
     assert (panel["row"][first], panel["column"][first]) == (best["layer"], best["head"])
+
+
+@pytest.mark.parametrize("lost", [("encoder",), ("decoder", "cross")])
+@pytest.mark.parametrize("metric", ["macro_f1", "gain_majority", "accuracy"])
+def test_a_stream_that_one_map_has_and_another_lacks(
+    tmp_path: Path, metric: str, lost: tuple[str, ...]
+) -> None:
+    """Quantities are not known of every stream: the others keep theirs, and no number moves."""
+    streams = {"encoder": heads_of(2, 4), "decoder": heads_of(3, 2), "cross": heads_of(3, 2)}
+    whole = make_results(streams)
+    table = whole[~((whole["metric"] == metric) & whole["stream"].isin(lost))]
+    page = write_report(table, make_record(streams), tmp_path / "report.html")
+    [feature] = page_data(page.read_text())["features"]
+    names = [quantity["name"] for quantity in feature["quantities"]]
+    assert [panel["stream"] for panel in feature["panels"]] == list(streams)
+    for panel in feature["panels"]:
+        assert len(panel["row"]) == sum(streams[panel["stream"]])
+        for name, values, profile in zip(names, panel["values"], panel["profiles"], strict=True):
+            probability = name.startswith(("p_", "q_"))  # columns beside the accuracy
+            known = panel["stream"] not in lost or metric not in (
+                name,
+                "accuracy" if probability else name,
+            )
+            assert [value is not None for value in values] == [known] * len(values)
+            assert bool(profile) == (known and not probability)
+    if metric != "accuracy":  # which is what the image and the terminal show
+        return
+    print_map(table, "upos", Console(file=io.StringIO()))
+    assert {path.suffix for path in save_map(table, "upos", tmp_path)} == {".png", ".svg"}
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from probes.reporting.captions import evidence_label
 from probes.reporting.drawing.colours import BETTER, WORSE, hexadecimal, profile_lines, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
-from probes.results.feature_table import FeatureTable
+from probes.results.feature_table import FeatureTable, sort_streams
 from probes.results.table import distinct, layers_by_heads, pick
 from probes.results.vocabulary.quantities import RECALL
 
@@ -38,8 +38,7 @@ def feature_data(
         "name": own.feature,
         "quantities": [_quantity_data(drawn) for drawn in maps],
         "panels": [
-            _panel_data(own, maps, index, detailed=only is None)
-            for index in range(len(maps[0].panels))
+            _panel_data(own, maps, stream, detailed=only is None) for stream in _streams(maps)
         ],
         "evidence": evidence_label(maps[0]) if maps[0].evidence else None,
         "tested": maps[0].tested,
@@ -89,11 +88,21 @@ def _quantity_data(drawn: HeadMap) -> dict[str, Any]:
     }
 
 
+def _streams(maps: list[HeadMap]) -> list[str]:
+    """The streams that any of the maps has: not every quantity is known of every stream."""
+    return sort_streams({panel.stream for drawn in maps for panel in drawn.panels})
+
+
 def _panel_data(
-    own: FeatureTable, maps: list[HeadMap], index: int, *, detailed: bool
+    own: FeatureTable, maps: list[HeadMap], stream: str, *, detailed: bool
 ) -> dict[str, Any]:
-    """One stream: its cells as parallel lists, in the order of layers, then heads."""
-    first: Panel = maps[0].panels[index]
+    """One stream: its cells as parallel lists, in the order of layers, then heads.
+
+    The cells are those of the first quantity that the stream has; quantities that it lacks have no
+    numbers and an empty profile.
+    """
+    of_stream = [drawn.panel(stream) for drawn in maps]
+    first: Panel = next(panel for panel in of_stream if panel is not None)
     row, column = np.nonzero(first.values.notna().to_numpy())  # (cells,)
     layers, heads = list(first.values.index), list(first.values.columns)
     whole = maps[0].site != "heads"
@@ -121,13 +130,13 @@ def _panel_data(
     }
     if first.significant is not None:
         data["strong"] = first.significant.to_numpy()[row, column].astype(bool).tolist()
-    for drawn in maps:
+    for drawn, panel in zip(maps, of_stream, strict=True):
         rows = own.values(drawn.quantity.name)
         data["values"].append(cells(rows))
         if detailed:
             data["low"].append(cells(rows, "ci_low"))
             data["high"].append(cells(rows, "ci_high"))
-            profile = next(p.profile for p in drawn.panels if p.stream == first.stream)
+            profile = pd.DataFrame() if panel is None else panel.profile
             aligned = profile.reindex(first.values.index)
             data["profiles"].append({c: _rounded(aligned[c]) for c in aligned})
     if detailed:

@@ -43,3 +43,12 @@ SITES = {
 def is_whole_layer(site: str) -> bool:
     """Whether a layer has one number at this kind of site."""
     return site in SITES and SITES[site].whole_layer
+
+
+def whole_layer_stream(stream: str) -> str:
+    """The stream whose layers the heads of a stream are in: cross-attention is in the decoder's.
+
+    >>> whole_layer_stream("cross"), whole_layer_stream("encoder")
+    ('decoder', 'encoder')
+    """
+    return {"cross": "decoder"}.get(stream, stream)

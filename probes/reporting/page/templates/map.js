@@ -221,6 +221,7 @@ function drawFeature(place, feature, index) {
   const cell = Math.max(9, Math.min(54, 800 / widest, 680 / deepest));
   const shown = new Set();
   for (const panel of feature.panels) {
+    if (panel.values[index].every((value) => value === null)) continue; // not known of this stream
     const box = node(panels, "div", { class: "panel scroll" });
     if (feature.panels.length > 1) node(box, "h4", {}, panel.stream === "cross" ? "cross-attention" : panel.stream);
     const left = 50, top = 10, gap = 44, width = 270;
@@ -316,6 +317,7 @@ for (const place of document.querySelectorAll("[data-small]")) {
   const quantity = feature.quantities[0];
   if (!quantity) continue;
   for (const panel of feature.panels) {
+    if (panel.values[0].every((value) => value === null)) continue;
     const room = 256, cell = Math.max(2, Math.min(20, room / panel.heads.length, 220 / panel.layers.length));
     if (feature.panels.length > 1) node(place, "div", { class: "soft" }, panel.stream);
     const svg = node(place, "svg", { width: panel.heads.length * cell + 4, height: panel.layers.length * cell + 4, role: "img",
