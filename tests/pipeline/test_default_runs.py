@@ -58,14 +58,14 @@ def test_default_run(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert len(rows) == len(heads) and rows["value"].notna().all(), metric
 
     # Cross-attention writes into the residual stream of the decoder's layer.
-    own = heads.set_index(["stream", "layer", "head"])["value"]
+    own = heads.set_index(["stream", "layer", "head"])["value"].to_dict()
     gains = pick(results, site="heads", probe="linear", split="test", metric="gain_residual")
     residual = pick(results, site="residual", probe="linear", split="test", metric="accuracy")
-    whole = residual.set_index(["stream", "layer"])["value"]
-    for row in gains.itertuples():
-        stream = "decoder" if row.stream == "cross" else row.stream
-        difference = own[row.stream, row.layer, row.head] - whole[stream, row.layer]
-        assert row.value == pytest.approx(difference, abs=1e-6)
+    whole = residual.set_index(["stream", "layer"])["value"].to_dict()
+    for unit, gain in gains.set_index(["stream", "layer", "head"])["value"].to_dict().items():
+        stream, layer, _ = unit
+        of_layer = whole["decoder" if stream == "cross" else stream, layer]
+        assert gain == pytest.approx(own[unit] - of_layer, abs=1e-6)
 
     # The page: every cell has its accuracy.
     (feature,) = page_data((run_dir / "report.html").read_text())["features"]
