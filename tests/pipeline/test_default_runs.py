@@ -58,14 +58,15 @@ def test_default_run(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert len(rows) == len(heads) and rows["value"].notna().all(), metric
 
     # Cross-attention writes into the residual stream of the decoder's layer.
-    own = heads.set_index(["stream", "layer", "head"])["value"].to_dict()
     gains = pick(results, site="heads", probe="linear", split="test", metric="gain_residual")
     residual = pick(results, site="residual", probe="linear", split="test", metric="accuracy")
-    whole = residual.set_index(["stream", "layer"])["value"].to_dict()
-    for unit, gain in gains.set_index(["stream", "layer", "head"])["value"].to_dict().items():
-        stream, layer, _ = unit
-        of_layer = whole["decoder" if stream == "cross" else stream, layer]
-        assert gain == pytest.approx(own[unit] - of_layer, abs=1e-6)
+    unit, layer = ["stream", "layer", "head"], ["stream", "layer"]
+    of_heads = gains.merge(heads, on=unit, suffixes=("", "_head"))
+    of_heads["stream"] = of_heads["stream"].replace("cross", "decoder")
+    of_heads = of_heads.merge(residual, on=layer, suffixes=("", "_layer"))
+    expected_gains = of_heads["value_head"] - of_heads["value_layer"]
+    assert of_heads["value"].to_list() == pytest.approx(expected_gains.to_list(), abs=1e-6)
+    assert len(of_heads) == len(heads)
 
     # The page: every cell has its accuracy.
     (feature,) = page_data((run_dir / "report.html").read_text())["features"]
