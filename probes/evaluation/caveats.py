@@ -11,6 +11,7 @@ from probes.evaluation.scored_rows import ScoredRows
 from probes.evaluation.table_rows import Row
 from probes.results.findings import MapTestSummary
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
+from probes.results.vocabulary.methods import probe_label
 from probes.results.vocabulary.sites import HEADS
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
@@ -109,6 +110,32 @@ def map_caveats(
                 f"{on_control[best]:.3f} on its control, whose labels are random: most of its "
                 "accuracy may be the probe's memory of words."
             )
+    return caveats
+
+
+def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
+    """About one map of effects: no matched control, nothing significant, hardly any groups."""
+    name = f"{evidence.feature} ({probe_label(evidence.probe, evidence.method)})"
+    if evidence.effect:
+        name = f"{name[:-1]}, {evidence.effect} effect)"
+    caveats = []
+    if not test.control_null:
+        caveats.append(
+            f"{name}: there are no other training texts of the same answer and alternatives, so "
+            "effects are tested against 0 only. With enough texts almost any edit moves the "
+            "measure a little: look at the size of an effect before its p-value."
+        )
+    elif not test.control_familywise and test.significant_familywise:
+        caveats.append(
+            f"{name}: {test.significant_familywise} of {test.units} heads have an effect "
+            f"(family-wise {test.level:g}), but none differs from the same edit with another text "
+            "of the same answer: what these heads do is not special to the answer."
+        )
+    if not (test.significant_familywise or test.control_familywise):
+        caveats.append(
+            f"{name}: no head has an effect at the family-wise level of {test.level:g}; the "
+            f"strongest colours of this map may be what chance gives among {test.units} heads."
+        )
     return caveats
 
 

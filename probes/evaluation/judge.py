@@ -7,11 +7,12 @@ control of the same units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probes.results.findings import BestUnit, MapTestSummary
+from probes.results.findings import BestUnit, MapTestSummary, Measured
+from probes.results.vocabulary.methods import is_signed
 from probes.statistics.bootstrap import Draws
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -61,6 +62,8 @@ class MapFindings:
         if self.against_control is not None:
             tests["p_control"] = self.against_control.p
             tests["q_control"] = self.against_control.q
+            if is_signed(self.evidence.method):
+                tests["p_control_familywise"] = self.against_control.p_familywise
         return [
             {name: float(values[unit]) for name, values in tests.items()}
             for unit in range(len(self.evidence.units))
@@ -82,7 +85,8 @@ def judge_map(
 ) -> MapFindings:
     """Test every unit of a map against a baseline and a control, and find the best one.
 
-    The tests flip the signs of whole groups, or compare with refits on permuted labels where there
+    The best unit of a signed map (effects) is that of the largest value, whatever its sign. The
+    tests flip the signs of whole groups, or compare with refits on permuted labels where there
     are any; the family-wise p-values hold for the map as a whole (``significance.py``). The best
     unit is freed from the selection (``selection.py``).
 
@@ -107,6 +111,7 @@ def judge_map(
         against_baseline = sign_flip_test(
             totals - baseline, seed=seed, null=nulls.baseline, two_sided=two_sided
         )
+    signed = is_signed(evidence.method)
     against_control = None
     if control is not None:
         against_control = sign_flip_test(
@@ -123,7 +128,15 @@ def judge_map(
         level=level,
         significant_familywise=int((against_baseline.p_familywise <= level).sum()),
         significant_q=int((against_baseline.q <= level).sum()),
+        measured=_measured(evidence),
     )
+    if signed and against_control is not None:
+        summary = replace(
+            summary,
+            control_null=against_control.null,
+            control_familywise=int((against_control.p_familywise <= level).sum()),
+            control_q=int((against_control.q <= level).sum()),
+        )
     best = _best_unit(evidence, _best(evidence, draws, choose_on_validation))
     return MapFindings(evidence, best, summary, against_baseline, against_control)
 
@@ -131,21 +144,25 @@ def judge_map(
 def _best(
     evidence: MapEvidence, draws: Draws | None, choose_on_validation: bool
 ) -> BestHead | None:
+    by_size = is_signed(evidence.method)
     if choose_on_validation and not np.isnan(evidence.validation).all():
-        return best_on_validation(evidence.sums(), draws, evidence.validation)
+        return best_on_validation(evidence.sums(), draws, evidence.validation, by_size=by_size)
     # Without draws nothing frees a value from the selection, so none is given.
-    return best_out_of_bag(evidence.sums(), draws) if draws else None
+    return best_out_of_bag(evidence.sums(), draws, by_size=by_size) if draws else None
+
+
+def _measured(evidence: MapEvidence) -> Measured:
+    return Measured(evidence.method, evidence.metric, evidence.effect, evidence.positions)
 
 
 def _best_unit(evidence: MapEvidence, best: BestHead | None) -> BestUnit:
+    names = (evidence.feature, evidence.site, evidence.probe)
     if best is None:
-        return BestUnit(evidence.feature, evidence.site, evidence.probe)
+        return BestUnit(*names, measured=_measured(evidence))
     stream, layer, head = evidence.keys[best.head]
     _, naive_layer, naive_head = evidence.keys[best.naive_head]
     return BestUnit(
-        evidence.feature,
-        evidence.site,
-        evidence.probe,
+        *names,
         stream=stream,
         layer=layer,
         head=head,
@@ -156,4 +173,5 @@ def _best_unit(evidence: MapEvidence, best: BestHead | None) -> BestUnit:
         naive_layer=naive_layer,
         naive_head=naive_head,
         method=best.method,
+        measured=_measured(evidence),
     )

@@ -30,9 +30,12 @@ class Place:
     head: int | None = None
     """``None`` for whole-layer sites too."""
     method: str = PROBE
+    effect: str = ""
+    positions: str = ""
 
     def row(self, split: str, metric: str, value: float, *, n: int, **more: Cell) -> Row:
         """A row with this number; ``n`` counts what it is a mean over, ``more`` are columns."""
+        of_effects = {"effect": self.effect, "positions": self.positions}
         return {
             "feature": self.feature,
             "site": self.site,
@@ -45,6 +48,7 @@ class Place:
             "value": float(value),
             "n": n,
             "method": self.method,
+            **{name: value for name, value in of_effects.items() if value},
             **more,
         }
 
@@ -54,7 +58,15 @@ def places_of(evidence: MapEvidence) -> list[Place]:
     whole = is_whole_layer(evidence.site)
     names = (evidence.feature, evidence.site, evidence.probe)
     return [
-        Place(*names, stream, layer, None if whole else head, method=evidence.method)
+        Place(
+            *names,
+            stream,
+            layer,
+            None if whole else head,
+            method=evidence.method,
+            effect=evidence.effect,
+            positions=evidence.positions,
+        )
         for stream, layer, head in evidence.keys
     ]
 

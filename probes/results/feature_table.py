@@ -34,12 +34,14 @@ from probes.results.table import (
 )
 from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, quantity_kind
 from probes.results.vocabulary.comparators import MAJORITY, Comparator, Compared
-from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.methods import PROBE, is_signed
 from probes.results.vocabulary.quantities import RECALL, evidence_columns, probabilities
 from probes.results.vocabulary.sites import CORPUS, STREAMS
 
 ALIASES = {"gain": COMPARATORS[MAJORITY].gain}
 """Short names of quantities."""
+SIGNED_SPAN = 1e-6
+"""Effects come in units of their measure, where no size is small by itself."""
 UNIT = ["stream", "layer", "head"]
 """Columns that say which head (or layer) a row is about."""
 
@@ -63,8 +65,11 @@ class FeatureTable:
         site: str | None = None,
         method: str = PROBE,
         probe: str | None = None,
+        metric: str | None = None,
+        effect: str | None = None,
+        positions: str | None = None,
     ) -> FeatureTable:
-        """The feature's rows of a results table; site and probe by default the run's own.
+        """The feature's rows of a results table; what is left open is settled by ``Subject.of``.
 
         Raises:
             UserError: the feature is not in the table; the message has the names there are.
@@ -79,7 +84,11 @@ class FeatureTable:
             )
         # A map asks for dozens of subsets, and codes are quicker to compare than text.
         rows = rows.astype(dict.fromkeys(TEXT, "category"))
-        return cls(rows, feature, Subject.of(rows, site=site, method=method, probe=probe))
+        subject = Subject.of(
+            rows, site=site, method=method, probe=probe, metric=metric, effect=effect,
+            positions=positions,
+        )  # fmt: skip
+        return cls(rows, feature, subject)
 
     @property
     def site(self) -> str:
@@ -96,11 +105,20 @@ class FeatureTable:
         """Kind of probe, or variant of the method."""
         return self.subject.probe
 
+    @property
+    def metric(self) -> str:
+        """The metric that the tests and the ranking are about."""
+        return self.subject.metric
+
+    @property
+    def signed(self) -> bool:
+        """Whether values below 0 say as much as those above."""
+        return is_signed(self.method)
+
     @cached_property
     def own(self) -> pd.DataFrame:
         """The rows of the map, of all metrics and splits."""
-        subject = self.subject
-        return pick(self.rows, site=subject.site, method=subject.method, probe=subject.probe)
+        return pick(self.rows, **self.subject.map_columns)
 
     @cached_property
     def _measured(self) -> dict[tuple[str, str], pd.DataFrame]:
@@ -123,7 +141,7 @@ class FeatureTable:
             measured = pick(self.own, metric=name)
             if len(measured):
                 return measured
-        rows = self._measured.get(("accuracy", split), self.own.iloc[:0])
+        rows = self._measured.get((self.metric, split), self.own.iloc[:0])
         if name not in rows.columns or name in COLUMNS:
             return rows.iloc[:0]
         rows = rows.copy()
@@ -144,10 +162,13 @@ class FeatureTable:
         """The streams that have this quantity: encoder, decoder, cross, then others."""
         return sort_streams(distinct(self.values(name, split=split), "stream"))
 
-    def top(self, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
+    def top(self, k: int = 5, *, metric: str | None = None) -> pd.DataFrame:
         """The ``k`` heads that are best on validation, with what they reach on test.
 
         Choosing and reporting on different rows is what keeps the best of a thousand heads honest.
+        Of a signed map these are the heads of the largest effects, whatever their sign.
+
+        metric: by which heads are ranked; by default the map's own.
 
         Returns:
             Columns ``stream, layer, head, validation, test, ci_low, ci_high, n`` and the further
@@ -156,6 +177,7 @@ class FeatureTable:
         Raises:
             UserError: no validation values of this metric.
         """
+        metric = metric or self.metric
         chosen_on = self._on(metric, "validation").drop_duplicates(UNIT).dropna(subset=["value"])
         if chosen_on.empty:
             measured = pick(self.rows, site=self.site, method=self.method, split="validation")
@@ -172,16 +194,17 @@ class FeatureTable:
         chosen_on["stream"] = chosen_on["stream"].astype(str)
         reported["stream"] = reported["stream"].astype(str)
         joined = chosen_on.merge(reported, on=UNIT, how="left")
-        ascending = [quantity_kind(metric).lower_is_better, True, True, True]
-        joined = joined.sort_values(["validation", *UNIT], ascending=ascending, kind="stable")
-        return joined.head(k).reset_index(drop=True)
+        joined["rank_by"] = joined["validation"].abs() if self.signed else joined["validation"]
+        ascending = [quantity_kind(metric).lower_is_better and not self.signed, True, True, True]
+        joined = joined.sort_values(["rank_by", *UNIT], ascending=ascending, kind="stable")
+        return joined.drop(columns="rank_by").head(k).reset_index(drop=True)
 
     def _on(self, metric: str, split: str) -> pd.DataFrame:
         return self._measured.get((ALIASES.get(metric, metric), split), self.own.iloc[:0])
 
     def ranked_by(self, name: str) -> str:
-        """The quantity whose validation values order the heads: this one, else the accuracy."""
-        return name if self.values(name, split="validation")["value"].notna().any() else "accuracy"
+        """The quantity whose validation values order the heads: this one, else the map's own."""
+        return name if self.values(name, split="validation")["value"].notna().any() else self.metric
 
     # --- what the map is compared with ---------------------------------------------------------
 
@@ -203,7 +226,10 @@ class FeatureTable:
             return replace(self.subject, site=CORPUS, probe=row.name)
         if row.compared is Compared.SAME_UNIT:
             return replace(self.subject, probe=row.name)
-        return Subject.of(self.rows, site=row.name, method=self.method)
+        subject = self.subject
+        if self.method == PROBE:
+            return Subject.of(self.rows, site=row.name, method=self.method)
+        return replace(subject, site=row.name)
 
     def baseline(
         self, name: str = MAJORITY, *, metric: str = "accuracy", split: str = "test"
@@ -224,9 +250,13 @@ class FeatureTable:
                 shown |= where(self.own, metric=kind.name)
         metrics = distinct(self.own, "metric", shown)
         measured = [name for name in metrics if not name.startswith(RECALL)]
-        accuracy = self._on("accuracy", "test")
-        measured += [c for c in probabilities() if c in accuracy and accuracy[c].notna().any()]
-        return sorted(measured, key=lambda name: quantity_kind(name).place)
+        main = self._on(self.metric, "test")
+        measured += [c for c in probabilities() if c in main and main[c].notna().any()]
+        return sorted(measured, key=self._place)
+
+    def _place(self, name: str) -> int:
+        own = self.method != PROBE and name == self.metric
+        return -1 if own else quantity_kind(name).place
 
     def quantities(self, classes: int = 2) -> list[Quantity]:
         """What can be shown of the feature, the accuracy first."""
@@ -239,10 +269,12 @@ class FeatureTable:
         """
         kind = quantity_kind(ALIASES.get(name, name))
         anchor, anchor_label = kind.anchor, kind.anchor_label
-        method = METHODS.get(self.method)
-        signed = method is not None and method.signed and not kind.probability
+        signed = self.signed and not kind.probability
+        label, about = kind.label, kind.description
         if signed:
             anchor, anchor_label = 0.0, "no effect"
+            label = METHODS[self.method].measure.format(label)
+            about = " ".join(filter(None, (METHODS[self.method].oriented, about)))
         elif anchor is None:
             anchor = self.baseline(metric=kind.anchor_metric or kind.name)
             if anchor is None and kind.uniform:
@@ -251,18 +283,21 @@ class FeatureTable:
                 anchor, anchor_label = 0.0, ""
         return Quantity(
             name=name,
-            label=kind.label,
+            label=label,
             lower_is_better=kind.lower_is_better and not signed,
             anchor=anchor,
             anchor_label=anchor_label,
             diverging=signed,
+            about=about,
+            least_span=SIGNED_SPAN if signed else Quantity.least_span,
         )
 
     @property
     def evidence(self) -> str | None:
         """The column by which heads are significant, the best corrected one that is filled."""
-        rows = self._on("accuracy", "test")
-        return next((c for c in evidence_columns() if c in rows and rows[c].notna().any()), None)
+        rows = self._on(self.metric, "test")
+        columns = evidence_columns(signed=self.signed)
+        return next((c for c in columns if c in rows and rows[c].notna().any()), None)
 
 
 def sort_streams(streams: Iterable[str]) -> list[str]:

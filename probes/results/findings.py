@@ -1,12 +1,27 @@
 """What is concluded about a whole map: its best unit, and what its tests refute.
 
-A map is all units of one feature, site and probe. Both records are stored in ``run.json``.
+A map is all units of one feature, site and probe, or variant of another method. Both records are
+stored in ``run.json``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How the numbers of a map were obtained, as in the columns of these names."""
+
+    method: str = "probe"
+    metric: str = "accuracy"
+    effect: str = ""
+    positions: str = ""
+
+
+PROBED = Measured()
+"""Of maps of probes, whose records do not name it: they have the keys that they always had."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +50,17 @@ class BestUnit:
     naive_head: int | None = None
     """... and the unit that reaches it."""
     method: str = ""
-    """How the value was freed from the selection, in words."""
+    """How the value was freed from the selection, in words; named before maps had methods, which
+    are in ``measured``."""
+    measured: Measured = PROBED
 
     def to_json(self) -> dict[str, object]:
         """As in ``run.json``: without an estimate, only the names of the map."""
+        content = _without_defaults(self, "measured")
         if self.stream is None:
-            return {"feature": self.feature, "site": self.site, "probe": self.probe}
-        return dataclasses.asdict(self)
+            kept = ("feature", "site", "probe", "measured")
+            return {name: content[name] for name in kept if name in content}
+        return content
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,25 @@ class MapTestSummary:
     """Units whose family-wise p-value is at most the level."""
     significant_q: int = 0
     """Units whose q-value (false discovery rate) is at most the level."""
+    measured: Measured = PROBED
+    control_null: str = ""
+    """What the test against a matched control refutes, in words; empty without that test, and for
+    maps of probes, whose tests are against the baseline."""
+    control_familywise: int = 0
+    """Units whose family-wise p-value against the matched control is at most the level."""
+    control_q: int = 0
+    """Units whose q-value against it is at most the level."""
 
     def to_json(self) -> dict[str, object]:
         """As in ``run.json``."""
-        return dataclasses.asdict(self)
+        return _without_defaults(
+            self, "measured", "control_null", "control_familywise", "control_q"
+        )
+
+
+def _without_defaults(record: BestUnit | MapTestSummary, *names: str) -> dict[str, object]:
+    """The record as JSON, without those of these keys that say what was always so."""
+    defaults = {field.name: field.default for field in dataclasses.fields(record)}
+    unsaid = {name for name in names if getattr(record, name) == defaults[name]}
+    content = dataclasses.asdict(record)
+    return {name: value for name, value in content.items() if name not in unsaid}

@@ -20,6 +20,8 @@ class Quantity:
     anchor_label: str
     diverging: bool = False
     """Whether values below the anchor say as much as those above it."""
+    about: str = ""
+    """What a large value means, shown above its map."""
     least_span: float = 0.05
     """The least that colours reach from the anchor: noise must look like noise, not like a map."""
 

@@ -23,9 +23,10 @@ from probes.core.errors import UserError
 from probes.core.files import atomic_path
 from probes.results.integrity import NO_DIGESTS, Digests, damaged, read_checked
 from probes.results.vocabulary.comparators import is_comparator
-from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.methods import PROBE, effect_order
 from probes.results.vocabulary.sites import CORPUS, HEADS
 
+ACCURACY = "accuracy"
 COLUMNS = (
     "feature",
     "site",
@@ -40,14 +41,26 @@ COLUMNS = (
     "ci_high",
     "n",
     "method",
+    "effect",
+    "positions",
 )
-ADDED = ("method",)
+ADDED = ("method", "effect", "positions")
 """Columns that tables written by earlier versions do not have."""
-NUMBERS = ("p_value", "p_familywise", "q_value", "p_control", "q_control", "l2")
+OF_EFFECTS = ("effect", "positions")
+"""Columns that a file has only where a method fills them."""
+NUMBERS = (
+    "p_value",
+    "p_familywise",
+    "q_value",
+    "p_control",
+    "p_control_familywise",
+    "q_control",
+    "l2",
+)
 """Further columns that hold numbers."""
 LARGEST, LARGEST_COUNT = 100_000, 2**40
 """No model has as many layers or heads in a layer, no corpus as many rows."""
-TEXT = ("feature", "site", "method", "probe", "stream", "split", "metric")
+TEXT = ("feature", "site", "method", "probe", "effect", "positions", "stream", "split", "metric")
 WHOLE = ("layer", "head", "n")
 
 
@@ -75,8 +88,9 @@ def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def write_results(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write ``results.csv``: never half a table."""
+    empty = [name for name in OF_EFFECTS if name in table and (table[name] == "").all()]
     with atomic_path(Path(path)) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.8g")
+        table.drop(columns=empty).to_csv(temporary, index=False, float_format="%.8g")
 
 
 def read_results(path: str | os.PathLike[str], *, files: Digests = NO_DIGESTS) -> pd.DataFrame:
@@ -142,6 +156,23 @@ class Subject:
     method: str
     probe: str
     """Kind of probe, or variant of another method."""
+    metric: str = ACCURACY
+    """The metric that the tests and the ranking are about."""
+    effect: str = ""
+    """``total`` or ``direct``, of methods that tell them apart."""
+    positions: str = ""
+    """Which positions were edited, of methods that edit."""
+
+    @property
+    def map_columns(self) -> dict[str, str]:
+        """The columns that pick the rows of the map, of all metrics."""
+        return {
+            "site": self.site,
+            "method": self.method,
+            "probe": self.probe,
+            "effect": self.effect,
+            "positions": self.positions,
+        }
 
     @classmethod
     def of(
@@ -151,12 +182,16 @@ class Subject:
         site: str | None = None,
         method: str = PROBE,
         probe: str | None = None,
+        metric: str | None = None,
+        effect: str | None = None,
+        positions: str | None = None,
     ) -> Subject:
         """What a run was about, where the arguments leave it open.
 
         The site: heads, else the whole-layer site that the run was asked for. The probe: the kind
         of probe (or the variant of another method) at this site that is no comparator of the
-        vocabulary. Rows of other methods do not count.
+        vocabulary. Rows of other methods do not count. The effect: the total one where there is
+        one. Positions and metric: the first of the table; of probes always the accuracy.
         """
         if site is None:
             sites = distinct(table, "site", where(table, method=method))
@@ -166,7 +201,18 @@ class Subject:
             probes = distinct(table, "probe", where(table, site=site, method=method))
             own = [name for name in probes if not is_comparator(name)]
             probe = next(iter([*own, *probes]), "linear")
-        return cls(site, method, probe)
+        if method == PROBE:
+            return cls(site, method, probe, metric or ACCURACY, effect or "", positions or "")
+        rows = pick(table, site=site, method=method, probe=probe)
+        if effect is None:
+            effects = distinct(rows, "effect")
+            effect = min(effects, key=lambda one: effect_order(one, method), default="")
+        rows = pick(rows, effect=effect)
+        if positions is None:
+            positions = next(iter(distinct(rows, "positions")), "")
+        if metric is None:
+            metric = next(iter(distinct(pick(rows, positions=positions), "metric")), "") or ACCURACY
+        return cls(site, method, probe, metric, effect, positions)
 
 
 def distinct(

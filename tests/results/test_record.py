@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from probes.core.errors import UserError
-from probes.results.findings import BestUnit, MapTestSummary
+from probes.results.findings import BestUnit, MapTestSummary, Measured
 from probes.results.record import model_title, read_record, write_record
 from tests.reporting.synthetic import make_record
 
@@ -158,3 +158,18 @@ def test_best_units_and_tests_of_maps_have_the_keys_of_older_runs(tmp_path: Path
     ]
     again = read_record(tmp_path / "run.json")
     assert again.best == record.best and again.tests == record.tests
+
+
+def test_records_of_maps_name_method_metric_effect_and_positions(tmp_path: Path) -> None:
+    measured = Measured("ablation", "logit_difference", "direct", "all")
+    test = MapTestSummary("io", "heads", "mean", measured=measured, control_null="none",
+                          control_familywise=3)  # fmt: skip
+    best = [replace(BEST, measured=measured), BestUnit("io", "heads", "mean", measured=measured)]
+    record = replace(make_record({"d": [1]}), best=best, tests=[test])
+    write_record(record, tmp_path / "run.json")
+    again = read_record(tmp_path / "run.json")
+    assert again.best == record.best and again.tests == record.tests
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["best"][0]["measured"]["effect"] == "direct"
+    assert content["best"][0]["method"] == "validation"  # the key of older runs keeps its meaning
+    assert list(content["best"][1]) == ["feature", "site", "probe", "measured"]

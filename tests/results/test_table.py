@@ -9,6 +9,7 @@ import pytest
 from probes.core.errors import UserError
 from probes.results.table import (
     COLUMNS,
+    OF_EFFECTS,
     layers_by_heads,
     pick,
     read_results,
@@ -24,8 +25,22 @@ def table() -> pd.DataFrame:
 
 
 def test_columns_are_the_contract_first(table: pd.DataFrame) -> None:
-    assert tuple(table.columns[:13]) == COLUMNS
-    assert list(table.columns[13:]) == ["p_value", "q_value", "p_familywise"]
+    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+    assert list(table.columns[len(COLUMNS) :]) == ["p_value", "q_value", "p_familywise"]
+
+
+def test_a_file_has_columns_of_effects_only_where_a_method_fills_them(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.csv"
+    write_results(table, path)
+    assert path.read_text().split("\n")[0].split(",") == [
+        *(name for name in COLUMNS if name not in OF_EFFECTS), "p_value", "q_value", "p_familywise",
+    ]  # fmt: skip
+    effects = table.assign(effect="total")
+    write_results(effects, path)
+    again = read_results(path)
+    assert set(again["effect"]) == {"total"} and set(again["positions"]) == {""}
 
 
 def test_csv_round_trip(table: pd.DataFrame, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_gains_follow_from_comparators() -> None:
 def test_which_values_are_good() -> None:
     lower = {name for name in QUANTITIES if quantity_kind(name).lower_is_better}
     assert lower == {"codelength_bits", "q_value", "p_value", "p_familywise", "q_control",
-                     "p_control"}  # fmt: skip
+                     "p_control", "p_control_familywise"}  # fmt: skip
 
 
 def test_a_metric_is_a_quantity(monkeypatch: pytest.MonkeyPatch) -> None:

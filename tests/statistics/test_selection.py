@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from probes.statistics.bootstrap import draw_groups
-from probes.statistics.group_sums import GroupSums
+from probes.statistics.group_sums import GroupSums, mean_sums
 from probes.statistics.groups import Groups
 from probes.statistics.metrics import accuracy_sums
 from probes.statistics.selection import best_on_validation, best_out_of_bag
@@ -71,3 +73,32 @@ def test_slices_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     whole = best_out_of_bag(reported, draws)
     monkeypatch.setattr("probes.statistics.selection.CELLS", 500)
     assert best_out_of_bag(reported, draws) == whole
+
+
+def test_by_size_the_largest_of_either_sign_is_chosen_and_its_value_is_unbiased() -> None:
+    truth = np.array([0.0, 0.3, -0.6, 0.0, *np.zeros(20)])
+    errors = []
+    for seed in range(80):
+        random = np.random.default_rng(seed)
+        groups = Groups.of(np.repeat(np.arange(30), 4))
+        reported = mean_sums("effect", truth[:, None] + random.normal(size=(24, 120)), groups)
+        chosen_on = truth + random.normal(0, 0.05, 24)
+        draws = draw_groups(30, 100, seed=seed)
+        best = best_on_validation(reported, draws, chosen_on, by_size=True)
+        assert best.head == 2 and best.value < 0
+        bag = best_out_of_bag(reported, draws, by_size=True)
+        assert bag.head == bag.naive_head and abs(bag.value) <= abs(bag.naive) + 1e-12
+        assert bag.low <= bag.high < 0
+        errors.append(bag.value - truth[bag.head])
+    assert abs(np.mean(errors)) < 0.04
+    flipped = best_out_of_bag(replace(reported, by_unit=-reported.by_unit), draws, by_size=True)
+    assert flipped.value == pytest.approx(-bag.value)
+    assert (flipped.low, flipped.high) == pytest.approx((-bag.high, -bag.low))
+
+
+def test_without_by_size_a_large_negative_value_is_never_best() -> None:
+    groups = Groups.of(np.arange(10))
+    values = np.stack([np.full(10, -5.0), np.full(10, 0.1)])
+    reported = mean_sums("effect", values, groups)
+    assert best_on_validation(reported, None, np.array([-5.0, 0.1])).head == 1
+    assert best_on_validation(reported, None, np.array([-5.0, np.nan]), by_size=True).head == 0

@@ -33,7 +33,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
         f"Each of the {many:,} {what}s got a {probe} probe of its own, trained on training rows. "
         f"{choice} The numbers shown are from test rows, which nothing was chosen on."
     )
-    accuracy = pick(table, **vars(subject), metric="accuracy", split="test")
+    accuracy = pick(table, **subject.map_columns, metric=subject.metric, split="test")
     if accuracy["ci_low"].notna().any():
         confidence = _number(config, "evaluation", "confidence")
         draws = _number(config, "evaluation", "bootstrap")

@@ -13,6 +13,7 @@ from probes.results.vocabulary.sites import ALL_HEADS, RESIDUAL, SITES
 
 MAJORITY, LEXICAL, BAG_OF_WORDS = "majority", "lexical", "bag_of_words"
 RANDOM_INIT, ERASED = "random_init", "erased"
+MATCHED = "matched"
 
 
 class Compared(StrEnum):
@@ -39,7 +40,7 @@ class Comparator:
     """In a list of baselines, which has room for more words."""
     gain_label: str
     gain_description: str
-    """Of the metric ``gain_<name>``: the head's accuracy minus that of its comparator."""
+    """Of the metric ``gain_<name>``: the head's value minus that of its comparator."""
     colour: str = ""
     """Of its line in a profile by layer; those of the corpus have no line."""
     drawn: int = 0
@@ -109,6 +110,20 @@ COMPARATORS = {
             legend="best head after a feature was erased",
         ),
         Comparator(
+            MATCHED,
+            Compared.SAME_UNIT,
+            label="matched control",
+            title="largest effect of the matched control",
+            gain_label="beyond the matched control",
+            gain_description="Effect minus that of the same edit with the head's output on another "
+            "training text of the same answer and alternatives: what is special to this text's "
+            "answer.",
+            colour="#c06a9b",
+            drawn=7,
+            abbreviation="mat",
+            legend="the same edit with a matched other text",
+        ),
+        Comparator(
             RESIDUAL,
             Compared.SAME_LAYER,
             label=SITES[RESIDUAL].label,
@@ -166,7 +181,7 @@ def comparators(*compared: Compared) -> list[Comparator]:
     """Those that are compared in one of these ways, in the order of the table.
 
     >>> [row.name for row in comparators(Compared.SAME_UNIT)]
-    ['random_init', 'erased']
+    ['random_init', 'erased', 'matched']
     """
     return [row for row in COMPARATORS.values() if row.compared in compared]
 

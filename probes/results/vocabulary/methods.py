@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from probes.results.vocabulary.comparators import COMPARATORS, is_comparator
 
+TOTAL, DIRECT = "total", "direct"
+"""Values of the column ``effect``."""
 PROBE = "probe"
 """The method of all rows that name none: tables from before there was a second one."""
 
@@ -36,8 +38,13 @@ class Method:
     """What a large value means, as a sentence."""
     better: str = "higher"
     """Which values are ranked first: ``higher``, ``lower``, or ``larger`` in absolute value."""
+    measure: str = "{}"
+    """What a metric is called that was measured by this method, from the metric's own label."""
     effects: tuple[str, ...] = ()
-    """Which of ``total`` (later layers react) and ``direct`` effects it measures."""
+    """Which of ``total`` (later layers react) and ``direct`` effects it measures, the one that is
+    shown first in front."""
+    agreement: str = ""
+    """What it says about a head, for sentences that compare methods: *what a head ...*."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     """Those with words of their own, by their name in the column ``probe``."""
 
@@ -57,14 +64,105 @@ METHODS = {
             PROBE,
             "probe",
             oriented="The feature can be decoded from the head's output.",
+            agreement="carries",
             variants={
                 "linear": Variant("linear probe", chosen="the L2 penalty"),
                 "mlp": Variant("MLP probe", chosen="the number of epochs"),
                 "custom": Variant("custom probe", chosen="the function's choice"),
             },
         ),
+        Method(
+            "ablation",
+            "ablation",
+            signed=True,
+            oriented="Clean minus ablated: above 0 the model does better with the head's own "
+            "output, so the head helps; below 0 the head works against the answer.",
+            better="larger",
+            measure="effect on {}",
+            effects=(TOTAL, DIRECT),
+            agreement="is needed for",
+            variants={
+                "mean": Variant("mean ablation"),
+                "zero": Variant("zero ablation"),
+                "mean_position": Variant("mean ablation by position"),
+                "resample": Variant("resample ablation"),
+            },
+        ),
+        Method(
+            "patching",
+            "patching",
+            signed=True,
+            oriented="Above 0 the head carries what makes the clean answer win; below 0 it carries "
+            "what makes it lose. Noising is shown times -1, so that both directions read alike.",
+            better="larger",
+            measure="effect on {}",
+            effects=(TOTAL, DIRECT),
+            agreement="passes on of the contrast",
+            variants={
+                "denoise": Variant("denoising patching"),
+                "noise": Variant("noising patching"),
+            },
+        ),
+        Method(
+            "attribution",
+            "attribution",
+            signed=True,
+            oriented="A linear estimate of the effect of patching or of mean ablation, from "
+            "gradients, in the same sign: above 0 the head helps the answer.",
+            better="larger",
+            measure="estimated effect on {}",
+            effects=(TOTAL,),
+            agreement="is needed for, to first order,",
+            variants={
+                "mean": Variant("attribution of mean ablation"),
+                "denoise": Variant("attribution of denoising patching"),
+                "noise": Variant("attribution of noising patching"),
+                "integrated": Variant("integrated attribution"),
+            },
+        ),
+        Method(
+            "direct_logit",
+            "direct logit attribution",
+            signed=True,
+            oriented="What the head itself writes towards the answer, through the final norm and "
+            "the unembedding: above 0 towards the answer, below 0 towards the alternatives.",
+            better="larger",
+            measure="part of {}",
+            effects=(DIRECT,),
+            agreement="writes towards",
+        ),
+        Method(
+            "steering",
+            "steering",
+            signed=True,
+            oriented="Steered minus clean: above 0 pushing the head's output along the direction "
+            "makes the model do better, below 0 worse.",
+            better="larger",
+            measure="change of {}",
+            effects=(TOTAL,),
+            agreement="can be pushed to change",
+            variants={
+                "mean_difference": Variant("steering along the class difference"),
+                "probe": Variant("steering along the probe"),
+            },
+        ),
     )
 }
+
+
+def effect_order(effect: str, method: str) -> int:
+    """Place of a value of the column ``effect`` among those that the method measures.
+
+    >>> sorted(["direct", "", "total"], key=lambda effect: effect_order(effect, "ablation"))
+    ['total', 'direct', '']
+    """
+    effects = METHODS[method].effects if method in METHODS else ()
+    return effects.index(effect) if effect in effects else len(effects)
+
+
+def is_signed(method: str) -> bool:
+    """Whether values of a method below 0 say as much as those above."""
+    return method in METHODS and METHODS[method].signed
 
 
 def probe_label(probe: str, method: str = PROBE) -> str:
@@ -75,4 +173,4 @@ def probe_label(probe: str, method: str = PROBE) -> str:
     """
     if is_comparator(probe):
         return COMPARATORS[probe].label
-    return METHODS[method].variant(probe).label
+    return METHODS[method].variant(probe).label if method in METHODS else f"{probe} {method}"

@@ -13,7 +13,8 @@ from probes.statistics.metrics import METRICS, Metric
 
 RECALL = "recall:"
 """Start of the names of metrics that are the recall of one class."""
-
+NORMALISED = "normalised_"
+"""Start of the names of effects divided by that of the whole contrast."""
 
 OTHERS = 99
 """Place of quantities that are shown in the order in which they were measured."""
@@ -43,6 +44,9 @@ class QuantityKind:
     """A p- or q-value: a column beside the accuracy, on a scale of its own."""
     evidence: bool = False
     """Whether heads may be called significant by it; the first that a table has is taken."""
+    of_effects: bool = False
+    """Whether the heads of signed maps may be called significant by it, before all others: the
+    test against a matched control."""
     hover_only: bool = False
     """Not corrected for the number of heads, so that it gets no map of its own."""
     place: int = OTHERS
@@ -114,7 +118,13 @@ _DERIVED = (
 
 
 def _probability(
-    name: str, label: str, description: str, *, evidence: bool = False, hover_only: bool = False
+    name: str,
+    label: str,
+    description: str,
+    *,
+    evidence: bool = False,
+    of_effects: bool = False,
+    hover_only: bool = False,
 ) -> QuantityKind:
     return QuantityKind(
         name,
@@ -125,9 +135,50 @@ def _probability(
         anchor_label="",
         probability=True,
         evidence=evidence,
+        of_effects=of_effects,
         hover_only=hover_only,
     )
 
+
+_MEASURES = (
+    QuantityKind(
+        "logit_difference",
+        "logit difference",
+        "Logit of the answer minus the mean of the alternatives' logits, first tokens.",
+        place=10,
+    ),
+    QuantityKind(
+        "log_probability",
+        "log-probability",
+        "Log-probability of the answer, summed over its tokens (nats).",
+        place=11,
+    ),
+    QuantityKind(
+        "choice_accuracy",
+        "choice accuracy",
+        "Share of texts whose answer has the largest logit among answer and alternatives.",
+        place=12,
+    ),
+    QuantityKind(
+        "sentence_difference",
+        "sentence difference",
+        "Log-probability of the good text minus that of the bad one (nats).",
+        place=13,
+    ),
+    QuantityKind(
+        "loss",
+        "next-token log-likelihood",
+        "Mean log-probability of the next token over a text, which is minus the loss (nats).",
+        place=14,
+    ),
+    QuantityKind(
+        "downstream",
+        "downstream log-probability",
+        "Log-probability of the gold label by the probe on the last layer's residual stream.",
+        place=15,
+    ),
+)
+"""What effects are measured on (beside ``accuracy``); of all of them larger is better."""
 
 _PROBABILITIES = (
     _probability(
@@ -155,6 +206,14 @@ _PROBABILITIES = (
         "q_control",
         "q against control",
         "Expected share of false discoveries among heads that beat their control task.",
+        of_effects=True,
+    ),
+    _probability(
+        "p_control_familywise",
+        "family-wise p against control",
+        "Probability that the largest of all heads differs this much from its matched control by "
+        "chance (max-statistic sign-flip test, two-sided).",
+        of_effects=True,
     ),
     _probability(
         "p_control",
@@ -164,7 +223,7 @@ _PROBABILITIES = (
     ),
 )
 
-QUANTITIES = {kind.name: kind for kind in (*_DERIVED, *_PROBABILITIES)}
+QUANTITIES = {kind.name: kind for kind in (*_DERIVED, *_MEASURES, *_PROBABILITIES)}
 """All but the metrics (``statistics.metrics.METRICS``) and the gains over comparators."""
 
 
@@ -185,12 +244,24 @@ def quantity_kind(name: str) -> QuantityKind:
                 name, row.gain_label, row.gain_description, anchor=0.0, anchor_label="no gain",
                 place=place,
             )  # fmt: skip
+    if name.startswith(NORMALISED):
+        whole = quantity_kind(name.removeprefix(NORMALISED))
+        return QuantityKind(
+            name,
+            f"{whole.label}, share of the contrast",
+            f"{whole.description} Divided by what the whole contrast changes (a ratio of means).",
+        )
     return QuantityKind(name, name.replace("_", " "))
 
 
-def evidence_columns() -> list[str]:
-    """Columns that may say which heads are significant, the one to go by first."""
-    return [kind.name for kind in QUANTITIES.values() if kind.evidence]
+def evidence_columns(*, signed: bool = False) -> list[str]:
+    """Columns that may say which heads are significant, the one to go by first.
+
+    signed: of a map of effects, where a matched control asks the better question.
+    """
+    kinds = QUANTITIES.values()
+    control = [kind.name for kind in kinds if kind.of_effects] if signed else []
+    return control + [kind.name for kind in kinds if kind.evidence]
 
 
 def probabilities() -> list[str]:
