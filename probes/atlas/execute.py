@@ -66,7 +66,7 @@ def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
     same = (
         run.record.model.fingerprint == handle.fingerprint
         and run.record.corpus.fingerprint == job.fingerprint
-        and gives_the_results_of(run.record.config, job.config)
+        and gives_the_results_of(run.record, job.config)
     )
     return run if same else None
 

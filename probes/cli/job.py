@@ -123,7 +123,7 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> None:
     base = composed.run_config()
     check(base)
     record = read_record(run_dir / RECORD)
-    same = composed.atlas is None and gives_the_results_of(record.config, base)
+    same = composed.atlas is None and gives_the_results_of(record, base)
     if not same or prepare(base).corpus.fingerprint != record.corpus.fingerprint:
         raise AlreadyFinished(
             f"{run_dir} holds a finished run of other settings or texts",

@@ -45,6 +45,7 @@ def check(config: RunConfig) -> None:
     check_model(config.model)
     check_position(config.position)
     check_extraction(config.extraction)
+    check_choices(config.baseline, "baseline.")
     check_probe(config.probe)
     check_split(config.split)
     check_trainer(config.trainer)

@@ -100,18 +100,29 @@ class SplitConfig:
     """K > 1: nested cross-validation by group instead of one split."""
 
 
+WHOLE_LAYERS = ("auto", "all", "none")
+"""Which layers get probes of the whole layer."""
+
+
 @dataclass
 class BaselineConfig:
     """What the heads are compared with."""
 
-    all_heads: bool = True
-    """A probe on all heads of a layer together."""
-    residual: bool = True
-    """A probe on the residual stream after each layer."""
+    all_heads: str = choice("auto", WHOLE_LAYERS)
+    """A probe on all heads of a layer together. ``auto``: in every layer of models of up to 12
+    layers; of deeper ones in an even sample of 12, the first and the last among them, and in the
+    layers of the features' best heads."""
+    residual: str = choice("auto", WHOLE_LAYERS)
+    """A probe on the residual stream after a layer; ``auto`` as for ``all_heads``."""
     random_init: bool = False
     """The same heads of the randomly initialised model: extracts and trains them too."""
     lexical: bool = True
     """Majority class of the word type; bag of words plus length for texts."""
+
+    def __post_init__(self) -> None:
+        for name in ("all_heads", "residual"):  # which were true or false once
+            value = str(getattr(self, name))
+            setattr(self, name, {"true": "auto", "false": "none"}.get(value.lower(), value))
 
 
 @dataclass

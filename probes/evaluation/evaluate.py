@@ -23,11 +23,11 @@ from probes.results.vocabulary.comparators import BAG_OF_WORDS, LEXICAL, MAJORIT
 from probes.results.vocabulary.sites import CORPUS, HEADS, is_whole_layer
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.groups import Array
-from probes.statistics.maps import MapEvidence
+from probes.statistics.maps import Layer, MapEvidence
 from probes.statistics.merge import merge_units
 from probes.statistics.metrics import METRICS, Metric
 from probes.training.chunk_fit import ChunkFit
-from probes.training.problems import Problem, Role
+from probes.training.problems import LayerOrder, Problem, Role
 
 MapKey = tuple[str, str, str]
 """Feature, site and probe: the heads (or layers) that are tested together."""
@@ -65,6 +65,8 @@ class Evaluator:
     """Measure what the words alone give."""
     metrics: Sequence[Metric] = tuple(METRICS.values())
     """What is measured of each head, the accuracy first."""
+    order: LayerOrder = field(default_factory=LayerOrder)
+    """Of the layers in tables and files."""
     _scored: dict[str, ScoredRows] = field(default_factory=dict)
     """By feature."""
     _corpus_rows: list[Row] = field(default_factory=list)
@@ -79,8 +81,23 @@ class Evaluator:
         self._chunks.setdefault((feature, chunk.site, chunk.probe), []).append(result)
         return result.rows
 
+    def best_layers(self, site: str, probe: str) -> dict[str, Layer]:
+        """By feature the layer of the unit that is best on validation, the first of equal ones.
+
+        Features without validation rows, or without chunks so far, are left out.
+        """
+        best: dict[str, Layer] = {}
+        for feature in self._scored:
+            chunks = self._in_order(self._chunks.get((feature, site, probe), []))
+            values = [np.nanmax(c.evidence.validation, initial=-1.0) for c in chunks]
+            if chunks and max(values) >= 0:
+                evidence = chunks[int(np.argmax(values))].evidence
+                best[feature] = (evidence.streams[0], int(evidence.units[0, 0]))
+        return best
+
     def finish(self) -> Evaluation:
         """Test the maps, find their best units, and put everything together."""
+        self._chunks = {key: self._in_order(chunks) for key, chunks in self._chunks.items()}
         maps = [merge_units([c.evidence for c in chunks]) for chunks in self._chunks.values()]
         rows = list(self._corpus_rows)
         best, tests, caveats = [], [], self._task_caveats()
@@ -100,6 +117,16 @@ class Evaluator:
             if evidence.site == HEADS:
                 caveats += map_caveats(evidence, control, scored, findings.summary)
         return Evaluation(rows, maps, best, tests, list(dict.fromkeys(caveats)))
+
+    def _in_order(self, chunks: list[ChunkResult]) -> list[ChunkResult]:
+        """The chunks of a map by layer."""
+
+        def place(chunk: ChunkResult) -> int:
+            evidence = chunk.evidence
+            layer = (evidence.streams[0], int(evidence.units[0, 0]))
+            return self.order.place(evidence.site, layer)
+
+        return sorted(chunks, key=place)
 
     def _start(self, task: Task, problems: Sequence[Problem]) -> None:
         """What all maps of a feature share: scored rows, draws, baselines of the corpus."""

@@ -37,8 +37,8 @@ def probe_bytes(sources: Sequence[ActivationSource], probe: ProbeConfig) -> int:
     for source in sources:
         for layer in source.cache.layers:
             for sets, units, width in (
-                (source.problem_sets, layer.units, layer.width),
-                (source.together, 1, layer.units * layer.width),
+                (source.on_units(layer.stream, layer.layer), layer.units, layer.width),
+                (source.on_layer(layer.stream, layer.layer), 1, layer.units * layer.width),
             ):
                 for problem_set in sets:
                     classes = len(problem_set.task.classes)

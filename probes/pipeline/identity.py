@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from probes.config import RunConfig
 from probes.core.environment import without_home
+from probes.pipeline.whole_layers import is_sampled
+from probes.results.record import RunRecord
+from probes.statistics.maps import Layer
 
 KEYS_THAT_CHANGE_NO_RESULT = ("trainer", "logger", "cache_dir", "memory_budget", "atlas")
 """Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
@@ -29,13 +32,34 @@ def result_keys(config: RunConfig) -> Settings:
     return _that_change_results(_plain(config))
 
 
-def gives_the_results_of(stored: Mapping[str, object], config: RunConfig) -> bool:
-    """Whether a run with this stored configuration has the results that ``config`` asks for.
+def gives_the_results_of(record: RunRecord, config: RunConfig) -> bool:
+    """Whether a run of the same texts and model has the results that ``config`` asks for.
 
-    stored: ``RunRecord.config``. A key that it lacks was not known to the version that wrote it
-    and counts as its default; one that this version does not know makes it another run.
+    A key that its stored configuration lacks was not known to the version that wrote it and counts
+    as its default; one that this version does not know makes it another run.
     """
-    return _that_change_results(_completed(stored, config)) == result_keys(config)
+    layers = [(stream.name, layer) for stream in record.model.streams for layer in stream.layers]
+    stored = _that_change_results(_completed(record.config, config))
+    asked = result_keys(config)
+    for settings in (stored, asked):
+        settings["baseline"] = _whole_layers(settings["baseline"], layers)
+    return stored == asked
+
+
+def _whole_layers(baseline: object, layers: Sequence[Layer]) -> object:
+    """The group ``baseline`` with the layers that ``auto`` takes of this model.
+
+    ``true`` of earlier versions took every layer of any model.
+    """
+    if not isinstance(baseline, dict):
+        return baseline
+    every = {"true": "all", "false": "none"}
+    if not is_sampled("auto", layers):
+        every["auto"] = "all"
+    return {
+        key: every.get(str(value).lower(), value) if key in ("all_heads", "residual") else value
+        for key, value in baseline.items()
+    }
 
 
 def _completed(stored: Mapping[str, object], config: object) -> Settings:

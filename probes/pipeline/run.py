@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from probes.activations.extraction import extract
@@ -14,7 +15,7 @@ from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
 from probes.models.loading import open_model
 from probes.pipeline.disk_space import check_space, probe_bytes
-from probes.pipeline.fit_plan import TRAINED, make_sources, wanted_sites
+from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order, wanted_sites
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder
@@ -23,7 +24,8 @@ from probes.simplified.store import resolve, training_curve
 from probes.training.bank import ProbeBank
 from probes.training.chunk_fit import ChunkFit
 from probes.training.custom import load_probe
-from probes.training.fit import fit_banks
+from probes.training.fit import FitSummary, fit_banks
+from probes.training.problems import ActivationSource
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,8 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         log.info("%s", task.summary())
     erase = config.evaluation.erase
     erased = make_task(corpus, erase, units, min_count=config.min_count) if erase else None
-    sources = make_sources(config, caches, tasks, erased)
+    plan = FitPlan(config, tasks, erased, layer_order(caches[TRAINED]))
+    sources = plan.sources(caches)
     check_space(run_dir, probe_bytes(sources, config.probe))
     evaluator = Evaluator(
         config.evaluation,
@@ -89,6 +92,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         texts=lambda task: [corpus.texts[example] for example in task.examples],
         lexical=config.baseline.lexical,
         metrics=metrics,
+        order=plan.order,
     )
     banks: list[ProbeBank] = []
 
@@ -98,20 +102,32 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
 
     with make_logger(config.logger, run_dir, recorder.plain_config()) as logger:
         logger.log_curve(training_curve(config.model, prepared.cache_dir))
-        with recorder.phase("fit"):
-            summary = fit_banks(
+
+        def fit(sources: Sequence[ActivationSource], before: int = 0) -> FitSummary:
+            return fit_banks(
                 sources,
                 config.probe,
                 config.trainer,
                 memory_budget=prepared.memory_budget,
                 on_fit=on_fit,
                 loggers=logger.lightning,
+                first_step=before,
             )
+
+        with recorder.phase("fit"):
+            summary = fit(sources)
+            best = evaluator.best_layers(config.site, config.probe.name)
+            summary += fit(plan.sources_of_best(caches, best), summary.chunks)
             evaluation = evaluator.finish()
         record = recorder.record(
             corpus, handle, caches[TRAINED], tasks, evaluation, summary, run_dir
         )
         table, record = publish(
-            run_dir, evaluation, banks, record, recorder, level=config.significance.level
+            run_dir,
+            evaluation,
+            plan.in_order(banks),
+            record,
+            recorder,
+            level=config.significance.level,
         )
         logger.log_run(table, record)

@@ -16,6 +16,8 @@ from probes.statistics.groups import Array
 
 Unit = tuple[str, int, int]
 """Stream, layer and head (0 for whole-layer sites)."""
+Layer = tuple[str, int]
+"""Stream, and index of the layer in it."""
 IntArray = npt.NDArray[np.int64]
 
 

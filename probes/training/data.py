@@ -78,6 +78,9 @@ def plan_chunks(
     for number, source in enumerate(sources):
         rows, itemsize = source.cache.n_rows, source.cache.dtype.itemsize
         for index, layer in enumerate(source.cache.layers):
+            together = source.on_layer(layer.stream, layer.layer)
+            if not (together or source.on_units(layer.stream, layer.layer)):
+                continue
             need = rows * layer.width * (itemsize + (8 if source.edit is None else 16))
             if need > memory_budget:
                 raise UserError(
@@ -87,7 +90,7 @@ def plan_chunks(
                     fix=f"memory_budget={_megabytes(need)}",
                 )
             step = min(layer.units, memory_budget // need)
-            if step < layer.units and source.together:
+            if step < layer.units and together:
                 notes.append(
                     f"all heads of layer {layer.layer} ({layer.stream}) were not probed together: "
                     f"that takes memory_budget={_megabytes(need * layer.units)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
@@ -14,7 +14,7 @@ from probes.config import ProbeConfig, TrainerConfig
 from probes.core.process import single_blas_thread
 from probes.core.shown_progress import ShownProgress
 from probes.training.data import ChunkDataModule
-from probes.training.module import BankModule, OnFit
+from probes.training.module import BankModule, Convergence, OnFit
 from probes.training.problems import ActivationSource
 from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
 
@@ -27,8 +27,31 @@ class FitSummary:
     """Heads x problems, over all features and layers."""
     seconds: float
     """In fits alone: without reading chunks and without what ``on_fit`` did."""
-    notes: tuple[str, ...]
-    """For the user to see: what the memory budget left out, and probes short of their optimum."""
+    left_out: tuple[str, ...] = ()
+    """What the memory budget left out, for the user to see."""
+    convergence: Mapping[str, Convergence] = field(default_factory=dict)
+    """Of linear probes, by feature and site."""
+    chunks: int = 0
+    """Chunks that were read."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For the user to see: what was left out, and probes short of their optimum."""
+        missed = [note for name, c in self.convergence.items() for note in c.notes(name)]
+        return (*self.left_out, *missed)
+
+    def __add__(self, other: FitSummary) -> FitSummary:
+        """Of two calls together."""
+        convergence = dict(self.convergence)
+        for name, own in other.convergence.items():
+            convergence[name] = convergence[name] + own if name in convergence else own
+        return FitSummary(
+            self.probes + other.probes,
+            self.seconds + other.seconds,
+            tuple(dict.fromkeys((*self.left_out, *other.left_out))),
+            convergence,
+            self.chunks + other.chunks,
+        )
 
 
 def fit_banks(
@@ -39,6 +62,7 @@ def fit_banks(
     memory_budget: int,
     on_fit: OnFit,
     loggers: Sequence[Logger] = (),
+    first_step: int = 0,
 ) -> FitSummary:
     """Fit all problems of all sources with one kind of probe and hand each fit to ``on_fit``.
 
@@ -48,9 +72,11 @@ def fit_banks(
     What is in memory at a time is one chunk: ``memory_budget`` bytes bound it. The state of the
     process (random generators, signal handlers, warning filters) is left as it was.
 
+    first_step: number of the first chunk in the loggers: the chunks of earlier calls.
+
     Raises ``UserError`` for a configuration that cannot be fitted, and whatever ``on_fit`` raises.
     """
-    module = BankModule(probe, on_fit)
+    module = BankModule(probe, on_fit, first_step)
     data = ChunkDataModule(tuple(sources), memory_budget=memory_budget)
     if not len(data.dataset):
         return FitSummary(0, 0.0, tuple(data.notes))
@@ -67,8 +93,13 @@ def fit_banks(
             enable_checkpointing=False,
             enable_model_summary=False,
         ).fit(module, data)
-    missed = [note for name, c in module.convergence.items() for note in c.notes(name)]
-    return FitSummary(module.probes, module.fit_seconds, (*data.notes, *missed))
+    return FitSummary(
+        module.probes,
+        module.fit_seconds,
+        tuple(data.notes),
+        module.convergence,
+        len(data.dataset),
+    )
 
 
 class _Shown(lightning.Callback):

@@ -76,6 +76,15 @@ class Convergence:
         self.unbounded += int(gap.isinf().sum())
         self.largest = max([self.largest, *bounded.tolist()])
 
+    def __add__(self, other: Convergence) -> Convergence:
+        """Of both together."""
+        return Convergence(
+            self.fits + other.fits,
+            self.missed + other.missed,
+            self.unbounded + other.unbounded,
+            max(self.largest, other.largest),
+        )
+
     def notes(self, name: str) -> list[str]:
         """What to tell the user of a feature."""
         notes = []
@@ -100,12 +109,14 @@ class BankModule(lightning.LightningModule):
     Chunks are independent of each other, so one ``Trainer.fit`` of one epoch trains a whole run.
     """
 
-    def __init__(self, config: ProbeConfig, on_fit: OnFit) -> None:
+    def __init__(self, config: ProbeConfig, on_fit: OnFit, first_step: int = 0) -> None:
+        """first_step: chunks that were fitted before, by other trainers with the same loggers."""
         super().__init__()
         self.automatic_optimization = False
         check_probe(config)
         self.config = config
         self.on_fit = on_fit
+        self.first_step = self.steps = first_step
         self.probes = 0
         """Probes fitted so far."""
         self.fit_seconds = 0.0
@@ -119,15 +130,16 @@ class BankModule(lightning.LightningModule):
 
     def training_step(self, chunk: Chunk) -> None:
         """Fit all problems of a chunk."""
+        self.steps += 1
         site = chunk.source.site
         if chunk.source.edit is not None:
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))
-        for problem_set in chunk.source.problem_sets:
+        for problem_set in chunk.source.on_units(chunk.stream, chunk.layer):
             z = chunk.rows(torch.from_numpy(problem_set.task.rows))  # (H, n, D)
             self._fit(chunk, problem_set, z, site, tuple(chunk.heads))
             del z  # free it first: two copies do not fit the budget
         if chunk.whole:
-            for problem_set in chunk.source.together:
+            for problem_set in chunk.source.on_layer(chunk.stream, chunk.layer):
                 z = chunk.rows_together(torch.from_numpy(problem_set.task.rows))  # (1, n, H*D)
                 self._fit(chunk, problem_set, z, "all_heads", (0,))
                 del z
@@ -171,11 +183,10 @@ class BankModule(lightning.LightningModule):
         if z.nbytes >= LARGE:
             return_freed_memory()  # or what fits have freed piles up beside the next chunk
         accuracy = fits[0].select_accuracy.nan_to_num(0.0)
-        self.log_dict(
-            {"layer": float(chunk.layer), "best_validation": float(accuracy.max())},
-            prog_bar=True,
-            batch_size=1,
-        )
+        logged = {"layer": float(chunk.layer), "best_validation": float(accuracy.max())}
+        if self.first_step:  # what Lightning takes in place of its own count, which begins anew
+            logged["step"] = float(self.steps - 1)
+        self.log_dict(logged, prog_bar=True, batch_size=1)
 
     def _fit_problems(
         self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, site: str, heads: tuple[int, ...]

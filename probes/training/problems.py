@@ -6,8 +6,8 @@ same thing here, a ``Problem``; they share the activations and the matrix produc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from probes.activations.cache import Cache
 from probes.corpora.corpus import TEST, TRAIN, VALIDATION
 from probes.corpora.tasks import Task
+from probes.statistics.maps import Layer
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -85,10 +86,16 @@ class ProblemSet:
     task: Task
     problems: tuple[Problem, ...]
     """The first is the reference: problems without ``select`` rows take its choices."""
+    layers: frozenset[Layer] | None = None
+    """Only these layers are fitted; None: all of the cache."""
 
     def __post_init__(self) -> None:
         assert self.problems, f"no problem for feature {self.task.feature}"
         assert all(len(p.labels) == len(self.task.rows) for p in self.problems)
+
+    def covers(self, stream: str, layer: int) -> bool:
+        """Whether the layer is fitted."""
+        return self.layers is None or (stream, layer) in self.layers
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,27 @@ class ActivationSource:
     """Name of the probe in the results (``random_init``, ...); empty: the kind of probe."""
     edit: Callable[[Tensor], Tensor] | None = None
     """Changes the activations of a chunk (H, N, D), float32, before anything is fitted on them."""
+
+    def on_units(self, stream: str, layer: int) -> tuple[ProblemSet, ...]:
+        """What is fitted on each unit of a layer."""
+        return tuple(each for each in self.problem_sets if each.covers(stream, layer))
+
+    def on_layer(self, stream: str, layer: int) -> tuple[ProblemSet, ...]:
+        """What is fitted on all units of a layer together."""
+        return tuple(each for each in self.together if each.covers(stream, layer))
+
+
+@dataclass(frozen=True)
+class LayerOrder:
+    """The order of the layers of each site, in which results stand whatever came in first."""
+
+    layers: Mapping[str, Sequence[Layer]] = field(default_factory=dict)
+    """By site; ``all_heads`` has the layers of ``heads``. Without any the order is left alone."""
+
+    def place(self, site: str, layer: Layer) -> int:
+        """Sorts the layers of a site; those that are not known come last."""
+        layers = self.layers.get("heads" if site == "all_heads" else site, ())
+        return layers.index(layer) if layer in layers else len(layers)
 
 
 def real_problem(task: Task) -> Problem:

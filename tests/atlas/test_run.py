@@ -40,7 +40,7 @@ def base_of(folder: Path) -> RunConfig:
     return RunConfig(
         model=ModelConfig(name=str(folder / "model")),
         evaluation=EvaluationConfig(bootstrap=20),
-        baseline=BaselineConfig(all_heads=False, residual=False),
+        baseline=BaselineConfig(all_heads="none", residual="none"),
         cache_dir=str(folder / "cache"),
         min_count=3,
     )

@@ -36,7 +36,8 @@ def test_help_lists_them_by_key() -> None:
     lines = key_choices().splitlines()
     assert "site: heads, residual, attention_output, mlp_output" in lines
     assert "split.source: auto, shipped, group" in lines
-    assert len(lines) == 10
+    assert "baseline.residual: auto, all, none" in lines
+    assert len(lines) == 12
 
 
 def test_the_reference_has_every_key() -> None:

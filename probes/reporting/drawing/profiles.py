@@ -31,11 +31,12 @@ def draw_profile(
         if name not in profile:
             continue
         value = profile[name].to_numpy(dtype=float)
-        axes.plot(value, rows, color=colour, linewidth=1.1, marker="o" if few else "",
+        known = np.isfinite(value)  # a line goes on over layers that were not measured
+        axes.plot(value[known], rows[known], color=colour, linewidth=1.1, marker="o" if few else "",
                   markersize=2.6, label=label, zorder=3)  # fmt: skip
         if f"{name}_low" in profile:
-            low, high = profile[f"{name}_low"], profile[f"{name}_high"]
-            axes.fill_betweenx(rows, low.to_numpy(dtype=float), high.to_numpy(dtype=float),
+            low, high = (profile[name + end].to_numpy(dtype=float) for end in ("_low", "_high"))
+            axes.fill_betweenx(rows[known], low[known], high[known],
                                color=colour, alpha=0.14, linewidth=0, zorder=2)  # fmt: skip
     axes.set_ylim(-0.5, len(rows) - 0.5)
     axes.set_yticks([])

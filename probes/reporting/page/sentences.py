@@ -10,6 +10,7 @@ from probes.results.record import RunRecord, TaskRecord
 from probes.results.table import Subject, pick
 from probes.results.vocabulary import METHODS
 from probes.results.vocabulary.quantities import evidence_columns
+from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL, SITES
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +34,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
         f"Each of the {many:,} {what}s got a {probe} probe of its own, trained on training rows. "
         f"{choice} The numbers shown are from test rows, which nothing was chosen on."
     )
+    sentences += _whole_layers(table, record)
     accuracy = pick(table, **subject.map_columns, metric=subject.metric, split="test")
     if accuracy["ci_low"].notna().any():
         confidence = _number(config, "evaluation", "confidence")
@@ -148,6 +150,25 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         rows.append(("peak memory", f"{record.peak_memory_bytes / 1e6:,.0f} MB"))
     rows += [(name, str(value)) for name, value in record.environment.items()]
     return rows
+
+
+def _whole_layers(table: pd.DataFrame, record: RunRecord) -> list[str]:
+    """Which layers have whole-layer probes, where it is not every one."""
+    if Subject.of(table).site != HEADS:
+        return []
+    layers = {(stream.name, layer) for stream in record.model.streams for layer in stream.layers}
+    sentences = []
+    for site in (ALL_HEADS, RESIDUAL):
+        rows = pick(table, site=site, metric="accuracy", split="test").dropna(subset=["layer"])
+        probed = set(zip(rows["stream"], rows["layer"].astype(int), strict=True))
+        there = {(stream, layer) for stream, layer in layers if stream in set(rows["stream"])}
+        if not there <= probed:
+            sentences.append(
+                f"Probes of the {SITES[site].label} were trained in {len(probed)} of "
+                f"{len(there)} layers: an even sample, and the layers of the features' best "
+                f"heads (baseline.{site}=all: every layer)."
+            )
+    return sentences
 
 
 def _splits(record: RunRecord) -> str:
