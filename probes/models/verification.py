@@ -141,15 +141,19 @@ def _rounding(output: Tensor) -> float:
 def _tiny_pass(
     body: nn.Module, ids: Sequence[int] | None, sites: Sequence[Site], read: dict[Site, Tensor]
 ) -> None:
-    size = field_of(body.config, "vocab_size")
-    ids = [(3 + token) % size for token in range(5)] if ids is None else ids
-    tokens = torch.tensor([list(ids)])  # (1, T)
+    tokens = tiny_tokens(body, ids)
 
     def keep(site: Site, z: Tensor) -> None:
         read[site] = z.clone()
 
     with hooked(body, sites, keep):
         forward(body, model_kind(body.config), tokens, torch.ones_like(tokens))
+
+
+def tiny_tokens(body: nn.Module, ids: Sequence[int] | None = None) -> Tensor:
+    """(1, T) tokens of a tiny pass: these, or the first few ids of the vocabulary."""
+    size = field_of(body.config, "vocab_size")
+    return torch.tensor([[(3 + token) % size for token in range(5)] if ids is None else list(ids)])
 
 
 def _outputs(body: nn.Module, site: Site) -> int:
