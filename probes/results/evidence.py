@@ -84,6 +84,7 @@ def _fits_schema_1(evidence: MapEvidence) -> bool:
         evidence.method == "probe"
         and np.issubdtype(evidence.totals.dtype, np.integer)
         and evidence.right is None
+        and evidence.weights is None
     )
 
 
@@ -99,6 +100,8 @@ def _arrays(evidence: MapEvidence) -> Arrays:
     }
     if evidence.reference is not None:
         arrays["reference"] = evidence.reference
+    if evidence.weights is not None:
+        arrays["weights"] = evidence.weights
     if evidence.right is not None:
         arrays["right.bits"], arrays["right.rows"] = evidence.right.bits, evidence.right.rows
     return arrays
@@ -138,5 +141,6 @@ def _evidence(description: dict[str, Any], tensors: Arrays, prefix: str) -> MapE
         positions=str(description.get("positions", "")),
         reference=arrays.get("reference"),
         validation_rows=int(description.get("validation_rows", 0)),
+        weights=arrays.get("weights"),
         right=right,
     )

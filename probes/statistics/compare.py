@@ -11,17 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
-from scipy.stats import t as student
 
 from probes.core.errors import UserError
 from probes.statistics.bootstrap import Interval, draw_groups, quantile_interval
 from probes.statistics.group_sums import GroupSums
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence, Unit
-
-HALVES = 50
-"""Random divisions of the groups, for the reliability of an order of heads."""
+from probes.statistics.ranks import (
+    fisher,
+    fisher_interval,
+    jackknife_variance,
+    random_halves,
+    reliability,
+    spearman,
+)
 
 
 @dataclass(frozen=True)
@@ -133,39 +136,18 @@ def compare_maps(
     )
 
 
-def spearman(x: Array, y: Array) -> Array:
-    """Rank correlation of the rows of (B, H) and (B, H): (B,); NaN where a row is constant."""
-    x, y = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rho: Array = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return rho
-
-
 def _rank_correlation(a: GroupSums, b: GroupSums, confidence: float, seed: int) -> RankCorrelation:
     """With a jackknife interval on Fisher's scale.
 
     Not quantiles of bootstrap draws: these add as much noise to the data as the data have
     themselves, so that their correlations are too low and the interval may miss the value.
     """
-    groups = a.groups
     value = float(spearman(a.value()[None], b.value()[None])[0])
-    without = _fisher(spearman(a.without_each(), b.without_each()))  # (G,)
-    error = np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum())
-    reach = -student.ppf((1 - confidence) / 2, groups - 1) * error
-    low, high = np.tanh(_fisher(np.array(value)) + np.array([-reach, reach]))
-    random = np.random.default_rng(seed)
-    halves = np.stack([random.permutation(groups) < groups // 2 for _ in range(HALVES)])
-    reliability = 1.0
-    for sums in (a, b):
-        alike = spearman(sums.resampled(halves * 1.0), sums.resampled(~halves * 1.0)).mean()
-        # Spearman-Brown: from half of the groups to all of them.
-        reliability *= max(2 * alike / (1 + alike), 0.0)
-    ceiling = float(np.sqrt(reliability))
-    return RankCorrelation(value, float(low), float(high), ceiling or float("nan"))
-
-
-def _fisher(correlation: Array) -> Array:
-    return np.arctanh(np.clip(correlation, -0.999999, 0.999999))
+    variance = jackknife_variance(fisher(spearman(a.without_each(), b.without_each())))
+    low, high = fisher_interval(value, [(variance, a.groups - 1)], confidence)
+    halves = random_halves(a.groups, seed)
+    ceiling = float(np.sqrt(reliability(a, halves) * reliability(b, halves)))
+    return RankCorrelation(value, low, high, ceiling or float("nan"))
 
 
 def _stream_pairs(first: MapEvidence, second: MapEvidence) -> dict[str, tuple[str, str]]:

@@ -79,6 +79,9 @@ class MapEvidence:
     group's rows, for effects that are normalised by a ratio of means."""
     validation_rows: int = 0
     """Rows behind ``validation``; 0 where the number is not kept (schema 1)."""
+    weights: Array | None = None
+    """(H,) how many units of the model each of a sample stands for: the inverse of the probability
+    with which it was drawn; ``None``: the map has all units."""
     right: RightRows | None = None
     """Which rows each unit got right, where that is kept."""
 

@@ -52,6 +52,7 @@ def merge_units(
         streams=tuple(stream for part in parts for stream in part.streams),
         totals=np.concatenate([part.totals for part in parts]),
         validation=np.concatenate([part.validation for part in parts]),
+        weights=_weights_of_units(parts),
         right=_right_of_units(parts),
     )
 
@@ -117,6 +118,15 @@ def _mean_validation(parts: Sequence[MapEvidence]) -> Array:
         return np.full(len(parts[0].units), np.nan)
     weights = [part.validation_rows for part in counted]
     return np.average([part.validation for part in counted], axis=0, weights=weights)
+
+
+def _weights_of_units(parts: Sequence[MapEvidence]) -> Array | None:
+    """(H,) of a map of which some part is a sample; the units of other parts were certain."""
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.ones(len(part.units)) if part.weights is None else part.weights for part in parts]
+    )
 
 
 def _right_of_units(parts: Sequence[MapEvidence]) -> RightRows | None:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from probes.core.errors import UserError
-from probes.statistics.compare import RankCorrelation, compare_maps, spearman
+from probes.statistics.compare import RankCorrelation, compare_maps
 from probes.statistics.maps import MapEvidence
 
 GROUPS, ROWS = 60, 10
@@ -101,13 +101,6 @@ def test_maps_of_different_metrics_are_refused() -> None:
     a = evidence(np.full(4, 0.7))
     with pytest.raises(UserError, match=r"holds accuracy, that of 'upos' logit_difference"):
         compare_maps(a, replace(a, metric="logit_difference"))
-
-
-def test_spearman_equals_scipy_with_ties() -> None:
-    random = np.random.default_rng(0)
-    x, y = random.integers(0, 5, (3, 12)).astype(float), random.normal(size=(3, 12))
-    want = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
-    np.testing.assert_allclose(spearman(x, y), want)
 
 
 @pytest.mark.parametrize(("spread", "noise"), [(0.5, 0.15), (0.1, 0.03)])
