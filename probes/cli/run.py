@@ -57,7 +57,9 @@ def run(overrides: Sequence[str]) -> int:
             command(job)()
     except KeyboardInterrupt as stop:
         print(
-            "\nInterrupted. The same command resumes where the extraction stopped.", file=sys.stderr
+            "\nInterrupted. The same command resumes where the extraction stopped; fits go on with "
+            "hydra.run.dir=DIRECTORY_OF_THIS_RUN.",
+            file=sys.stderr,
         )
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except HydraException as error:

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+from pathlib import Path
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -17,19 +18,38 @@ REPORTED_PACKAGES = (
 
 def environment(device: str) -> dict[str, str]:
     """Versions and machine, for ``run.json``; nothing that names the user or a path."""
+    return {
+        "python": platform.python_version(),
+        **_versions(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "device": device,
+    }
+
+
+def _versions() -> dict[str, str]:
     versions = {}
     for package in REPORTED_PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "platform": platform.platform(terse=True),
-        "machine": platform.machine(),
-        "device": device,
-    }
+    return versions
+
+
+def software() -> dict[str, str]:
+    """Versions of Python and of the libraries, and the kind of processor."""
+    return {"python": platform.python_version(), **_versions(), "machine": platform.machine()}
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The model of this machine's processor, as its system names it."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def without_home(value: T) -> T:

@@ -178,9 +178,13 @@ def locked(path: Path, *, wait_message: str) -> Iterator[None]:
         lock.release()
 
 
-def sync_tree(directory: Path) -> None:
-    """Make everything in a directory, and the directory itself, survive a power cut."""
-    for folder, _, names in os.walk(directory):
+def sync_tree(directory: Path, *, without: str | None = None) -> None:
+    """Make everything in a directory, and the directory itself, survive a power cut.
+
+    without: name of a directory in it that may be lost.
+    """
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if name != without]
         for name in names:
             sync_file(Path(folder, name))
         sync_directory(Path(folder))

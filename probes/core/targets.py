@@ -62,6 +62,18 @@ def load_target(text: str, *, key: str = "_target_") -> Callable[..., Any]:
     return loaded
 
 
+def code_digest(text: str) -> str:
+    """SHA-256 of the file that a target names; empty for a module, which has no file of its own.
+
+    >>> code_digest("math:sqrt")
+    ''
+    """
+    file = Path(text.rpartition(":")[0]).expanduser()
+    if file.suffix != ".py" or not file.is_file():
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def _parts(text: str, key: str) -> tuple[str, str]:
     """Module or file, and name."""
     where, _, name = text.rpartition(":")

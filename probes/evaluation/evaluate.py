@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,17 +69,29 @@ class Evaluator:
     """Of the layers in tables and files."""
     _scored: dict[str, ScoredRows] = field(default_factory=dict)
     """By feature."""
-    _corpus_rows: list[Row] = field(default_factory=list)
+    _corpus_rows: dict[str, list[Row]] = field(default_factory=dict)
+    """By feature: rows of its baselines."""
     _chunks: dict[MapKey, list[ChunkResult]] = field(default_factory=dict)
 
     def add(self, chunk: ChunkFit) -> list[Row]:
         """Evaluate one chunk; returns its rows so far, without the tests over the whole map."""
-        feature = chunk.task.feature
-        if feature not in self._scored:
-            self._start(chunk.task, [fit.problem for fit in chunk.fits])
-        result = evaluate_chunk(chunk, self._scored[feature])
-        self._chunks.setdefault((feature, chunk.site, chunk.probe), []).append(result)
+        result = self.evaluate(chunk)
+        self.collect(result, chunk.task, [fit.problem for fit in chunk.fits])
         return result.rows
+
+    def evaluate(self, chunk: ChunkFit) -> ChunkResult:
+        """The numbers of one chunk, which are not collected yet."""
+        self._begin(chunk.task, [fit.problem for fit in chunk.fits])
+        return evaluate_chunk(chunk, self._scored[chunk.task.feature])
+
+    def collect(self, result: ChunkResult, task: Task, problems: Sequence[Problem]) -> None:
+        """Take an evaluated chunk into its map, after those before it.
+
+        task, problems: what was fitted.
+        """
+        self._begin(task, problems)
+        key = (task.feature, result.evidence.site, result.evidence.probe)
+        self._chunks.setdefault(key, []).append(result)
 
     def best_layers(self, site: str, probe: str) -> dict[str, Layer]:
         """By feature the layer of the unit that is best on validation, the first of equal ones.
@@ -99,8 +111,9 @@ class Evaluator:
         """Test the maps, find their best units, and put everything together."""
         self._chunks = {key: self._in_order(chunks) for key, chunks in self._chunks.items()}
         maps = [merge_units([c.evidence for c in chunks]) for chunks in self._chunks.values()]
-        rows = list(self._corpus_rows)
-        best, tests, caveats = [], [], self._task_caveats()
+        features = dict.fromkeys(feature for feature, _, _ in self._chunks)
+        rows = [row for feature in features for row in self._corpus_rows[feature]]
+        best, tests, caveats = [], [], self._task_caveats(features)
         for evidence, chunks in zip(maps, self._chunks.values(), strict=True):
             scored = self._scored[evidence.feature]
             control = _joined([chunk.control for chunk in chunks])
@@ -128,8 +141,10 @@ class Evaluator:
 
         return sorted(chunks, key=place)
 
-    def _start(self, task: Task, problems: Sequence[Problem]) -> None:
+    def _begin(self, task: Task, problems: Sequence[Problem]) -> None:
         """What all maps of a feature share: scored rows, draws, baselines of the corpus."""
+        if task.feature in self._scored:
+            return
         (positions,) = positions_by_role(problems)[Role.REAL]
         real = [problems[position] for position in positions]
         predicted = {MAJORITY: _by_fold(real, lambda p: baselines.majority(task, p))}
@@ -142,15 +157,14 @@ class Evaluator:
             )
         scored = ScoredRows.of(task, real, predicted, self._draws(task, real), self.metrics)
         self._scored[task.feature] = scored
+        rows = self._corpus_rows[task.feature] = []
         select = np.any([p.select for p in real], axis=0)
         for name, classes in predicted.items():
             place = Place(task.feature, CORPUS, name)
-            self._corpus_rows += metric_rows([place], classes[None, scored.rows], scored)
+            rows += metric_rows([place], classes[None, scored.rows], scored)
             if select.any():
                 accuracy = float((classes == task.labels)[select].mean())
-                self._corpus_rows.append(
-                    place.row("validation", "accuracy", accuracy, n=int(select.sum()))
-                )
+                rows.append(place.row("validation", "accuracy", accuracy, n=int(select.sum())))
 
     def _draws(self, task: Task, real: Sequence[Problem]) -> Draws | None:
         if not self.evaluation.bootstrap:
@@ -179,12 +193,12 @@ class Evaluator:
             seed=self.seed,
         )
 
-    def _task_caveats(self) -> list[str]:
+    def _task_caveats(self, features: Iterable[str]) -> list[str]:
         return [
             caveat
-            for scored in self._scored.values()
+            for feature in features
             for caveat in task_caveats(
-                scored,
+                self._scored[feature],
                 self.group_name,
                 self.significance.level,
                 permutations=self.significance.permutations,

@@ -32,7 +32,8 @@ def check_space(run_dir: Path, probes: int = 0) -> None:
 
 
 def probe_bytes(sources: Sequence[ActivationSource], probe: ProbeConfig) -> int:
-    """At least so many bytes are written for the probes of these sources (float32)."""
+    """At least so many bytes are written for the probes of these sources (float32): once as they
+    are fitted, and once for the finished run."""
     total = 0
     for source in sources:
         for layer in source.cache.layers:
@@ -47,4 +48,4 @@ def probe_bytes(sources: Sequence[ActivationSource], probe: ProbeConfig) -> int:
                         total += 4 * units * columns * width
                     elif isinstance(probe, MLPConfig):
                         total += 4 * units * probe.hidden * (width + classes)
-    return total
+    return 2 * total

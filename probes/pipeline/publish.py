@@ -12,6 +12,7 @@ from rich.console import Console
 
 from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluation
+from probes.pipeline.part_store import PARTS
 from probes.pipeline.recorder import RunRecorder
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.page.report import write_report
@@ -48,7 +49,7 @@ def publish(
             save_map(table, feature, run_dir / "maps", record=record, level=level)
         write_report(table, record, run_dir / "report.html", level=level)
     record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
-    sync_tree(run_dir)  # what the record promises is on the disk
+    sync_tree(run_dir, without=PARTS)  # what the record promises is on the disk
     write_record(record, run_dir / RECORD)
 
     console = Console()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from probes.activations.extraction import extract
@@ -15,17 +14,17 @@ from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
 from probes.models.loading import open_model
 from probes.pipeline.disk_space import check_space, probe_bytes
+from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order, wanted_sites
+from probes.pipeline.fits import Fits
+from probes.pipeline.part_store import PartStore
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder
 from probes.reporting.loggers import make_logger
 from probes.simplified.store import resolve, training_curve
-from probes.training.bank import ProbeBank
-from probes.training.chunk_fit import ChunkFit
 from probes.training.custom import load_probe
-from probes.training.fit import FitSummary, fit_banks
-from probes.training.problems import ActivationSource
+from probes.training.trainer import accelerator_of
 
 log = logging.getLogger(__name__)
 
@@ -94,40 +93,27 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         metrics=metrics,
         order=plan.order,
     )
-    banks: list[ProbeBank] = []
-
-    def on_fit(fit: ChunkFit) -> None:
-        banks.append(fit.bank())
-        evaluator.add(fit)
-
+    identity = fit_identity(config, corpus, handle, sources)
+    store = PartStore(run_dir, identity, node_name(accelerator_of(config.trainer)))
     with make_logger(config.logger, run_dir, recorder.plain_config()) as logger:
         logger.log_curve(training_curve(config.model, prepared.cache_dir))
-
-        def fit(sources: Sequence[ActivationSource], before: int = 0) -> FitSummary:
-            return fit_banks(
-                sources,
-                config.probe,
-                config.trainer,
-                memory_budget=prepared.memory_budget,
-                on_fit=on_fit,
-                loggers=logger.lightning,
-                first_step=before,
-            )
-
+        fits = Fits(config, evaluator, store, prepared.memory_budget, logger.lightning)
         with recorder.phase("fit"):
-            summary = fit(sources)
+            fits.fit(sources)
             best = evaluator.best_layers(config.site, config.probe.name)
-            summary += fit(plan.sources_of_best(caches, best), summary.chunks)
+            fits.fit(plan.sources_of_best(caches, best))
             evaluation = evaluator.finish()
         record = recorder.record(
-            corpus, handle, caches[TRAINED], tasks, evaluation, summary, run_dir
+            corpus, handle, caches[TRAINED], tasks, evaluation, fits.summary, run_dir
         )
+        record.environment.update(store.mixed_nodes())
         table, record = publish(
             run_dir,
             evaluation,
-            plan.in_order(banks),
+            plan.in_order(fits.banks),
             record,
             recorder,
             level=config.significance.level,
         )
+        store.remove()
         logger.log_run(table, record)

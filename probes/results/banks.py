@@ -74,7 +74,7 @@ def save_banks(
         "schema_version": SCHEMA_VERSION,
         "base_model": base_model,
         "sha256": hashlib.sha256(raw).hexdigest(),
-        "banks": [_describe(bank) for bank in whole.values()],
+        "banks": [describe_bank(bank) for bank in whole.values()],
     }
     write_atomically(directory / DESCRIPTION, json.dumps(description, indent=1) + "\n")
 
@@ -99,13 +99,14 @@ def load_banks(directory: Path | str, *, files: Digests = NO_DIGESTS) -> SavedBa
         tensors = load(raw)
     except SafetensorError as error:
         raise damaged(path, f"it is not a safetensors file ({error})") from error
-    banks = tuple(_rebuild(entry, tensors, path) for entry in description["banks"])
+    banks = tuple(rebuild_bank(entry, tensors, path) for entry in description["banks"])
     if tensors:
         raise damaged(path, f"{DESCRIPTION} does not describe tensor '{next(iter(tensors))}'")
     return SavedBanks(banks, description["base_model"])
 
 
-def _describe(bank: ProbeBank) -> dict[str, Any]:
+def describe_bank(bank: ProbeBank) -> dict[str, Any]:
+    """What a bank is, as JSON: all of it but the tensors."""
     return {
         "name": bank.key,
         "kind": bank.kind,
@@ -145,8 +146,15 @@ def _read_description(path: Path, files: Digests) -> dict[str, Any]:
     return description
 
 
-def _rebuild(entry: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> ProbeBank:
-    """One bank, its tensors taken out of ``tensors``."""
+def rebuild_bank(entry: dict[str, Any], tensors: dict[str, torch.Tensor], path: Path) -> ProbeBank:
+    """A bank from ``describe_bank``, its tensors taken out of ``tensors``, where their names begin
+    with its own.
+
+    path: the file that messages name.
+
+    Raises:
+        UserError: the two do not agree, or numbers are not finite.
+    """
     name = entry["name"]
     if entry["kind"] not in SHAPES:
         raise damaged(path, f"bank '{name}' is of kind '{entry['kind']}'")

@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 from probes.core.errors import UserError
 from probes.core.files import write_atomically
 from probes.results.integrity import NO_DIGESTS, Digests, read_checked
+from probes.results.tensor_files import metadata_of, with_metadata
 from probes.statistics.maps import MapEvidence, RightRows
 
 COUNTS, SUMS = "1", "2"
@@ -34,11 +35,11 @@ def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> 
     tensors: Arrays = {}
     descriptions = []
     for number, evidence in enumerate(maps):
-        arrays = _arrays(evidence)
+        arrays = evidence_arrays(evidence)
         tensors |= {f"{number}.{name}": np.ascontiguousarray(a) for name, a in arrays.items()}
-        descriptions.append(_description(evidence, schema))
+        descriptions.append(describe_evidence(evidence, schema))
     metadata = {"schema": schema, "maps": json.dumps(descriptions)}
-    write_atomically(Path(path), save(tensors, metadata=metadata))
+    write_atomically(Path(path), with_metadata(save(tensors), metadata))
 
 
 def load_evidence(
@@ -58,11 +59,11 @@ def load_evidence(
         )
     raw = read_checked(path, files)
     try:
-        metadata, tensors = _metadata(raw), load(raw)
+        metadata, tensors = metadata_of(raw), load(raw)
         schema = metadata["schema"]
         if schema in (COUNTS, SUMS):
             return [
-                _evidence(description, tensors, f"{number}.")
+                rebuild_evidence(description, tensors, f"{number}.")
                 for number, description in enumerate(json.loads(metadata["maps"]))
             ]
     except Exception as error:  # safetensors raises its own type for every kind of damage
@@ -70,13 +71,6 @@ def load_evidence(
             f"{path}: no readable evidence of a run ({error})", fix="running it again"
         ) from None
     raise UserError(f"{path}: schema {schema!r} of evidence", allowed=f"{COUNTS}, {SUMS}")
-
-
-def _metadata(raw: bytes) -> dict[str, str]:
-    """The metadata in the header of a safetensors file, which the library gives for files only."""
-    length = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + length])
-    return dict(header["__metadata__"])
 
 
 def _fits_schema_1(evidence: MapEvidence) -> bool:
@@ -88,7 +82,7 @@ def _fits_schema_1(evidence: MapEvidence) -> bool:
     )
 
 
-def _arrays(evidence: MapEvidence) -> Arrays:
+def evidence_arrays(evidence: MapEvidence) -> Arrays:
     """The arrays of one map by name; counts are called ``correct``, as in schema 1."""
     counts = np.issubdtype(evidence.totals.dtype, np.integer)
     arrays: Arrays = {
@@ -107,7 +101,8 @@ def _arrays(evidence: MapEvidence) -> Arrays:
     return arrays
 
 
-def _description(evidence: MapEvidence, schema: str) -> dict[str, object]:
+def describe_evidence(evidence: MapEvidence, schema: str = SUMS) -> dict[str, object]:
+    """What a map is, as JSON: all of it but the arrays."""
     description: dict[str, object] = {
         "feature": evidence.feature,
         "site": evidence.site,
@@ -120,7 +115,8 @@ def _description(evidence: MapEvidence, schema: str) -> dict[str, object]:
     return description
 
 
-def _evidence(description: dict[str, Any], tensors: Arrays, prefix: str) -> MapEvidence:
+def rebuild_evidence(description: dict[str, Any], tensors: Arrays, prefix: str) -> MapEvidence:
+    """A map from ``describe_evidence`` and the arrays whose names begin with ``prefix``."""
     arrays = {n.removeprefix(prefix): a for n, a in tensors.items() if n.startswith(prefix)}
     right = None
     if "right.bits" in arrays:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probes.corpora.tasks import Task
 from probes.training.bank import ProbeBank
+from probes.training.parts import Part
 from probes.training.problems import BoolArray, Problem
 
 BLOCK = 2**23
@@ -59,6 +60,11 @@ class ChunkFit:
 
     def __len__(self) -> int:
         return len(self.fits)
+
+    @property
+    def part(self) -> Part:
+        """Which part of the run's fits this is."""
+        return Part(self.task.feature, self.site, self.probe, self.stream, self.layer, self.heads)
 
     def index(self, name: str) -> int:
         """Position of the problem of that name."""

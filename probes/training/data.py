@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import lightning
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from probes.core.errors import UserError
+from probes.training.parts import Part, PlannedPart, parts_of
 from probes.training.problems import ActivationSource
 
 
@@ -23,8 +24,8 @@ class Chunk:
     stream: str
     layer: int
     heads: range
-    whole: bool
-    """All units of the layer are here, so that they can be probed together."""
+    parts: tuple[PlannedPart, ...]
+    """What is fitted on them."""
     z: Tensor
     """(H, N, D) in the dtype of the cache."""
 
@@ -103,6 +104,30 @@ def plan_chunks(
     return ranges, notes
 
 
+def plan_parts(
+    sources: Sequence[ActivationSource], probe_name: str, memory_budget: int
+) -> tuple[list[PlannedPart], list[str]]:
+    """All parts of a run in the order in which one process fits them; also sentences about what
+    the memory budget left out.
+
+    probe_name: of the kind of probe that is fitted.
+
+    Raises:
+        UserError: the budget is too small for one head.
+    """
+    ranges, notes = plan_chunks(tuple(sources), memory_budget)
+    parts = [planned for chunk in ranges for planned in _parts(sources, chunk, probe_name)]
+    names = [planned.part for planned in parts]
+    assert len(set(names)) == len(names), "sources differ in site or probe, features in name"
+    return parts, notes
+
+
+def _parts(
+    sources: Sequence[ActivationSource], c: ChunkRange, probe_name: str
+) -> list[PlannedPart]:
+    return parts_of(sources[c.source], c.index, c.start, c.stop, probe_name)
+
+
 def _megabytes(size: int) -> str:
     return f"{-(-size // 10**6)}MB"
 
@@ -110,15 +135,32 @@ def _megabytes(size: int) -> str:
 class ChunkDataset(Dataset[Chunk]):
     """One item is one chunk, read when it is asked for, into the buffer of the one before."""
 
-    def __init__(self, sources: tuple[ActivationSource, ...], ranges: list[ChunkRange]) -> None:
-        self.sources, self.ranges = sources, ranges
+    def __init__(
+        self,
+        sources: tuple[ActivationSource, ...],
+        ranges: list[ChunkRange],
+        probe_name: str,
+        only: Collection[Part] | None = None,
+    ) -> None:
+        """probe_name: of the kind of probe that is fitted. only: these parts; None: all."""
+        self.sources = sources
+        planned = [
+            (
+                chunk,
+                tuple(
+                    p for p in _parts(sources, chunk, probe_name) if only is None or p.part in only
+                ),
+            )
+            for chunk in ranges
+        ]
+        self.chunks = [(chunk, parts) for chunk, parts in planned if parts]
         self.buffer = torch.empty(0)
 
     def __len__(self) -> int:
-        return len(self.ranges)
+        return len(self.chunks)
 
     def __getitem__(self, item: int) -> Chunk:
-        chunk = self.ranges[item]
+        chunk, parts = self.chunks[item]
         source = self.sources[chunk.source]
         cache, info = source.cache, source.cache.layers[chunk.index]
         heads = range(chunk.start, chunk.stop)
@@ -127,7 +169,7 @@ class ChunkDataset(Dataset[Chunk]):
         if self.buffer.dtype != cache.dtype or self.buffer.numel() < size:
             self.buffer = torch.empty(size, dtype=cache.dtype)
         z = cache.read(info, slice(chunk.start, chunk.stop), out=self.buffer[:size].view(shape))
-        return Chunk(source, info.stream, info.layer, heads, len(heads) == info.units, z)
+        return Chunk(source, info.stream, info.layer, heads, parts, z)
 
 
 class ChunkDataModule(lightning.LightningDataModule):
@@ -137,10 +179,17 @@ class ChunkDataModule(lightning.LightningDataModule):
     and used for seconds, and handing it between processes would copy it.
     """
 
-    def __init__(self, sources: tuple[ActivationSource, ...], *, memory_budget: int) -> None:
+    def __init__(
+        self,
+        sources: tuple[ActivationSource, ...],
+        probe_name: str,
+        *,
+        memory_budget: int,
+        only: Collection[Part] | None = None,
+    ) -> None:
         super().__init__()
         ranges, self.notes = plan_chunks(sources, memory_budget)
-        self.dataset = ChunkDataset(sources, ranges)
+        self.dataset = ChunkDataset(sources, ranges, probe_name, only)
 
     def train_dataloader(self) -> DataLoader[Chunk]:
         """The chunks, one by one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import Any
@@ -13,8 +13,10 @@ from lightning.pytorch.loggers import Logger
 from probes.config import ProbeConfig, TrainerConfig
 from probes.core.process import single_blas_thread
 from probes.core.shown_progress import ShownProgress
+from probes.training.convergence import Convergence
 from probes.training.data import ChunkDataModule
-from probes.training.module import BankModule, Convergence, OnFit
+from probes.training.module import BankModule, OnFit
+from probes.training.parts import Part
 from probes.training.problems import ActivationSource
 from probes.training.trainer import SingleProcess, accelerator_of, undisturbed
 
@@ -63,6 +65,7 @@ def fit_banks(
     on_fit: OnFit,
     loggers: Sequence[Logger] = (),
     first_step: int = 0,
+    only: Collection[Part] | None = None,
 ) -> FitSummary:
     """Fit all problems of all sources with one kind of probe and hand each fit to ``on_fit``.
 
@@ -73,11 +76,12 @@ def fit_banks(
     process (random generators, signal handlers, warning filters) is left as it was.
 
     first_step: number of the first chunk in the loggers: the chunks of earlier calls.
+    only: nothing but these of the parts that ``plan_parts`` gives; None: all of them.
 
     Raises ``UserError`` for a configuration that cannot be fitted, and whatever ``on_fit`` raises.
     """
     module = BankModule(probe, on_fit, first_step)
-    data = ChunkDataModule(tuple(sources), memory_budget=memory_budget)
+    data = ChunkDataModule(tuple(sources), probe.name, memory_budget=memory_budget, only=only)
     if not len(data.dataset):
         return FitSummary(0, 0.0, tuple(data.notes))
     with undisturbed(), single_blas_thread():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -16,10 +16,12 @@ from probes.config.checks import check_probe
 from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
 from probes.training.chunk_fit import ChunkFit, Fitted
+from probes.training.convergence import Convergence
 from probes.training.custom import fit_custom
 from probes.training.data import Chunk
 from probes.training.linear import fit_linear
 from probes.training.mlp import fit_mlp
+from probes.training.parts import Part
 from probes.training.problems import ProblemSet
 
 OnFit = Callable[[ChunkFit], None]
@@ -54,53 +56,6 @@ class ExactSolver(torch.optim.Optimizer):
         return closure()
 
 
-@dataclass
-class Convergence:
-    """How many linear probes did not reach the tolerance, over all chunks."""
-
-    fits: int = 0
-    missed: int = 0
-    unbounded: int = 0
-    """Those without any optimum: separable classes and no penalty."""
-    largest: float = 0.0
-    """Largest relative gap of the others."""
-
-    def add(self, fit: Fitted) -> None:
-        """Count the fits of a chunk that did not converge."""
-        if "converged" not in fit.diagnostics:
-            return
-        gap, missed = fit.diagnostics["gap"], ~fit.diagnostics["converged"]
-        bounded = gap[missed & gap.isfinite()]
-        self.fits += len(gap)
-        self.missed += len(bounded)
-        self.unbounded += int(gap.isinf().sum())
-        self.largest = max([self.largest, *bounded.tolist()])
-
-    def __add__(self, other: Convergence) -> Convergence:
-        """Of both together."""
-        return Convergence(
-            self.fits + other.fits,
-            self.missed + other.missed,
-            self.unbounded + other.unbounded,
-            max(self.largest, other.largest),
-        )
-
-    def notes(self, name: str) -> list[str]:
-        """What to tell the user of a feature."""
-        notes = []
-        if self.missed:
-            notes.append(
-                f"{name}: {self.missed} of {self.fits} linear probes are above probe.tolerance "
-                f"(largest relative gap {self.largest:.1e}); raise probe.max_iterations"
-            )
-        if self.unbounded:
-            notes.append(
-                f"{name}: {self.unbounded} of {self.fits} linear probes have no optimum: their "
-                "classes are separable and probe.l2 is 0"
-            )
-        return notes
-
-
 class BankModule(lightning.LightningModule):
     """Fits the probes of each chunk to the end and hands them to ``on_fit``.
 
@@ -131,22 +86,19 @@ class BankModule(lightning.LightningModule):
     def training_step(self, chunk: Chunk) -> None:
         """Fit all problems of a chunk."""
         self.steps += 1
-        site = chunk.source.site
         if chunk.source.edit is not None:
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))
-        for problem_set in chunk.source.on_units(chunk.stream, chunk.layer):
-            z = chunk.rows(torch.from_numpy(problem_set.task.rows))  # (H, n, D)
-            self._fit(chunk, problem_set, z, site, tuple(chunk.heads))
+        for planned in chunk.parts:
+            rows = torch.from_numpy(planned.problem_set.task.rows)
+            if planned.part.site == chunk.source.site:
+                z = chunk.rows(rows)  # (H, n, D)
+            else:
+                z = chunk.rows_together(rows)  # (1, n, H*D)
+            self._fit(chunk, planned.problem_set, z, planned.part)
             del z  # free it first: two copies do not fit the budget
-        if chunk.whole:
-            for problem_set in chunk.source.on_layer(chunk.stream, chunk.layer):
-                z = chunk.rows_together(torch.from_numpy(problem_set.task.rows))  # (1, n, H*D)
-                self._fit(chunk, problem_set, z, "all_heads", (0,))
-                del z
 
-    def _fit(
-        self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, site: str, heads: tuple[int, ...]
-    ) -> None:
+    def _fit(self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, part: Part) -> None:
+        site, heads = part.site, part.heads
         if not torch.isfinite(z).all():
             raise UserError(
                 f"activations of layer {chunk.layer} ({chunk.stream}, {site}) are not finite",
@@ -165,11 +117,10 @@ class BankModule(lightning.LightningModule):
         convergence = self.convergence.setdefault(name, Convergence())
         for fit in fits:
             convergence.add(fit)
-        probe = chunk.source.probe or self.config.name
         self.on_fit(
             ChunkFit(
                 site=site,
-                probe=probe,
+                probe=part.probe,
                 stream=chunk.stream,
                 layer=chunk.layer,
                 heads=heads,

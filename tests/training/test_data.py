@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probes.core.errors import UserError
-from probes.training.data import Chunk, ChunkDataModule
+from probes.training.data import Chunk, ChunkDataModule, plan_parts
 from probes.training.problems import ActivationSource, ProblemSet, real_problem
 from tests.training.synthetic import as_cache, make_labels, make_layer, make_task, memory
 
@@ -28,12 +28,14 @@ def source() -> ActivationSource:
 def test_chunks_fit_the_budget_and_hold_every_head_once(
     source: ActivationSource, heads: int, sizes: list[int]
 ) -> None:
-    data = ChunkDataModule((source,), memory_budget=heads * NEED + NEED // 2)
+    data = ChunkDataModule((source,), "linear", memory_budget=heads * NEED + NEED // 2)
     seen: dict[tuple[int, int], torch.Tensor] = {}
     found = []
     for chunk in data.train_dataloader():
         assert len(chunk.heads) <= heads
-        assert chunk.whole == (len(chunk.heads) == [5, 2][chunk.layer])
+        sites = [planned.part.site for planned in chunk.parts]
+        whole = len(chunk.heads) == [5, 2][chunk.layer]
+        assert sites == ["heads", "all_heads"] if whole else ["heads"]
         found.append(len(chunk.heads))
         seen |= {(chunk.layer, h): z.clone() for h, z in zip(chunk.heads, chunk.z, strict=True)}
     assert found == sizes
@@ -43,26 +45,41 @@ def test_chunks_fit_the_budget_and_hold_every_head_once(
 
 
 def test_layers_too_large_to_probe_whole_are_named(source: ActivationSource) -> None:
-    assert ChunkDataModule((source,), memory_budget=5 * NEED).notes == []
-    (note,) = ChunkDataModule((source,), memory_budget=4 * NEED).notes
+    assert ChunkDataModule((source,), "linear", memory_budget=5 * NEED).notes == []
+    (note,) = ChunkDataModule((source,), "linear", memory_budget=4 * NEED).notes
     assert "layer 0" in note and "memory_budget" in note
 
 
 def test_a_budget_below_one_head_is_refused(source: ActivationSource) -> None:
     with pytest.raises(UserError, match="memory_budget") as caught:
-        ChunkDataModule((source,), memory_budget=NEED - 1)
+        ChunkDataModule((source,), "linear", memory_budget=NEED - 1)
     assert "memory_budget=" in caught.value.fix
 
 
+def test_only_the_chunks_of_wanted_parts_are_read(source: ActivationSource) -> None:
+    parts, _ = plan_parts([source], "linear", 2 * NEED)
+    assert [(p.part.site, p.part.layer, p.part.heads) for p in parts] == [
+        ("heads", 0, (0,)),
+        ("heads", 0, (1, 2)),
+        ("heads", 0, (3, 4)),
+        ("heads", 1, (0, 1)),
+        ("all_heads", 1, (0,)),
+    ]
+    only = {parts[1].part, parts[4].part}
+    data = ChunkDataModule((source,), "linear", memory_budget=2 * NEED, only=only)
+    read = [(chunk.heads, [p.part for p in chunk.parts]) for chunk in data.train_dataloader()]
+    assert read == [(range(1, 3), [parts[1].part]), (range(0, 2), [parts[4].part])]
+
+
 def test_a_chunk_goes_into_the_memory_of_the_one_before(source: ActivationSource) -> None:
-    dataset = ChunkDataModule((source,), memory_budget=2 * NEED).dataset
+    dataset = ChunkDataModule((source,), "linear", memory_budget=2 * NEED).dataset
     assert dataset[1].z.data_ptr() == dataset[2].z.data_ptr()
 
 
 @pytest.mark.parametrize("rows", [torch.arange(N), torch.tensor([3, 4, 40])])
 def test_rows_apart_and_together(source: ActivationSource, rows: torch.Tensor) -> None:
     z = memory(source).tensors[0].half()
-    chunk = Chunk(source, "encoder", 0, range(5), True, z)
+    chunk = Chunk(source, "encoder", 0, range(5), (), z)
     apart, together = chunk.rows(rows), chunk.rows_together(rows)
     assert apart.dtype == together.dtype == torch.float32
     assert torch.equal(apart, z[:, rows].float())

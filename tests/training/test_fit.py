@@ -19,8 +19,8 @@ from lightning.pytorch.loggers import CSVLogger
 from probes.config import LinearConfig, MLPConfig, ProbeConfig, TrainerConfig
 from probes.core.errors import UserError
 from probes.training.chunk_fit import ChunkFit, Fitted
+from probes.training.convergence import Convergence
 from probes.training.fit import fit_banks
-from probes.training.module import Convergence
 from probes.training.problems import ActivationSource, ProblemSet, real_problem
 from tests.training.synthetic import as_cache, make_labels, make_layer, make_task, memory
 
