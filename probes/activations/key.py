@@ -114,4 +114,6 @@ def cache_key(
         "max_length": handle.context,
         "truncate": truncate,
     }
+    if handle.chat is not None:
+        fields["replies"] = digest(corpus.replies)
     return CacheKey(fields, None if layers is None else tuple(sorted(set(layers))))

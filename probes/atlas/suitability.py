@@ -34,7 +34,13 @@ class TokenisedCorpus:
     @classmethod
     def of(cls, corpus: Corpus, handle: Handle) -> TokenisedCorpus:
         """Tokenise all texts and count."""
-        encodings = encode(handle.tokenizer, corpus.texts, handle.settings.bos)
+        encodings = encode(
+            handle.tokenizer,
+            corpus.texts,
+            handle.settings.bos,
+            chat=handle.chat,
+            replies=corpus.replies,
+        )
         unknown = handle.tokenizer.unk_token_id
         total = lost = 0
         words: dict[str, None] = {}

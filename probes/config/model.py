@@ -73,6 +73,10 @@ class ModelConfig:
     """Name of the attention output projection, where it is not found automatically."""
     bos: str = choice("auto", ("auto", "always", "never"))
     """``auto``: as the tokenizer does; ``always``: prepend BOS if it is missing."""
+    chat: str = choice("none", ("none", "user"))
+    """``user``: each text is a user's turn in the model's chat template. Texts that are answered (a
+    prompt, a question with its answer) end with the generation prompt, where END is read, or with
+    the answer as the model's reply."""
     max_length: int | None = None
     """Longest input in tokens; null: the model's context."""
     simplified: SimplifiedConfig | None = None

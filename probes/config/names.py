@@ -10,9 +10,9 @@ from typing import Any
 
 WEIGHTS = (
     *("name", "gguf_file", "revision", "random_init", "random_seed", "bos", "simplified"),
-    "checkpoint",
+    *("checkpoint", "chat"),
 )
-"""Keys of the model's config that make it another model."""
+"""Keys of the model's config that make it another model, or one that reads other texts."""
 
 
 def model_slug(model: Any) -> str:
@@ -25,7 +25,7 @@ def model_slug(model: Any) -> str:
         from omegaconf import OmegaConf
 
         model = OmegaConf.to_container(model, resolve=True, throw_on_missing=False)
-    known = {key: model.get(key) for key in WEIGHTS if model.get(key) not in (None, False)}
+    known = {key: model.get(key) for key in WEIGHTS if model.get(key) not in (None, False, "none")}
     name = str(model.get("name", "model"))
     simplified = model.get("simplified")
     if simplified:

@@ -36,12 +36,13 @@ class CorpusBuilder:
         self._features: dict[str, _Values] = {}
         self._answers: dict[tuple[int, int], Answer] = {}
         self._contrasts: dict[tuple[int, str], Contrast] = {}
+        self._answered_at: dict[int, int] = {}
 
-    def add_text(self, text: str, *, group: str, split: int) -> int:
+    def add_text(self, text: str, *, group: str, split: int, answered_at: int | None = None) -> int:
         """Add one example and return its index.
 
         A text that is its own group is in that of the first one equal to it but for case and white
-        space.
+        space. answered_at: the character at which its answer begins, if it holds one.
         """
         if group == text:
             group = self._first_texts.setdefault(regardless_of_case(text), text)
@@ -50,6 +51,8 @@ class CorpusBuilder:
         self.texts.append(clean)
         self._groups.append(readable(group))
         self._splits.append(split)
+        if answered_at is not None:
+            self._answered_at[len(self.texts) - 1] = answered_at
         return len(self.texts) - 1
 
     def add_unit(
@@ -179,6 +182,7 @@ class CorpusBuilder:
             group_name=self.group_name,
             answers=tuple(self._answers[place] for place in sorted(self._answers)),
             contrasts=tuple(sorted(self._contrasts.values(), key=lambda c: c.example)),
+            answered_at=self._answered_at,
         )
 
     def _notes(self) -> list[str]:

@@ -7,8 +7,8 @@ can be aligned with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -89,6 +89,8 @@ class Corpus:
     """What a model is expected to say: ascending example, then offset."""
     contrasts: tuple[Contrast, ...] = ()
     """Corrupted twins of texts: ascending example; of one text one of a kind."""
+    answered_at: Mapping[int, int] = field(default_factory=dict)
+    """Example -> character at which its answer begins, for texts that hold question and answer."""
 
     def __post_init__(self) -> None:
         if not self.texts or not len(self.units):
@@ -142,6 +144,19 @@ class Corpus:
         for array in (self.units.example, self.units.start, self.units.end, self.units.level):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def replies(self) -> tuple[int, ...]:
+        """(E,) where the reply to each text begins: where its answer does, or at its end, where it
+        is a prompt that a model goes on with; -1 for texts that ask for nothing."""
+        replies = [-1] * len(self.texts)
+        answers = self.units.level == LEVELS.index("answer")
+        ends = [a.example for a in self.answers if a.offset == len(self.texts[a.example])]
+        for example in (*self.units.example[answers].tolist(), *ends):
+            replies[example] = len(self.texts[example])
+        for example, start in self.answered_at.items():
+            replies[example] = start
+        return tuple(replies)
 
     @cached_property
     def fingerprint(self) -> str:

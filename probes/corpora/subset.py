@@ -91,6 +91,11 @@ def select(corpus: Corpus, keep: npt.NDArray[np.bool_], note: str) -> Corpus:
             for contrast in corpus.contrasts
             if keep[contrast.example]
         ),
+        answered_at={
+            int(number[example]): start
+            for example, start in corpus.answered_at.items()
+            if keep[example]
+        },
     )
 
 

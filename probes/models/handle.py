@@ -16,6 +16,7 @@ from torch import nn
 from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.models.adapters import Adapter, apply_adapter, bare
+from probes.models.chat import ChatTemplate
 from probes.models.gguf_conversion import ConvertedGguf
 from probes.models.hf_config import Kind, field_of
 from probes.models.hf_messages import explained, quiet
@@ -52,6 +53,8 @@ class Handle:
     """Applied to the weights when they are loaded; part of the fingerprint."""
     gguf: ConvertedGguf | None = None
     """The GGUF file that the weights are unpacked from."""
+    chat: ChatTemplate | None = None
+    """The template that texts are put into; None: texts are read as they are."""
     dtype_reason: str = ""
     """Why ``model.dtype=auto`` chose ``dtype``, where that is not the checkpoint's."""
 
@@ -107,14 +110,19 @@ class Handle:
         if self.settings.simplified is not None:
             require_known(self.tokenizer, texts, f"model.name={self.name}")
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Token ids, character offsets and added tokens of each text, under ``model.bos``.
+    def encode(self, texts: Sequence[str], replies: Sequence[int] | None = None) -> list[Encoding]:
+        """Token ids, character offsets and added tokens of each text, under ``model.bos`` and
+        ``model.chat``.
+
+        replies: where the reply in each text begins, for ``model.chat`` (``Corpus.replies``).
 
         Raises:
             UserError: for a slow tokenizer, and for one that gives ids beyond the model's.
         """
         self.require_offsets()
-        encodings = encode(self.tokenizer, texts, self.settings.bos)
+        encodings = encode(
+            self.tokenizer, texts, self.settings.bos, chat=self.chat, replies=replies
+        )
         highest = max((max(e.ids) for e in encodings if e.ids), default=0)
         size = field_of(self.config, "vocab_size")
         if highest >= size:

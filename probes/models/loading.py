@@ -17,6 +17,7 @@ from probes.config import ModelConfig
 from probes.config.checks import check_model
 from probes.core.errors import UserError
 from probes.models.adapters import ADAPTER_CONFIG, Adapter, find_adapter
+from probes.models.chat import chat_template
 from probes.models.checkpoints import (
     adapter_fingerprint,
     base_settings,
@@ -78,6 +79,7 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
         )
     check_vocabulary(tokenizer, settings.name)
     check_bos(tokenizer, settings.bos)
+    chat = chat_template(tokenizer, settings.chat, settings.name)
     device = _device(settings)
     dtype, reason = chosen_dtype(settings.dtype, config, device)
     return Handle(
@@ -90,13 +92,14 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
         kind=model_kind(config),
         context=_context(settings, config, tokenizer),
         fingerprint=_fingerprint(base, config, gguf or directory or commit, device, adapter),
-        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, settings.bos),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, settings.bos, chat),
         dtype=dtype,
         attention=settings.attention or _default_attention(config),
         device=device,
         pad_id=padding_id(tokenizer, field_of(config, "vocab_size")),
         adapter=None if settings.random_init else adapter,
         gguf=gguf,
+        chat=chat,
         dtype_reason=reason,
     )
 

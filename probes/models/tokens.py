@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from probes.core.errors import UserError
+from probes.models.chat import ChatTemplate, Wrapped
 
 
 @dataclass(frozen=True)
@@ -19,30 +20,85 @@ class Encoding:
     offsets: list[tuple[int, int]]
     """Characters [start, end) of the text that each token covers; (0, 0) for special tokens."""
     special: list[bool]
-    """Whether the tokenizer added the token: it is no part of the text."""
+    """Whether the tokenizer or the chat template added the token: it is no part of the text.
+    Between the user's words and the reply, the template's tokens are parts of width 0."""
+    prompted: bool = False
+    """Whether the last token is the end of a generation prompt, from which the reply is read."""
 
 
-def encode(tokenizer: Any, texts: Sequence[str], bos: str) -> list[Encoding]:
+def encode(
+    tokenizer: Any,
+    texts: Sequence[str],
+    bos: str,
+    *,
+    chat: ChatTemplate | None = None,
+    replies: Sequence[int] | None = None,
+) -> list[Encoding]:
     """Tokens of each text, neither padded nor cut.
 
-    bos: ``auto`` as the tokenizer does; ``always`` puts the beginning-of-sequence token in front
-    where it is not there; ``never`` removes it where it is.
+    bos: ``auto`` as the tokenizer (with ``chat``, its template) does; ``always`` puts the
+    beginning-of-sequence token in front where it is not there; ``never`` removes it where it is.
+    chat: the template that each text is put into. replies: character at which the reply in each
+    text begins, -1 for none (``Corpus.replies``); None: none has one.
     """
     # The backend itself: the wrapper around it takes as long again to repack what it returns.
     backend, start = tokenizer.backend_tokenizer, tokenizer.bos_token_id
     backend.no_truncation()
     backend.no_padding()
+    if chat is None:
+        whole = [
+            Encoding(e.ids, e.offsets, [flag == 1 for flag in e.special_tokens_mask])
+            for e in backend.encode_batch(list(texts))
+        ]
+    else:
+        replies = [-1] * len(texts) if replies is None else replies
+        wrapped = [chat.wrap(*pair) for pair in zip(texts, replies, strict=True)]
+        # The template brings all special tokens, as in apply_chat_template.
+        tokens = backend.encode_batch([w.text for w in wrapped], add_special_tokens=False)
+        whole = [_inside(*pair) for pair in zip(tokens, wrapped, strict=True)]
     encodings = []
-    for encoding in backend.encode_batch(list(texts)):
-        ids, offsets = encoding.ids, encoding.offsets
-        special = [flag == 1 for flag in encoding.special_tokens_mask]
+    for encoding in whole:
+        ids, offsets, special = encoding.ids, encoding.offsets, encoding.special
         has = bool(ids) and ids[0] == start and special[0]
         if bos == "always" and not has:
-            ids, offsets, special = [start, *ids], [(0, 0), *offsets], [True, *special]
+            encoding = replace(
+                encoding,
+                ids=[start, *ids],
+                offsets=[(0, 0), *offsets],
+                special=[True, *special],
+            )
         elif bos == "never" and has:
-            ids, offsets, special = ids[1:], offsets[1:], special[1:]
-        encodings.append(Encoding(ids, offsets, special))
+            encoding = replace(encoding, ids=ids[1:], offsets=offsets[1:], special=special[1:])
+        encodings.append(encoding)
     return encodings
+
+
+def _inside(tokens: Any, wrapped: Wrapped) -> Encoding:
+    """The tokens of a text in its template, with offsets in the text itself."""
+    offsets: list[tuple[int, int] | None] = [
+        _unwrapped(start, end, wrapped.pieces) for start, end in tokens.offsets
+    ]
+    of_text = [index for index, span in enumerate(offsets) if span is not None]
+    first, last = (of_text[0], of_text[-1]) if of_text else (len(offsets), len(offsets))
+    special, spans = [], []
+    for index, span in enumerate(offsets):
+        outside = not first <= index <= last
+        special.append(outside)
+        if span is None and not outside:  # between the pieces: at the beginning of the reply
+            begin, _, shift = wrapped.pieces[-1]
+            span = (begin - shift, begin - shift)
+        spans.append(span or (0, 0))
+    return Encoding(tokens.ids, spans, special, wrapped.prompted)
+
+
+def _unwrapped(
+    start: int, end: int, pieces: Sequence[tuple[int, int, int]]
+) -> tuple[int, int] | None:
+    """Characters of the text that ``start`` to ``end`` of the template cover; None: none."""
+    for begin, stop, shift in pieces:
+        if max(start, begin) < min(end, stop):
+            return max(start, begin) - shift, min(end, stop) - shift
+    return None
 
 
 def check_vocabulary(tokenizer: Any, name: str) -> None:
@@ -85,7 +141,7 @@ def padding_id(tokenizer: Any, vocabulary: int) -> int:
     return 0
 
 
-def tokenizer_fingerprint(tokenizer: Any, bos: str) -> str:
+def tokenizer_fingerprint(tokenizer: Any, bos: str, chat: ChatTemplate | None = None) -> str:
     """Hash of everything that turns a text into ids."""
     digest = hashlib.sha256(f"{bos}\n".encode())
     if getattr(tokenizer, "is_fast", False):
@@ -100,4 +156,6 @@ def tokenizer_fingerprint(tokenizer: Any, bos: str) -> str:
     # Padding never reaches an unmasked position.
     special.pop("pad_token", None)
     digest.update(json.dumps(special, sort_keys=True).encode())
+    if chat is not None:
+        digest.update(json.dumps(asdict(chat), sort_keys=True).encode())
     return digest.hexdigest()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from probes.config import PositionConfig
-from probes.core.errors import UserError
 from probes.corpora.corpus import LEVELS, TEXT_LEVELS, Corpus
 from probes.models.handle import Handle
-from probes.models.tokens import Encoding
-from probes.passes.windows import cut_points
+from probes.passes.ranges import ranges
+from probes.passes.text_tokens import TextTokens
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
@@ -36,8 +34,8 @@ class AlignedTexts:
     """Texts of the corpus beyond the context that carry labels of whole texts."""
     empty: LongArray
     """Texts of the corpus without tokens that carry labels of whole texts."""
-    longest: int
-    """Tokens of the longest of ``too_long``."""
+    longest: tuple[int, int]
+    """Tokens of the longest of ``too_long``, and the special ones around it."""
     split_texts: int
     """Texts cut into windows."""
 
@@ -49,20 +47,17 @@ def align_texts(
     handle: Handle,
     position: PositionConfig,
     *,
-    capacity: int,
-    frame: tuple[tuple[int, ...], tuple[int, ...]],
     truncate: bool,
 ) -> AlignedTexts:
     """Align texts ``begin`` to ``end`` of the corpus.
 
-    capacity: tokens of a sequence without special ones. frame: the special tokens before and after
-    each sequence. truncate: read the end of texts beyond the capacity where the whole text is
-    labelled.
+    truncate: read the end of texts beyond the context where the whole text is labelled.
 
     Raises:
-        UserError: for text that is not valid Unicode.
+        UserError: for text that is not valid Unicode, and for a context that special tokens fill.
     """
-    tokens = _Tokens.of(handle, corpus.texts[begin:end], begin)
+    tokens = TextTokens.of(handle, corpus, begin, end)
+    capacity = tokens.capacity(handle.context)  # (E,)
     low, high = np.searchsorted(corpus.units.example, [begin, end])
     units = corpus.units
     text = units.example[low:high].astype(np.int64) - begin  # (U,)
@@ -85,90 +80,42 @@ def align_texts(
     first = np.where(cut, np.maximum(first, seq_begin[sequence]), first)
     # A unit that reaches over the border of its window is longer than the context.
     keep = overlapped & (first >= seq_begin[sequence]) & (last < seq_end[sequence])
-    keep &= (seq_end - seq_begin <= capacity)[sequence] & (truncate | ~cut)
+    keep &= (seq_end - seq_begin <= capacity[seq_text])[sequence] & (truncate | ~cut)
     first, last = _read_at(position, of_text, first, last)
 
     used, sequence = np.unique(sequence[keep], return_inverse=True)
-    ids, offsets = _framed(tokens.ids, seq_begin[used], seq_end[used], *frame)
-    into = len(frame[0]) - seq_begin[used][sequence]  # from these texts' tokens to the sequence's
-    rows = (np.arange(low, high)[keep], sequence, first[keep] + into, last[keep] + into)
+    owner = seq_text[used]
+    ids, offsets = tokens.framed(seq_begin[used], seq_end[used], owner)
+    # From these texts' tokens to the sequence's.
+    into = (np.diff(tokens.prefix)[owner] - seq_begin[used])[sequence]
+    first, last = first[keep] + into, last[keep] + into
+    if position.text == "last_token":
+        prompted = of_text[keep] & tokens.prompted[text[keep]]
+        last = np.where(prompted, np.diff(offsets)[sequence] - 1, last)
+        first = np.where(prompted, last, first)
+    rows = (np.arange(low, high)[keep], sequence, first, last)
     if position.word == "every_subword":
         rows = _each_token(rows, of_text[keep])
     return AlignedTexts(
         ids=ids,
         offsets=offsets,
-        example=seq_text[used] + begin,
+        example=owner + begin,
         rows=tuple(column.astype(np.int32) for column in rows),  # type: ignore[arg-type]
         too_long=too_long + begin,
         empty=empty + begin,
-        longest=int(tokens.lengths[too_long].max(initial=0)),
+        longest=max(
+            ((int(tokens.lengths[k]), handle.context - int(capacity[k])) for k in too_long),
+            default=(0, 0),
+        ),
         split_texts=len(windowed),
     )
 
 
-@dataclass(frozen=True)
-class _Tokens:
-    """The tokens of some texts one after another, without special tokens."""
-
-    texts: tuple[str, ...]
-    ids: IntArray
-    """(T,)."""
-    offsets: LongArray
-    """(E+1,) where the tokens of each text begin."""
-    start: LongArray
-    """(T,) first character; all texts share one axis of characters, with a gap between texts."""
-    end: LongArray
-    """(T,) one past the last character."""
-    base: LongArray
-    """(E,) where each text begins on that axis."""
-
-    @classmethod
-    def of(cls, handle: Handle, texts: tuple[str, ...], number: int) -> _Tokens:
-        encodings = encode_texts(handle, texts, number)
-        plain = ~np.fromiter(chain.from_iterable(e.special for e in encodings), dtype=bool)
-        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), dtype=np.int32)
-        bounds = chain.from_iterable(chain.from_iterable(e.offsets for e in encodings))
-        span = np.fromiter(bounds, dtype=np.int64).reshape(-1, 2)[plain]  # (T, 2)
-        counts = np.fromiter((len(e.ids) for e in encodings), dtype=np.int64)
-        before = np.concatenate([[0], np.cumsum(plain)])
-        offsets = before[np.concatenate([[0], np.cumsum(counts)])]
-        base = np.cumsum([0] + [len(text) + 1 for text in texts])[:-1]
-        span += np.repeat(base, np.diff(offsets))[:, None]
-        return cls(texts, ids[plain], offsets, span[:, 0], span[:, 1], base)
-
-    @property
-    def lengths(self) -> LongArray:
-        return np.diff(self.offsets)
-
-    def match(
-        self, text: LongArray, start: IntArray, end: IntArray
-    ) -> tuple[BoolArray, LongArray, LongArray]:
-        """Whether any token overlaps each unit, and the first and the last that do."""
-        solid = np.flatnonzero(self.end > self.start)  # markers of width 0 hold no text
-        if not len(solid):
-            nothing = np.zeros(len(text), dtype=np.int64)
-            return nothing > 0, nothing, nothing
-        # Normalisers may reorder a few characters; searching needs ascending bounds.
-        token_end = np.maximum.accumulate(self.end[solid])
-        token_start = np.minimum.accumulate(self.start[solid][::-1])[::-1]
-        first = np.searchsorted(token_end, start + self.base[text], side="right")
-        last = np.searchsorted(token_start, end + self.base[text], side="left") - 1
-        overlapped = (first <= last) & (start < end)
-        return overlapped, solid[np.minimum(first, len(solid) - 1)], solid[np.maximum(last, 0)]
-
-    def cuts(self, k: int, first: LongArray, last: LongArray, capacity: int) -> list[int]:
-        """Borders of the windows of text ``k``, whose units span the tokens first to last."""
-        begin, end = int(self.offsets[k]), int(self.offsets[k + 1])
-        start, stop = self.start[begin:end] - self.base[k], self.end[begin:end] - self.base[k]
-        borders = cut_points(self.texts[k], start, stop, first - begin, last - begin, capacity)
-        return [begin + border for border in borders]
-
-
 def _sequences(
-    tokens: _Tokens,
+    tokens: TextTokens,
     windowed: LongArray,
     ended: LongArray,
-    capacity: int,
+    capacity: LongArray,
     units: tuple[LongArray, BoolArray, LongArray, LongArray],
 ) -> tuple[LongArray, LongArray, LongArray, int]:
     """All sequences as slices of the tokens: begin, end and text of each, and how many of them are
@@ -183,13 +130,13 @@ def _sequences(
     }
     for k in windowed:
         mine = (text == k) & is_word
-        borders[int(k)] = tokens.cuts(int(k), first[mine], last[mine], capacity)
+        borders[int(k)] = tokens.cuts(int(k), first[mine], last[mine], int(capacity[k]))
     begin = [border for cuts in borders.values() for border in cuts[:-1]]
     end = [border for cuts in borders.values() for border in cuts[1:]]
     owner = [k for k, cuts in borders.items() for _ in cuts[:-1]]
     ends = tokens.offsets[ended + 1]
     return (
-        np.concatenate([begin, ends - capacity]).astype(np.int64),
+        np.concatenate([begin, ends - capacity[ended]]).astype(np.int64),
         np.concatenate([end, ends]).astype(np.int64),
         np.concatenate([owner, ended]).astype(np.int64),
         len(begin),
@@ -211,48 +158,6 @@ def _each_token(
     """The rows with those of words and spans repeated for each of their tokens."""
     unit, sequence, first, last = rows
     count = np.where(of_text, 1, last - first + 1)
-    inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    begin = np.repeat(first, count) + inside
+    begin = ranges(first, count)
     end = np.where(np.repeat(of_text, count), np.repeat(last, count), begin)
     return np.repeat(unit, count), np.repeat(sequence, count), begin, end
-
-
-def _framed(
-    ids: IntArray,
-    begin: LongArray,
-    end: LongArray,
-    prefix: tuple[int, ...],
-    suffix: tuple[int, ...],
-) -> tuple[IntArray, LongArray]:
-    """The slices of ``ids`` one after another, each between special tokens; and their offsets."""
-    length = end - begin
-    offsets = np.concatenate([[0], np.cumsum(length + len(prefix) + len(suffix))])
-    framed = np.empty(int(offsets[-1]), dtype=np.int32)
-    for index, token in enumerate(prefix):
-        framed[offsets[:-1] + index] = token
-    for index, token in enumerate(suffix):
-        framed[offsets[1:] - len(suffix) + index] = token
-    inside = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    target = np.repeat(offsets[:-1] + len(prefix), length) + inside
-    framed[target] = ids[np.repeat(begin, length) + inside]
-    return framed, offsets
-
-
-def encode_texts(handle: Handle, texts: tuple[str, ...], number: int) -> list[Encoding]:
-    """Encode texts of a corpus, the first of which has this number.
-
-    Raises:
-        UserError: for text that is not valid Unicode.
-    """
-    try:
-        return handle.encode(texts)
-    except (UnicodeEncodeError, TypeError):
-        for index, text in enumerate(texts):
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise UserError(
-                    f"text {number + index} (counted from 0) is not valid Unicode: {error}",
-                    fix="replacing that character; CorpusBuilder does so, and counts it",
-                ) from error
-        raise

@@ -22,8 +22,9 @@ from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
-from probes.passes.aligned_texts import AlignedTexts, align_texts, encode_texts
+from probes.passes.aligned_texts import AlignedTexts, align_texts
 from probes.passes.disk_columns import DiskColumns
+from probes.passes.ranges import ends
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +110,6 @@ def align(
     position = position or PositionConfig()
     check_position(position)
     handle.require_words(corpus.texts)
-    prefix, suffix = _frame(corpus, handle)
-    special = len(prefix) + len(suffix)
-    capacity = handle.context - special
-    if capacity < 1:
-        raise UserError(
-            f"model.max_length={handle.context} leaves no room for text: each sequence carries "
-            f"{special} special tokens",
-            fix="model.max_length=null",
-        )
     _disable_word_cache(handle)
     joined = _Joined(directory)
     with contextlib.closing(joined.columns):
@@ -129,28 +121,28 @@ def align(
                     min(begin + TEXTS_AT_ONCE, len(corpus.texts)),
                     handle,
                     position,
-                    capacity=capacity,
-                    frame=(prefix, suffix),
                     truncate=truncate,
                 )
             )
             return_freed_memory()
         if whole_texts:
-            _check_texts(joined, corpus, handle, special, truncate)
+            _check_texts(joined, corpus, handle, truncate)
         if not joined.rows:
-            raise _nothing_left(corpus)
+            raise UserError(
+                f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
+                f"{len(corpus.units)} units"
+            )
         return joined.finish(len(corpus.units), truncate)
 
 
-def _check_texts(
-    joined: _Joined, corpus: Corpus, handle: Handle, special: int, truncate: bool
-) -> None:
+def _check_texts(joined: _Joined, corpus: Corpus, handle: Handle, truncate: bool) -> None:
     """Refuse texts too long for their sentence or answer labels, and name those without tokens."""
     too_long, empty = joined.too_long, joined.empty
+    longest, special = joined.longest
     if too_long and not truncate:
         raise UserError(
             f"{len(too_long)} of {len(corpus.texts)} texts exceed the model's context of "
-            f"{handle.context} (the longest has {joined.longest} tokens and {special} special "
+            f"{handle.context} (the longest has {longest} tokens and {special} special "
             f"ones; the first is text {too_long[0]}, counted from 0), and their sentence or answer "
             "labels belong to the whole text",
             fix="truncate=true to read only their end, or shorter texts where the corpus can make "
@@ -164,31 +156,6 @@ def _check_texts(
             len(corpus.texts),
             empty[0],
         )
-
-
-def _frame(corpus: Corpus, handle: Handle) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the tokenizer puts before and after any text.
-
-    They are found around the first text of which the tokenizer keeps anything: not every one has a
-    token for a letter (those of DNA, for example).
-
-    Raises:
-        UserError: where the tokenizer keeps nothing of any text.
-    """
-    for number, text in enumerate(("a", *corpus.texts)):
-        encoding = encode_texts(handle, (text,), number - 1)[0]
-        ids, special = encoding.ids, encoding.special
-        if False in special:
-            last = len(special) - special[::-1].index(False)
-            return tuple(ids[: special.index(False)]), tuple(ids[last:])
-    raise _nothing_left(corpus)
-
-
-def _nothing_left(corpus: Corpus) -> UserError:
-    return UserError(
-        f"corpus '{corpus.name}': the tokenizer leaves no token for any of its "
-        f"{len(corpus.units)} units"
-    )
 
 
 def _disable_word_cache(handle: Handle) -> None:
@@ -208,7 +175,8 @@ class _Joined:
         # In place: a list of arrays would leave holes in memory.
         self.example, self.length, self.read = array("i"), array("i"), array("i")
         self.too_long, self.empty = array("i"), array("i")
-        self.rows = self.units = self.longest = self.split_texts = 0
+        self.rows = self.units = self.split_texts = 0
+        self.longest = (0, 0)
 
     def add(self, texts: AlignedTexts) -> None:
         unit, sequence, first, last = texts.rows
@@ -240,9 +208,9 @@ class _Joined:
         cut = len(self.too_long)
         return Alignment(
             **self.columns.finish(),
-            offsets=_ends(self.length),
+            offsets=ends(np.frombuffer(self.length, dtype=np.int32)),
             example=np.frombuffer(self.example, dtype=np.int32),
-            bounds=_ends(self.read),
+            bounds=ends(np.frombuffer(self.read, dtype=np.int32)),
             counts={
                 "units": n_units,
                 "dropped_units": n_units - self.units,
@@ -253,8 +221,3 @@ class _Joined:
             },
             release=self.columns.release,
         )
-
-
-def _ends(counts: array[int]) -> LongArray:
-    """0 and the sums of the first one, two, ... of the counts."""
-    return np.concatenate([[0], np.cumsum(np.frombuffer(counts, dtype=np.int32), dtype=np.int64)])

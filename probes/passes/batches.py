@@ -13,6 +13,7 @@ from torch import Tensor
 
 from probes.passes.alignment import Alignment
 from probes.passes.progress import Progress
+from probes.passes.ranges import ranges
 from probes.passes.shards import WHOLE, Shard
 
 BLOCK_BATCHES = 64
@@ -137,11 +138,11 @@ class BatchPlan:
         lengths = self.lengths[position:end]  # (B,)
         mask = np.arange(longest) < lengths[:, None]  # (B, T)
         ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = self.alignment.ids[_ranges(self.alignment.offsets[chosen], lengths)]
+        ids[mask] = self.alignment.ids[ranges(self.alignment.offsets[chosen], lengths)]
 
         begin = self.alignment.bounds[chosen]
         n_rows = self.alignment.bounds[chosen + 1] - begin
-        rows = self.alignment.grouped[_ranges(begin, n_rows)].astype(np.int64)
+        rows = self.alignment.grouped[ranges(begin, n_rows)].astype(np.int64)
         return Batch(
             position=position,
             count=len(chosen),
@@ -172,7 +173,7 @@ class Gather:
         lengths = batch.last - batch.first + 1
         self.bags: Tensor | None = None
         if (lengths > 1).any():
-            index = _ranges(start, lengths)
+            index = ranges(start, lengths)
             self.bags = torch.from_numpy(np.cumsum(lengths) - lengths).to(device)
         else:
             index = start
@@ -191,10 +192,3 @@ class Gather:
             wide = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
             picked = F.embedding_bag(self.index, wide, self.bags, mode="mean")  # (n, H * D)
         return picked.view(-1, units, width)
-
-
-def _ranges(start: LongArray, length: LongArray) -> LongArray:
-    """``[s, s + 1, ..., s + l - 1]`` for each start and length, one after another."""
-    before = np.cumsum(length) - length
-    ranges: LongArray = np.arange(int(length.sum())) + np.repeat(start - before, length)
-    return ranges

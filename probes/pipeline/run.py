@@ -56,6 +56,8 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     log.info("model %s: %s, %s on %s", handle.name, handle.kind, handle.dtype, handle.device)
     if handle.dtype_reason:
         log.info("model.dtype=auto: %s", handle.dtype_reason)
+    if handle.chat is not None:
+        log.info("model.chat=%s: %s", model.chat, handle.chat.summary())
     with recorder.phase("extract"):
         caches = {
             name: extract(

@@ -38,11 +38,13 @@ def test_different_models_have_different_directories() -> None:
     models: list[dict[str, Any]] = [
         {"name": "/a/gpt2"}, {"name": "/b/gpt2"}, {"name": "/a/gpt2", "revision": "x"},
         {"name": "/a/gpt2", "random_init": True}, {"name": "s", "simplified": small},
+        {"name": "/a/gpt2", "chat": "user"},
         {"name": "s", "simplified": small | {"layers": 3}},
         {"name": "s", "simplified": small, "checkpoint": 0},
     ]  # fmt: skip
     assert len({model_slug(model) for model in models}) == len(models)
     assert model_slug(models[0]) == model_slug(models[0] | {"device": "cpu", "revision": None})
+    assert model_slug(models[0]) == model_slug(models[0] | {"chat": "none"})
     assert model_slug(models[0]) == model_slug(OmegaConf.create(models[0]))
     assert slug("corpus-hold_out-template") == "corpus-hold_out-template"
 

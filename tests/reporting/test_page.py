@@ -105,6 +105,15 @@ def test_it_says_how_the_numbers_were_made(tmp_path: Path) -> None:
     assert baselines(FeatureTable.of(table, "upos"))[0].comparator.title == "majority class"
 
 
+def test_it_says_when_texts_were_turns_of_a_chat(tmp_path: Path) -> None:
+    page, table, record = written(tmp_path, STREAMS)
+    assert "chat template" not in page.read_text()
+    config = {**record.config, "model": {"chat": "user"}}
+    record = dataclasses.replace(record, config=config)
+    text = write_report(table, record, tmp_path / "chat.html").read_text()
+    assert text.count("chat template, as a user") == 1
+
+
 def test_a_map_with_nothing_significant_says_so(tmp_path: Path) -> None:
     page, _, _ = written(tmp_path, STREAMS, signal=0.0, seed=3)
     assert "No head of 72 is." in page.read_text()

@@ -45,7 +45,8 @@ def load(config: TruthfulQAConfig) -> Corpus:
             continue
         seen[question, answer] = truth
         text = render(config.prompt, {"question": question, "answer": answer})
-        example = builder.add_text(text, group=question, split=UNASSIGNED)
+        asked = len(_asked(config, question))
+        example = builder.add_text(text, group=question, split=UNASSIGNED, answered_at=asked)
         builder.add_unit(example, 0, len(text), "answer", {"truthful": truth})
         examples[truth].setdefault(question, []).append(example)
     for question, true in examples["true"].items():
@@ -67,7 +68,7 @@ def _add_answers(
     """Each true answer of a question against its false ones, in all their words."""
     if not false:
         return
-    asked = render(config.prompt.split("{answer}")[0], {"question": question}).rstrip()
+    asked = _asked(config, question)
     for example in true:
         text = builder.texts[example]
         if not text[len(asked) :].strip():
@@ -84,6 +85,11 @@ def _add_answers(
         twin = next((other for other in others if count_words(other) == count_words(text)), None)
         if twin is not None:
             builder.add_contrast(example, twin, kind="false_answer")
+
+
+def _asked(config: TruthfulQAConfig, question: str) -> str:
+    """The prompt up to its answer."""
+    return render(config.prompt.split("{answer}")[0], {"question": question}).rstrip()
 
 
 def _answers(config: TruthfulQAConfig) -> Iterator[tuple[str, str, str]]:

@@ -22,6 +22,12 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
     config = record.config
     sentences = [_splits(record)]
     sentences += corpus.notes
+    if config.get("model", {}).get("chat", "none") != "none":
+        sentences.append(
+            "Each text was put into the model's chat template, as a user's turn; where a text is "
+            "answered, the generation prompt follows, and its end is where whole texts are read, or "
+            "the end of the answer where the text holds one."
+        )
     many = units_of(record)
     what = "head" if site == "heads" else "layer"
     chosen = METHODS[subject.method].variant(probe).chosen
