@@ -25,7 +25,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
     if config.get("model", {}).get("chat", "none") != "none":
         sentences.append(
             "Each text was put into the model's chat template, as a user's turn; where a text is "
-            "answered, the generation prompt follows, and its end is where whole texts are read, or "
+            "answered, the generation prompt follows, at whose end whole texts are read, or at "
             "the end of the answer where the text holds one."
         )
     many = units_of(record)
