@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from probes.config.layers import LayerChoice
 from probes.core.errors import UserError
 from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
@@ -147,9 +148,11 @@ class Run:
                 f"this run has no activations of site '{site}'",
                 allowed=", ".join(self.record.caches),
             )
-        return Cache.open(
-            self.directory / self.record.caches[site], layers=self.record.config.get("layers")
-        )
+        layers, chosen = None, LayerChoice.parse(self.record.config.get("layers"))
+        if chosen is not None:
+            probed = {n for stream in self.record.model.streams for n in stream.layers}
+            layers = list(chosen.numbers) or sorted(probed)
+        return Cache.open(self.directory / self.record.caches[site], layers=layers)
 
     def compare(
         self,

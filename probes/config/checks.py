@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from probes.config.choices import check_choice, check_choices, choices_of
+from probes.config.layers import LayerChoice
 from probes.config.model import ModelConfig
 from probes.config.run import (
     CustomProbeConfig,
@@ -54,6 +55,7 @@ def check(config: RunConfig) -> None:
     check_significance(config.significance)
     check_choices(config)
     check_choices(config.corpus, "corpus.")
+    LayerChoice.parse(config.layers)
     for name, seeds in (("seed", [config.seed]), ("split.seed", [config.split.seed]),
                         ("model.random_seed", [config.model.random_seed]),
                         ("corpus.sample_seed", [config.corpus.sample_seed]),

@@ -211,8 +211,10 @@ class RunConfig:
     """What to decode; null: the corpus' default features."""
     site: str = choice("heads", ("heads", "residual", "attention_output", "mlp_output"))
     """Where activations are read; all but heads have one per layer."""
-    layers: list[int] | None = None
-    """Only these layers are computed, stored and probed; null: all."""
+    layers: Any = None
+    """Only these layers are computed, stored and probed: numbers (``[0,6,11]``), a range
+    (``0-11``), every third layer of one (``0-11:3``), or every fourth layer of the model
+    (``every:4``); null: all."""
     min_count: int = 10
     """Classes with fewer training units are dropped and reported."""
     truncate: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,16 @@ class Handle:
             random = self.settings.random_init
             model = _fresh(self, head) if random else _pretrained(self, head)
         return (model if head else body_of(model)).eval().requires_grad_(False)
+
+    def skeleton(self) -> nn.Module:
+        """The body without its weights, on torch's device ``meta``: what modules it has, at once
+        and without memory.
+
+        Raises:
+            UserError: where a kernel is not available.
+        """
+        with quiet(), explained(self.name, "weights"):
+            return body_of(_fresh(replace(self, device="meta"), False)).eval()
 
     def _require_head(self) -> None:
         if self.kind == "encoder":

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from probes.config import RunConfig
+from probes.config.layers import LayerChoice
 from probes.core.environment import without_home
 from probes.pipeline.whole_layers import is_sampled
 from probes.results.record import RunRecord
@@ -86,5 +87,7 @@ def _plain(value: object) -> object:
 def _that_change_results(config: object) -> Settings:
     assert isinstance(config, dict)
     kept = {key: v for key, v in config.items() if key not in KEYS_THAT_CHANGE_NO_RESULT}
+    if (layers := LayerChoice.parse(kept.get("layers"))) is not None:
+        kept["layers"] = layers.plain
     settings: Settings = json.loads(json.dumps(kept, default=str))
     return settings

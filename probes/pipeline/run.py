@@ -12,6 +12,7 @@ from probes.corpora.corpus import TEXT_LEVELS
 from probes.corpora.tasks import make_task
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
+from probes.models.depth import chosen_layers
 from probes.models.loading import open_model
 from probes.pipeline.disk_space import check_space, probe_bytes
 from probes.pipeline.fit_identity import fit_identity, node_name
@@ -58,13 +59,14 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         log.info("model.dtype=auto: %s", handle.dtype_reason)
     if handle.chat is not None:
         log.info("model.chat=%s: %s", model.chat, handle.chat.summary())
+    layers = chosen_layers(config.layers, handle, config.site)
     with recorder.phase("extract"):
         caches = {
             name: extract(
                 model_handle,
                 corpus,
                 sites=sites,
-                layers=config.layers,
+                layers=layers,
                 position=config.position,
                 extraction=config.extraction,
                 cache_dir=prepared.cache_dir,
