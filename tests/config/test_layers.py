@@ -36,7 +36,7 @@ def test_text_numbers_and_lists_mean_the_same(text: str) -> None:
         assert choice is not None
         assert choice.of(range(4)) == expected  # layers that a model lacks are refused later
         assert result_keys(RunConfig(layers=value)) == result_keys(RunConfig(layers=expected))
-    assert json.dumps(choice.plain) == json.dumps(expected)
+        assert json.dumps(choice.plain) == json.dumps(expected)
 
 
 def test_a_stride_is_over_the_layers_that_there_are() -> None:
