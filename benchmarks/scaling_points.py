@@ -14,6 +14,7 @@ from probes.activations.cache import Cache
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.writer import CacheWriter
 from probes.config import LinearConfig, TrainerConfig
+from probes.config import run as config
 from probes.corpora.tasks import Task
 from probes.evaluation.planted import planted_task
 from probes.passes.progress import Progress
@@ -23,7 +24,7 @@ from probes.training.problems import ActivationSource, ProblemSet, Role, real_pr
 WIDTH = 32
 ROWS_A_GROUP = 10
 MEMORY_BUDGET = 10**9
-PENALTIES = len(LinearConfig().l2)
+PENALTIES = len(config.PENALTIES)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _fit(shape: Shape, directory: Path) -> None:
     )
     fit_banks(
         [source],
-        LinearConfig(),
+        LinearConfig(l2=list(config.PENALTIES)),
         TrainerConfig(accelerator="cpu", progress=False),
         memory_budget=MEMORY_BUDGET,
         on_fit=lambda fit: None,

@@ -103,10 +103,11 @@ def check_extraction(config: ExtractionConfig) -> None:
 
 def check_probe(config: ProbeConfig) -> None:
     if isinstance(config, LinearConfig):
-        if not config.l2 or any(not 0 <= value < math.inf for value in config.l2):
+        l2 = config.l2
+        if l2 is not None and (not l2 or any(not 0 <= value < math.inf for value in l2)):
             raise UserError(
-                f"probe.l2={list(config.l2)} is not a list of penalties",
-                allowed="finite numbers of at least 0",
+                f"probe.l2={list(l2)} is not a list of penalties",
+                allowed="finite numbers of at least 0, or null",
                 fix="probe.l2=[1,10,100,1000]",
             )
         if not config.tolerance > 0:

@@ -44,12 +44,21 @@ class ProbeConfig:
     name: str = "linear"
 
 
+PENALTIES = (10.0, 100.0, 1000.0)
+"""On standardised features, ``1/C`` of scikit-learn: those that a linear probe chooses among."""
+WEAKER, STRONGER = (1.0, 0.1), (1e4, 1e5)
+"""Those that it goes on to, one after another, where the last one was chosen."""
+
+
 @dataclass
 class LinearConfig(ProbeConfig):
     """Multinomial logistic regression with L2, solved to its optimum."""
 
-    l2: list[float] = field(default_factory=lambda: [10.0, 100.0, 1000.0])
-    """Penalties on standardised features, ``1/C`` of scikit-learn; chosen on validation."""
+    l2: list[float] | None = None
+    """Penalties on standardised features, ``1/C`` of scikit-learn; each head takes the one that is
+    best on validation. null: 10, 100 and 1000, and where a head at the run's site takes the first
+    or last of them, also 1 and 0.1, or 1e4 and 1e5, as long as each is better than the
+    one before. Penalties that are given are never extended."""
     tolerance: float = 1e-4
     """Relative gap of the objective to its optimum at which a column counts as converged."""
     max_iterations: int = 500

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from probes.config.run import PENALTIES, STRONGER, WEAKER
 from probes.corpora.corpus import TRAIN
 from probes.evaluation.scored_rows import ScoredRows
-from probes.evaluation.table_rows import Row
 from probes.results.findings import MapTestSummary
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
 from probes.results.vocabulary.methods import probe_label
-from probes.results.vocabulary.sites import HEADS
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
 
 EDGE = 0.25
-"""Share of the heads at one end of the penalties above which the grid may be too narrow."""
+"""Share of the probes at one end of the penalties above which these may be too narrow."""
 RARE = 10
 """Scored rows below which the recall of a class is too rough to interpret."""
 
@@ -139,22 +138,21 @@ def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
     return caveats
 
 
-def penalty_caveats(rows: Sequence[Row], l2: Sequence[float]) -> list[str]:
-    """About the choice of the penalty: many heads take the smallest or the largest there is.
+def penalty_caveats(
+    chosen: Mapping[tuple[str, str, str], Sequence[float]], site: str, l2: Sequence[float] | None
+) -> list[str]:
+    """About the choice of the penalty: many probes take the smallest or the largest there is.
 
-    rows: of the results; those of heads with the column ``l2``. l2: the penalties of the grid.
+    chosen: penalties by feature, site and probe: of each head, with folds of each head in each.
+    site: that the run is about. l2: the penalties of the grid; None: the default ones and those
+    that a probe may go on to.
     """
-    grid = sorted(set(map(float, l2)))
+    grid = sorted({float(value) for value in l2 or (*PENALTIES, *WEAKER, *STRONGER)})
     if len(grid) < 2:
         return []
-    chosen: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        penalty = row.get("l2")
-        if row["site"] == HEADS and isinstance(penalty, int | float):
-            chosen.setdefault((str(row["feature"]), str(row["probe"])), []).append(float(penalty))
     caveats = []
-    for (feature, probe), penalties in chosen.items():
-        if is_comparator(probe):
+    for (feature, on, probe), penalties in chosen.items():
+        if on != site or is_comparator(probe):
             continue
         for edge, word, further in ((grid[0], "smallest", grid[0] / 10),
                                     (grid[-1], "largest", grid[-1] * 10)):  # fmt: skip
@@ -162,7 +160,7 @@ def penalty_caveats(rows: Sequence[Row], l2: Sequence[float]) -> list[str]:
             if share > EDGE and further > 0:
                 wider = ",".join(f"{value:g}" for value in sorted([*grid, further]))
                 caveats.append(
-                    f"{feature} ({probe}): {share:.0%} of the heads chose the {word} penalty of "
-                    f"the grid, {edge:g}; their best may be outside it (probe.l2=[{wider}])."
+                    f"{feature} ({probe}): {share:.0%} of the probes chose the {word} penalty that "
+                    f"was tried, {edge:g}; their best may be outside (probe.l2=[{wider}])."
                 )
     return caveats

@@ -43,6 +43,8 @@ class ChunkResult:
     """(H, G) rows right on the control task."""
     permuted_gains: Array | None
     """(H, P) accuracy minus majority, both under permuted labels."""
+    penalties: list[float]
+    """That the probes of the real labels chose, of each head and fold; empty if they have none."""
 
 
 def evaluate_chunk(chunk: ChunkFit, scored: ScoredRows) -> ChunkResult:
@@ -72,8 +74,9 @@ def evaluate_chunk(chunk: ChunkFit, scored: ScoredRows) -> ChunkResult:
         rows += sums_rows(places, "selectivity", accuracy, scored, minus=control)
     rows += _seed_rows(chunk, by_role[Role.SEED], places, scored)
     rows += _codelength_rows(chunk, [block for (block,) in by_role[Role.CODELENGTH]], places)
+    penalties = [chunk.fits[position].choice.tolist() for position in real]
     if chunk.kind == "linear" and not scored.folds:
-        for row, l2 in zip(accuracy_rows, chunk.fits[0].choice.tolist(), strict=True):
+        for row, l2 in zip(accuracy_rows, penalties[0], strict=True):
             row["l2"] = l2
     permutations = by_role[Role.PERMUTATION]
     return ChunkResult(
@@ -82,6 +85,7 @@ def evaluate_chunk(chunk: ChunkFit, scored: ScoredRows) -> ChunkResult:
         evidence=evidence,
         control=None if control is None else control.by_unit[..., 0].astype(np.float64),
         permuted_gains=permuted_gains(chunk, permutations) if permutations else None,
+        penalties=[l2 for own in penalties for l2 in own] if chunk.kind == "linear" else [],
     )
 
 

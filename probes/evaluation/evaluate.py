@@ -46,6 +46,8 @@ class Evaluation:
     """What the tests of each map refute."""
     caveats: list[str]
     """What a reader of the maps has to know, in words."""
+    penalties: dict[MapKey, list[float]] = field(default_factory=dict)
+    """That linear probes chose, of each head and fold."""
 
 
 @dataclass
@@ -129,7 +131,11 @@ class Evaluator:
             tests.append(findings.summary)
             if evidence.site == HEADS:
                 caveats += map_caveats(evidence, control, scored, findings.summary)
-        return Evaluation(rows, maps, best, tests, list(dict.fromkeys(caveats)))
+        penalties = {
+            key: [penalty for chunk in chunks for penalty in chunk.penalties]
+            for key, chunks in self._chunks.items()
+        }
+        return Evaluation(rows, maps, best, tests, list(dict.fromkeys(caveats)), penalties)
 
     def _in_order(self, chunks: list[ChunkResult]) -> list[ChunkResult]:
         """The chunks of a map by layer."""

@@ -145,7 +145,7 @@ class FitPlan:
         sources = []
         for site, layers in self.left(best).items():
             sets = tuple(
-                replace(each, layers=layers & {best[each.task.feature]})
+                replace(each, layers=layers & {best[each.task.feature]}, extend=False)
                 for each in self.plain
                 if each.task.feature in best
             )
@@ -165,8 +165,11 @@ class FitPlan:
         return sorted(banks, key=place)
 
     def _whole(self, choice: str) -> tuple[ProblemSet, ...]:
-        """The problem sets of whole-layer probes."""
+        """The problem sets of whole-layer probes beside heads.
+
+        They do not go on beyond the default penalties: that takes as long as the others together.
+        """
         if choice == "none":
             return ()
         layers = sampled_layers(choice, self.heads)
-        return tuple(replace(each, layers=layers) for each in self.plain)
+        return tuple(replace(each, layers=layers, extend=False) for each in self.plain)

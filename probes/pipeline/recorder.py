@@ -94,8 +94,9 @@ class RunRecorder:
 
     def _penalty_caveats(self, evaluation: Evaluation) -> list[str]:
         probe = self.config.probe
-        l2 = probe.l2 if isinstance(probe, LinearConfig) else []
-        return penalty_caveats(evaluation.rows, l2)
+        if not isinstance(probe, LinearConfig):
+            return []
+        return penalty_caveats(evaluation.penalties, self.config.site, probe.l2)
 
 
 def _streams(cache: Cache) -> list[StreamRecord]:

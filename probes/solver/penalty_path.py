@@ -39,14 +39,20 @@ SOONER = 8
 
 
 def solve_problems(
-    problems: Problems, tolerance: float, max_iterations: int, budget: int, space: Workspace
+    problems: Problems,
+    tolerance: float,
+    max_iterations: int,
+    budget: int,
+    space: Workspace,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> Solution:
     """Solve in float32, and in float64 what float32 cannot settle.
 
-    budget: bytes of one buffer of logits.
+    budget: bytes of one buffer of logits. start: weights (H, P, K, C', D) and biases (H, P, K, C')
+    on raw z that the search starts from; None: constant probes.
     """
     limit = min(max_iterations, SINGLE_ITERATIONS)
-    solution = _solve(problems, torch.float32, tolerance, limit, budget, space)
+    solution = _solve(problems, torch.float32, tolerance, limit, budget, space, start)
     rows = problems.weights.sum(-1, dtype=torch.float64)[:, None]  # (P, 1)
     again = ~solution.done | (solution.value < CANCELLED * rows)
     again &= ~_without_optimum(problems, solution)
@@ -54,9 +60,9 @@ def solve_problems(
         for p in again[h].any(-1).nonzero()[:, 0].tolist():
             penalties = again[h, p].nonzero()[:, 0].tolist()
             weight, bias = solution.weight[h, p, penalties], solution.bias[h, p, penalties]
-            start = weight[None, None], bias[None, None]
+            near = weight[None, None], bias[None, None]
             part = problems.part(h, p, penalties)
-            better = _solve(part, torch.float64, tolerance, max_iterations, budget, space, start)
+            better = _solve(part, torch.float64, tolerance, max_iterations, budget, space, near)
             solution.put(h, p, penalties, better)
     unbounded = _without_optimum(problems, solution)
     solution.decrement[unbounded] = float("inf")

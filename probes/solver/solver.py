@@ -49,6 +49,7 @@ def fit_logistic(
     tolerance: float = 1e-5,
     max_iterations: int = 500,
     memory_budget: int = DEFAULT_BUDGET,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> LogisticFit:
     """Minimise ``sum_i w_i CE_i + l2/2 ||W||^2`` for every head, problem and penalty.
 
@@ -67,6 +68,8 @@ def fit_logistic(
         ``messages`` has a sentence about it.
     memory_budget: bytes that the logits may take, and the standardised rows of the heads solved
         together; less means more and smaller products.
+    start: weights (H, P, C', D) and biases (H, P, C') on raw z that the search of each penalty
+        starts from, such as those of a near penalty; None: constant probes.
 
     Raises:
         UserError: fewer than two classes, no penalty or a negative one.
@@ -97,12 +100,13 @@ def fit_logistic(
             own_labels, own_weights = labels[problems][:, rows], weights[problems][:, rows]
             N = own_labels.shape[1]
             size, limit = _heads_together(z, N, len(problems) * K, C, memory_budget)
-            for start in range(0, H, size):
+            for first in range(0, H, size):
                 chunk = Problems(
-                    z[start : start + size], rows, own_labels, own_weights, tuple(l2), classes
+                    z[first : first + size], rows, own_labels, own_weights, tuple(l2), classes
                 )
-                out = solve_problems(chunk, tolerance, max_iterations, limit, space)
-                at = (slice(start, start + size), problems)
+                own_start = _start_of(start, slice(first, first + size), problems, K)
+                out = solve_problems(chunk, tolerance, max_iterations, limit, space, own_start)
+                at = (slice(first, first + size), problems)
                 fit.weight[at], fit.bias[at] = out.weight.float(), out.bias.float()
                 fit.iterations[at] = out.iterations
                 optimum = (out.value - out.decrement).clamp_min(1e-300)
@@ -183,6 +187,19 @@ def _groups(weights: Tensor) -> list[tuple[slice | Tensor, Tensor]]:
         rest = rest[~inside]
     every = slice(None)
     return [(every if bool(u.all()) else u.nonzero()[:, 0], p) for u, p in groups]
+
+
+def _start_of(
+    start: tuple[Tensor, Tensor] | None, heads: slice, problems: Tensor, penalties: int
+) -> tuple[Tensor, Tensor] | None:
+    """Weights (h, p, K, C', D) and biases (h, p, K, C') of some heads and problems."""
+    if start is None:
+        return None
+    weight, bias = (part[heads][:, problems.to(part.device)].double() for part in start)
+    return (
+        weight[:, :, None].expand(-1, -1, penalties, -1, -1),
+        bias[:, :, None].expand(-1, -1, penalties, -1),
+    )
 
 
 def _heads_together(

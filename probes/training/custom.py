@@ -12,7 +12,7 @@ from probes.config import CustomProbeConfig, ProbeConfig
 from probes.core.errors import UserError
 from probes.core.targets import FORMS, load_target
 from probes.training.chunk_fit import Fitted
-from probes.training.linear import score_path
+from probes.training.penalty_choice import score_path
 from probes.training.problems import Problem
 
 KEY = "probe._target_"

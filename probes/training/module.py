@@ -144,7 +144,9 @@ class BankModule(lightning.LightningModule):
     ) -> list[Fitted]:
         classes = len(problem_set.task.classes)
         if isinstance(self.config, LinearConfig):
-            return fit_linear(z, problem_set.problems, self.config, classes=classes)
+            return fit_linear(
+                z, problem_set.problems, self.config, classes=classes, extend=problem_set.extend
+            )
         if isinstance(self.config, CustomProbeConfig):
             return fit_custom(z, problem_set.problems, self.config, classes=classes)
         assert isinstance(self.config, MLPConfig)

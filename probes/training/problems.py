@@ -88,6 +88,8 @@ class ProblemSet:
     """The first is the reference: problems without ``select`` rows take its choices."""
     layers: frozenset[Layer] | None = None
     """Only these layers are fitted; None: all of the cache."""
+    extend: bool = True
+    """Go on beyond the default penalties of a linear probe where the last one was chosen."""
 
     def __post_init__(self) -> None:
         assert self.problems, f"no problem for feature {self.task.feature}"

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
+from probes.config.run import STRONGER, WEAKER
 from probes.corpora.corpus import TEST, TRAIN
 from probes.corpora.tasks import Task
 from probes.evaluation.caveats import map_caveats, penalty_caveats, task_caveats
 from probes.evaluation.evidence_problems import evidence_problems
 from probes.evaluation.planted import planted_activations, planted_task
 from probes.evaluation.scored_rows import ScoredRows
-from probes.evaluation.table_rows import Row
 from probes.results.findings import MapTestSummary
 from tests.evaluation.fitted_chunks import evaluated
 
@@ -110,14 +110,22 @@ def test_heads_that_are_significant_together_are_not_called_chance() -> None:
 
 
 def test_a_penalty_at_the_edge_of_its_grid_is_said() -> None:
-    def rows(penalties: list[float]) -> list[Row]:
-        return [
-            {"feature": "upos", "site": "heads", "probe": "linear", "l2": penalty}
-            for penalty in penalties
-        ]
+    def said(penalties: list[float], l2: list[float] | None, site: str = "heads") -> list[str]:
+        return penalty_caveats({("upos", site, "linear"): penalties}, "heads", l2)
 
-    (said,) = penalty_caveats(rows([10.0] * 17 + [100.0] * 3), [10.0, 100.0, 1000.0])
-    assert "85% of the heads chose the smallest penalty" in said
-    assert "probe.l2=[1,10,100,1000]" in said
-    assert penalty_caveats(rows([10.0] * 2 + [100.0] * 18), [10.0, 100.0, 1000.0]) == []
-    assert penalty_caveats(rows([10.0] * 20), [10.0]) == []
+    (one,) = said([10.0] * 17 + [100.0] * 3, [10.0, 100.0, 1000.0])
+    assert "85% of the probes chose the smallest penalty" in one
+    assert "probe.l2=[1,10,100,1000]" in one
+    assert said([10.0] * 2 + [100.0] * 18, [10.0, 100.0, 1000.0]) == []
+    assert said([10.0] * 20, [10.0]) == []
+    assert said([10.0] * 20, [10.0, 100.0], site="residual") == []
+
+
+def test_the_default_penalties_have_their_edge_where_they_end() -> None:
+    def said(penalties: list[float]) -> list[str]:
+        return penalty_caveats({("upos", "heads", "linear"): penalties}, "heads", None)
+
+    assert said([10.0] * 20) == [] and said([1000.0] * 20) == []
+    (low,), (high,) = said([WEAKER[-1]] * 20), said([STRONGER[-1]] * 20)
+    assert f"smallest penalty that was tried, {WEAKER[-1]:g}" in low
+    assert f"largest penalty that was tried, {STRONGER[-1]:g}" in high

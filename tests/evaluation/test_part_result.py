@@ -53,6 +53,8 @@ def test_what_is_read_is_what_was_written(probe: MLPConfig | None) -> None:
             a is b for a, b in zip(again.chunk.accuracy_rows, again.chunk.rows, strict=False)
         )
         assert len(again.chunk.accuracy_rows) == len(result.chunk.accuracy_rows)
+        assert again.chunk.penalties == result.chunk.penalties
+        assert bool(result.chunk.penalties) == (probe is None)
         for name in ("control", "permuted_gains"):
             np.testing.assert_array_equal(getattr(again.chunk, name), getattr(result.chunk, name))
         np.testing.assert_array_equal(again.chunk.evidence.totals, result.chunk.evidence.totals)

@@ -13,6 +13,7 @@ from probes.catalogue.corpora import corpus_config
 from probes.config import (
     BaselineConfig,
     ExtractionConfig,
+    LinearConfig,
     LoggerConfig,
     MLPConfig,
     ModelConfig,
@@ -30,13 +31,14 @@ its own."""
 
 @pytest.fixture
 def job() -> RunConfig:
-    """What an atlas of the present version asks of that job, with the storage of then."""
+    """What an atlas of the present version asks of that job, as it was asked then."""
     return RunConfig(
         extraction=ExtractionConfig(dtype="float16"),
         model=ModelConfig(name="../shared/models/stories260K"),
         corpus=corpus_config("key_value", examples=300),
         split=SplitConfig(folds=5),
         baseline=BaselineConfig(all_heads="none"),
+        probe=LinearConfig(l2=[10.0, 100.0, 1000.0]),
         features=["answer", "pair"],
     )
 
@@ -64,6 +66,11 @@ def test_a_job_of_an_earlier_version_is_recognised(job: RunConfig) -> None:
 def test_storage_that_may_have_rounded_a_head_away_is_not_taken_for_auto(job: RunConfig) -> None:
     stored = json.loads(EARLIER.read_text())
     assert not gives_the_results_of(record_of(stored), replace(job, extraction=ExtractionConfig()))
+
+
+def test_penalties_that_did_not_go_on_are_not_taken_for_the_default(job: RunConfig) -> None:
+    stored = json.loads(EARLIER.read_text())
+    assert not gives_the_results_of(record_of(stored), replace(job, probe=LinearConfig()))
 
 
 def test_keys_that_a_stored_configuration_lacks_are_defaults(job: RunConfig) -> None:

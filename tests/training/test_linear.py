@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from probes.config import LinearConfig
+from probes.config.run import PENALTIES, STRONGER, WEAKER
 from probes.core.errors import UserError
 from probes.corpora.tasks import Task
 from probes.training import linear
@@ -75,6 +76,76 @@ def test_equal_accuracies_are_told_apart_by_log_loss() -> None:
     (fitted,) = fit_linear(z, [problem], LinearConfig(l2=L2), classes=2)
     assert fitted.select_accuracy[0] == 1.0
     assert fitted.choice[0] == 1.0  # the least penalty is the most confident
+
+
+def taken_alone(z: Tensor, problem: Problem, classes: int) -> float:
+    """The penalty that the default rule takes on one head of scikit-learn's."""
+    truth = problem.labels[problem.select]
+
+    def tried(l2: float) -> tuple[float, float, float]:
+        p = oracle(z, problem, l2)[problem.select]
+        return -accuracy_score(truth, p.argmax(1)), log_loss(truth, p, labels=range(classes)), l2
+
+    best = min(tried(l2) for l2 in PENALTIES)
+    for last, further in ((PENALTIES[0], WEAKER), (PENALTIES[-1], STRONGER)):
+        for l2 in further:
+            if best[2] != last or best[0] == -1:
+                break
+            best, last = min(best, tried(l2)), l2
+    return best[2]
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_default_goes_on_where_its_first_or_last_penalty_is_taken(classes: int) -> None:
+    # Few rows of many features: strong signals want little penalty, none wants the strongest.
+    z, task = chunk(classes, 240, signals=(0.0, 0.0, 0.0, 0.2, 0.6, 1.0, 2.0), width=8)
+    folds = fold_problems(task, np.arange(len(task.labels)) % 3)
+    config = LinearConfig(tolerance=1e-6)
+    fits = fit_linear(z, folds, config, classes=classes)
+    seen, others = set(), 0
+    for fitted in fits:
+        ours = probabilities(fitted, z, classes)
+        for h in range(len(z)):
+            l2 = float(fitted.choice[h])
+            theirs = oracle(z[h], fitted.problem, l2)
+            np.testing.assert_allclose(ours[h], theirs, atol=5e-3)
+            seen.add(l2)
+            others += l2 != taken_alone(z[h], fitted.problem, classes)
+        assert fitted.diagnostics["converged"].all()
+    assert others <= 1, "but for a row that two classes are equally probable for"
+    assert seen & set(WEAKER) and seen & set(STRONGER) and seen & set(PENALTIES)
+
+
+def test_penalties_that_are_given_are_never_extended() -> None:
+    z, task = chunk(2, 240, signals=(0.0, 1.0, 1.5, 2.0), width=8)
+    problem = real_problem(task)
+    given = LinearConfig(l2=list(PENALTIES))
+    (alone,) = fit_linear(z, [problem], given, classes=2)
+    (baseline,) = fit_linear(z, [problem], LinearConfig(), classes=2, extend=False)
+    (default,) = fit_linear(z, [problem], LinearConfig(), classes=2)
+    assert set(alone.choice.tolist()) <= set(PENALTIES)
+    assert not set(default.choice.tolist()) <= set(PENALTIES)
+    for name, tensor in alone.tensors.items():
+        assert torch.equal(tensor, baseline.tensors[name])
+    inside = (default.choice == alone.choice).nonzero()[:, 0]
+    assert len(inside)
+    for name, tensor in alone.tensors.items():  # where no edge was left, not a bit differs
+        assert torch.equal(tensor[inside], default.tensors[name][inside])
+
+
+def test_problems_that_follow_take_the_penalty_that_was_gone_on_to() -> None:
+    z, task = chunk(4, 240, signals=(0.6, 1.0, 1.5, 2.0), width=8)
+    problem = real_problem(task)
+    nothing = np.zeros(len(task.labels), dtype=bool)
+    control = replace(
+        problem, role=Role.CONTROL, select=nothing, labels=problem.labels[::-1].copy()
+    )
+    real, followed = fit_linear(z, [problem, control], LinearConfig(tolerance=1e-6), classes=4)
+    assert set(real.choice.tolist()) & set(WEAKER)
+    assert torch.equal(real.choice, followed.choice)
+    ours = probabilities(followed, z, 4)
+    for h in range(len(z)):
+        np.testing.assert_allclose(ours[h], oracle(z[h], control, float(real.choice[h])), atol=5e-3)
 
 
 def test_problems_without_rows_to_choose_on_follow_the_first() -> None:
