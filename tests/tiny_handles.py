@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from probes.config import ModelConfig
 from probes.models.handle import Handle
 from probes.models.loading import open_model
-from tests.tiny_checkpoints import write_checkpoint
+from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
+from tests.tiny_models import build_with_head
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,13 @@ def llama_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama(llama_directory: Path) -> Handle:
     return open_model(ModelConfig(name=str(llama_directory)))
+
+
+@pytest.fixture(scope="session")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Handle:
+    """A tiny random Llama with a language-model head, else as ``llama``."""
+    directory, tokenizer = tmp_path_factory.mktemp("models") / "talking", make_tokenizer()
+    model = build_with_head("llama_gqa", torch.float32, vocab_size=len(tokenizer))
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return open_model(ModelConfig(name=str(directory)))

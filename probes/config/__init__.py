@@ -11,6 +11,12 @@ from __future__ import annotations
 from probes.config.corpus import CorpusConfig, GeneratedConfig, RecordsConfig, RowsConfig
 from probes.config.corpus_kinds import *  # noqa: F403 - the class of each kind
 from probes.config.corpus_kinds import CORPUS_KINDS
+from probes.config.methods import (
+    AblationConfig,
+    AttributionConfig,
+    PatchingConfig,
+    SteeringConfig,
+)
 from probes.config.model import (
     ModelConfig,
     SimplifiedConfig,
@@ -41,7 +47,9 @@ from probes.config.schema import (
 __all__ = [
     "CORPUS_KINDS",
     "SCHEMAS",
+    "AblationConfig",
     "AtlasConfig",
+    "AttributionConfig",
     "BaselineConfig",
     "ComposedConfig",
     "CorpusConfig",
@@ -53,6 +61,7 @@ __all__ = [
     "LoggerConfig",
     "MLPConfig",
     "ModelConfig",
+    "PatchingConfig",
     "PositionConfig",
     "ProbeConfig",
     "RecordsConfig",
@@ -61,6 +70,7 @@ __all__ = [
     "SignificanceConfig",
     "SimplifiedConfig",
     "SplitConfig",
+    "SteeringConfig",
     "TrainerConfig",
     "register",
     "register_resolvers",

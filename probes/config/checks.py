@@ -15,6 +15,7 @@ from typing import Any
 
 from probes.config.choices import check_choice, check_choices, choices_of
 from probes.config.layers import LayerChoice
+from probes.config.methods import METHODS, AblationConfig
 from probes.config.model import ModelConfig
 from probes.config.run import (
     CustomProbeConfig,
@@ -54,6 +55,7 @@ def check(config: RunConfig) -> None:
     check_evaluation(config.evaluation)
     check_significance(config.significance)
     check_choices(config)
+    check_methods(config)
     check_choices(config.corpus, "corpus.")
     LayerChoice.parse(config.layers)
     for name, seeds in (("seed", [config.seed]), ("split.seed", [config.split.seed]),
@@ -72,6 +74,61 @@ def check(config: RunConfig) -> None:
             f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",
             fix="probe=mlp, or seeds=[]",
         )
+
+
+def check_methods(config: RunConfig) -> None:
+    """Refuse methods that are none, and options that no method has.
+
+    Raises:
+        UserError: the first of them.
+    """
+    if not config.methods:
+        raise UserError(
+            "methods=[]: nothing would be done",
+            allowed=", ".join(METHODS),
+            fix="methods=[probe]",
+        )
+    for name in config.methods:
+        if name not in METHODS:
+            raise UserError(
+                f"methods=[{','.join(config.methods)}]: no method '{name}'",
+                allowed=", ".join(METHODS),
+                fix=closest(name, list(METHODS), "methods=[{}]"),
+            )
+    for group in ("ablation", "patching", "attribution", "steering"):
+        check_choices(getattr(config, group), f"{group}.")
+    if config.site != "heads" and config.methods != ["probe"]:
+        raise UserError(
+            f"site={config.site} methods=[{','.join(config.methods)}]: it is heads that are edited",
+            fix="site=heads",
+        )
+    top_of(config.ablation)
+    _at_least(1, config.ablation, "ablation", "draws")
+    _at_least(0, config.attribution, "attribution", "steps")
+    if any(not math.isfinite(strength) for strength in config.steering.strengths):
+        raise UserError("steering.strengths has a value that is no number", allowed="numbers")
+    if not config.steering.heads or min(config.steering.heads) < 1:
+        raise UserError(
+            f"steering.heads={list(config.steering.heads)}",
+            allowed="numbers of heads of at least 1",
+            fix="steering.heads=[1,8,48]",
+        )
+
+
+def top_of(config: AblationConfig) -> int | None:
+    """N of ``ablation.heads=top:N``; None for all heads.
+
+    Raises:
+        UserError: for any other word.
+    """
+    match = re.fullmatch(r"top:([1-9]\d*)", config.heads)
+    if config.heads != "all" and match is None:
+        raise UserError(
+            f"ablation.heads={config.heads}",
+            allowed="all, or top:N",
+            fix="ablation.heads=all or ablation.heads=top:20",
+        )
+    return int(match.group(1)) if match else None
 
 
 def check_model(config: ModelConfig) -> None:

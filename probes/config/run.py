@@ -7,6 +7,13 @@ from typing import Any
 
 from probes.config.choices import choice
 from probes.config.corpus_kinds import GrammarConfig
+from probes.config.methods import (
+    MEASURES,
+    AblationConfig,
+    AttributionConfig,
+    PatchingConfig,
+    SteeringConfig,
+)
 from probes.config.model import ModelConfig
 
 # --- reading activations ----------------------------------------------------------------------
@@ -216,6 +223,16 @@ class RunConfig:
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+    patching: PatchingConfig = field(default_factory=PatchingConfig)
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    methods: list[str] = field(default_factory=lambda: ["probe"])
+    """What gives each head a number: probe, and of the model's behaviour ablation, patching,
+    attribution, direct_logit, steering."""
+    measure: str = choice("auto", MEASURES)
+    """What an edit changes; auto: the logit difference where the corpus has answers, the difference
+    of sentences where it has pairs, else what the last layer's probe says (downstream)."""
     features: list[str] | None = None
     """What to decode; null: the corpus' default features."""
     site: str = choice("heads", ("heads", "residual", "attention_output", "mlp_output"))

@@ -13,6 +13,7 @@ from probes.evaluation import baselines
 from probes.evaluation.baselines import Predictions
 from probes.evaluation.caveats import map_caveats, task_caveats
 from probes.evaluation.chunk_results import ChunkResult, evaluate_chunk
+from probes.evaluation.effect_map import EffectMap
 from probes.evaluation.evidence_problems import positions_by_role
 from probes.evaluation.judge import MapFindings, judge_map
 from probes.evaluation.paired_gains import paired_gains
@@ -48,6 +49,17 @@ class Evaluation:
     """What a reader of the maps has to know, in words."""
     penalties: dict[MapKey, list[float]] = field(default_factory=dict)
     """That linear probes chose, of each head and fold."""
+
+    def with_effects(self, effects: Sequence[EffectMap], caveats: Sequence[str]) -> Evaluation:
+        """With the maps of other methods after those of probes."""
+        of_maps = [caveat for one in effects for caveat in one.caveats]
+        return Evaluation(
+            [*self.rows, *(row for one in effects for row in one.rows)],
+            [*self.maps, *(evidence for one in effects for evidence in one.maps)],
+            [*self.best, *(one.best for one in effects)],
+            [*self.tests, *(one.test for one in effects)],
+            list(dict.fromkeys([*self.caveats, *of_maps, *caveats])),
+        )
 
 
 @dataclass

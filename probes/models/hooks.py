@@ -39,7 +39,14 @@ def hooked(
     0 torch.Size([1, 5, 12, 64])
     """
     state = _Pass(sites, visit, stop_after_last)
-    handles = [body.register_forward_pre_hook(state.begin, with_kwargs=True)]
+    handles = [
+        body.register_forward_pre_hook(state.begin, with_kwargs=True),
+        body.register_forward_hook(state.end, always_call=True),
+    ]
+    inner = _around(sites)
+    if inner:  # some models with a head call a part of their body (OPT)
+        part = body.get_submodule(inner)
+        handles.append(part.register_forward_pre_hook(state.begin_part, with_kwargs=True))
     try:
         for site in sites:
             module = body.get_submodule(site.module)
@@ -54,6 +61,18 @@ def hooked(
             handle.remove()
 
 
+def _around(sites: Sequence[Site]) -> str:
+    """Path of the innermost module that runs once a pass around all sites; empty: the body."""
+    paths = [site.module.split(".") for site in sites]
+    common: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1 or parts[0].isdigit():
+            break
+        common.append(parts[0])
+    # The last one is the list of layers, which is no module that runs, or a part of a layer.
+    return ".".join(common[:-1])
+
+
 class _Pass:
     """What the hooks of one ``hooked`` block share: the batch size and the sites still to come."""
 
@@ -61,11 +80,21 @@ class _Pass:
         self.sites, self.visit, self.stop = sites, visit, stop_after_last
         self.batch = 1
         self.pending: set[Site] = set()
+        self.inside = False
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first = args[0] if args else next(x for x in kwargs.values() if isinstance(x, Tensor))
         self.batch = len(first)
         self.pending = set(self.sites)
+        self.inside = True
+
+    def end(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.inside = False
+
+    def begin_part(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.inside:
+            self.begin(module, args, kwargs)
+            self.inside = False
 
     def on_input(self, site: Site) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from probes.pipeline.disk_space import check_space, probe_bytes
 from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order, wanted_sites
 from probes.pipeline.fits import Fits
+from probes.pipeline.methods import MethodsOfRun, tasks_of_maps
 from probes.pipeline.part_store import PartStore
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder
 from probes.reporting.loggers import make_logger
+from probes.results.vocabulary.methods import PROBE
 from probes.simplified.store import resolve, training_curve
 from probes.training.custom import load_probe
 from probes.training.trainer import accelerator_of
@@ -85,7 +88,8 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     erase = config.evaluation.erase
     erased = make_task(corpus, erase, units, min_count=config.min_count) if erase else None
     plan = FitPlan(config, tasks, erased, layer_order(caches[TRAINED]))
-    sources = plan.sources(caches)
+    probing = PROBE in config.methods
+    sources = plan.sources(caches) if probing else []
     check_space(run_dir, probe_bytes(sources, config.probe))
     evaluator = Evaluator(
         config.evaluation,
@@ -105,8 +109,22 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         with recorder.phase("fit"):
             fits.fit(sources)
             best = evaluator.best_layers(config.site, config.probe.name)
-            fits.fit(plan.sources_of_best(caches, best))
+            if probing:
+                fits.fit(plan.sources_of_best(caches, best))
             evaluation = evaluator.finish()
+        methods = MethodsOfRun(
+            dataclasses.replace(config, layers=layers),
+            corpus,
+            features,
+            handle,
+            prepared.cache_dir,
+            prepared.memory_budget,
+        )
+        if methods.methods:
+            with recorder.phase("effects"):
+                effects = methods.run()
+            evaluation = evaluation.with_effects(effects, methods.caveats)
+            tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
         record = recorder.record(
             corpus, handle, caches[TRAINED], tasks, evaluation, fits.summary, run_dir
         )

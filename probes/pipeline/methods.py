@@ -1,0 +1,325 @@
+"""The methods beside probes, as part of a run: what each head changes when it is edited."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from probes.activations.extraction import extract
+from probes.config import EvaluationConfig, LinearConfig, RunConfig, SignificanceConfig
+from probes.core.errors import UserError
+from probes.corpora.corpus import Corpus
+from probes.corpora.tasks import Task, make_task
+from probes.evaluation.effect_map import EffectMap, judge_effects
+from probes.evaluation.evidence_problems import evidence_problems
+from probes.interventions.ablation import ablate
+from probes.interventions.answer_tokens import answer_features
+from probes.interventions.behaviour import (
+    Behaviour,
+    answering,
+    counts_line,
+    decoding,
+    settled_measure,
+)
+from probes.interventions.editor import DownstreamProbe, Editor
+from probes.interventions.effects import Named, effect_evidence
+from probes.interventions.measures import Measure
+from probes.interventions.patching import make_pairs, patch
+from probes.models.handle import Handle
+from probes.models.sites import find_sites
+from probes.passes.alignment import align
+from probes.results.vocabulary.comparators import MATCHED
+from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
+from probes.results.vocabulary.quantities import NORMALISED
+from probes.results.vocabulary.sites import HEADS, RESIDUAL
+from probes.statistics.bootstrap import Draws, draw_groups
+from probes.statistics.maps import MapEvidence
+from probes.training.bank import ProbeBank
+from probes.training.chunk_fit import ChunkFit
+from probes.training.fit import fit_banks
+from probes.training.problems import ActivationSource, ProblemSet
+
+log = logging.getLogger(__name__)
+
+ABOVE_MAJORITY = 0.01
+"""By how much the probe of the last layer must be more accurate than the majority class for
+``downstream`` to mean anything."""
+
+
+@dataclass
+class MethodsOfRun:
+    """All that the methods of a run are applied to."""
+
+    config: RunConfig
+    corpus: Corpus
+    features: Sequence[str]
+    handle: Handle
+    cache_dir: Path
+    memory_budget: int
+    caveats: list[str] = field(default_factory=list)
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that edit, in the order asked for."""
+        return [name for name in dict.fromkeys(self.config.methods) if name != PROBE]
+
+    @cached_property
+    def measure(self) -> Measure:
+        """What effects are measured on."""
+        kind = self.handle.kind
+        return settled_measure(
+            self.config.measure,
+            self.corpus,
+            encoder=kind == "encoder",
+            reads_itself=kind == "encoder-decoder",
+        )
+
+    def named(self) -> dict[str, str | None]:
+        """Feature of each map -> the feature whose answers it is about (None: all answers)."""
+        if self.measure.score is None:
+            return {feature: feature for feature in self.features}
+        of_answers = list(dict.fromkeys(a.feature for a in self.corpus.answers if a.feature))
+        wanted = answer_features(self.corpus, self.features)
+        if wanted != [None]:
+            return {str(feature): feature for feature in wanted}
+        known = [feature for feature in of_answers if feature in self.corpus.features]
+        if known and not self.measure.texts:
+            return {feature: feature for feature in known}
+        return {self.features[0]: None}
+
+    def run(self) -> list[EffectMap]:
+        """The maps of all methods, features after features.
+
+        Raises:
+            UserError: corpus, model and measure do not go together; found before anything is
+                edited.
+        """
+        self._refuse_what_is_not_there()
+        config = self.config
+        measure = self.measure
+        editor = Editor.open(
+            self.handle,
+            head=measure.score is not None,
+            layers=config.layers,
+            whole_layers=config.baseline.all_heads != "none",
+            tokens_per_batch=config.extraction.tokens_per_batch,
+            memory_budget=self.memory_budget,
+            progress=config.trainer.progress,
+        )
+        self.caveats += editor.notes
+        maps: list[EffectMap] = []
+        for name, of in self.named().items():
+            probe = None
+            if measure.score is None:
+                behaviour, probe = self._downstream(name, editor)
+            else:
+                behaviour = answering(
+                    self.corpus, self.handle, measure, of, config.split, name=name
+                )
+            log.info("%s", counts_line(behaviour))
+            draws = self._draws(behaviour)
+            for method in self.methods:
+                maps += getattr(self, f"_{method}")(editor, behaviour, probe, draws)
+        return maps
+
+    def _refuse_what_is_not_there(self) -> None:
+        there = [name for name in self.methods if hasattr(self, f"_{name}")]
+        missing = [name for name in self.methods if name not in there]
+        if missing:
+            raise UserError(
+                f"methods=[{','.join(self.config.methods)}]: {missing[0]} is not there yet",
+                allowed="probe, ablation, patching",
+                fix="methods=[probe,ablation]",
+            )
+
+    def _ablation(
+        self,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        draws: Draws | None,
+    ) -> list[EffectMap]:
+        config = self.config.ablation
+        units = [(site, head) for site, heads in editor.units.items() for head in heads]
+        effects = ablate(
+            editor,
+            behaviour,
+            [head for _, head in units],
+            config,
+            probe=probe,
+            seed=self.config.seed,
+        )
+        maps = []
+        for site, heads in editor.units.items():
+            rows = np.array([number for number, (of, _) in enumerate(units) if of == site])
+            for effect, of, matched in (
+                (TOTAL, effects.total, effects.matched),
+                (DIRECT, effects.direct, effects.matched_direct),
+            ):
+                if of is None or np.isnan(of[rows]).all():
+                    continue
+                named = Named("ablation", config.kind, effect, config.positions)
+                evidence = effect_evidence(behaviour, heads, of[rows], named, site=site)
+                control = None
+                if matched is not None and site == HEADS:
+                    values = effect_evidence(behaviour, heads, matched[rows], named, site=site)
+                    control = replace(values, probe=MATCHED)
+                maps.append(self._judge(behaviour, evidence, control, draws))
+        return maps
+
+    def _patching(
+        self,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        draws: Draws | None,
+    ) -> list[EffectMap]:
+        config = self.config.patching
+        pairs = make_pairs(editor, behaviour, self.corpus, config.contrast)
+        for note in pairs.notes:
+            log.info("%s, %s: %s", behaviour.feature, pairs.kind, note)
+        effects = patch(editor, behaviour, pairs, editor.heads, config)
+        draws = self._draws(behaviour, pairs.kept & behaviour.reported)
+        maps = []
+        for effect, of in ((TOTAL, effects.total), (DIRECT, effects.direct)):
+            if of is not None:
+                named = Named("patching", config.direction, effect, config.positions)
+                evidence = effect_evidence(behaviour, editor.heads, of, named, kept=pairs.kept)
+                maps.append(self._judge(behaviour, evidence, None, draws))
+        named = Named("patching", config.direction, TOTAL, config.positions)
+        whole = effect_evidence(
+            behaviour, editor.heads[:1], effects.contrast[None], named, kept=pairs.kept
+        )
+        low = high = float(whole.sums().value()[0])
+        if draws is not None:
+            interval = draws.interval(whole.sums())
+            low, high = float(interval.low[0]), float(interval.high[0])
+        if low > 0 or high < 0:
+            share = effect_evidence(
+                behaviour,
+                editor.heads,
+                effects.total,
+                named,
+                metric=NORMALISED + behaviour.measure.name,
+                kept=pairs.kept,
+                reference=effects.contrast,
+            )
+            maps.append(self._judge(behaviour, share, None, draws))
+        else:
+            self.caveats.append(
+                f"'{behaviour.feature}': the corrupted texts ({pairs.kind}) do not change the "
+                f"{behaviour.measure.name} (interval {low:.3g} to {high:.3g}), so that effects of "
+                "patching are not shown as shares of that change"
+            )
+        return maps
+
+    def _judge(
+        self,
+        behaviour: Behaviour,
+        evidence: MapEvidence,
+        control: MapEvidence | None,
+        draws: Draws | None,
+    ) -> EffectMap:
+        return judge_effects(
+            evidence,
+            control=control,
+            draws=draws,
+            choose_on_validation=not behaviour.folds,
+            level=self.config.significance.level,
+            seed=self.config.seed,
+        )
+
+    def _draws(self, behaviour: Behaviour, kept: np.ndarray | None = None) -> Draws | None:
+        rows = behaviour.reported if kept is None else kept
+        groups = len(np.unique(behaviour.groups[rows]))
+        if not self.config.evaluation.bootstrap:
+            return None
+        return draw_groups(
+            groups,
+            self.config.evaluation.bootstrap,
+            seed=self.config.seed,
+            confidence=self.config.evaluation.confidence,
+        )
+
+    # --- downstream ----------------------------------------------------------------------------
+
+    def _downstream(self, feature: str, editor: Editor) -> tuple[Behaviour, DownstreamProbe]:
+        """The rows of a feature, and the frozen probe of the last layer that scores them.
+
+        Raises:
+            UserError: the probe does no better than the majority class.
+        """
+        config = self.config
+        streams = ("decoder", "encoder")
+        residual = find_sites(
+            editor.body, RESIDUAL, head_projection=self.handle.settings.head_projection
+        )
+        stream = next(s for s in streams if any(site.stream == s for site in residual))
+        last = [site for site in residual if site.stream == stream][-1]
+        cache = extract(
+            self.handle,
+            self.corpus,
+            sites=[RESIDUAL],
+            layers=[last.layer],
+            position=config.position,
+            extraction=config.extraction,
+            cache_dir=self.cache_dir,
+            truncate=config.truncate,
+            memory_budget=self.memory_budget,
+        )[RESIDUAL]
+        task = make_task(self.corpus, feature, cache.rows["unit"], min_count=config.min_count)
+        without = EvaluationConfig(bootstrap=config.evaluation.bootstrap, control=False)
+        problems = evidence_problems(
+            task, without, SignificanceConfig(), config.split, seed=config.seed
+        )
+        source = ActivationSource(RESIDUAL, cache, (ProblemSet(task, problems),))
+        banks: list[ProbeBank] = []
+        right = scored = 0
+
+        def on_fit(fit: ChunkFit) -> None:
+            nonlocal right, scored
+            if fit.stream != last.stream:
+                return
+            for number, fitted in enumerate(fit.fits):
+                banks.append(fit.bank(number))
+                said = banks[-1].logits(fit.z)[0].argmax(-1).numpy()
+                rows = fitted.problem.score
+                right += int((said == task.labels)[rows].sum())
+                scored += int(rows.sum())
+
+        fit_banks(
+            [source],
+            LinearConfig(),
+            config.trainer,
+            memory_budget=self.memory_budget,
+            on_fit=on_fit,
+        )
+        accuracy, majority = right / max(scored, 1), task.majority[1]
+        log.info(
+            "%s: downstream probe (residual stream, layer %d): accuracy %.3f on test, majority "
+            "%.3f", feature, last.layer, accuracy, majority,
+        )  # fmt: skip
+        if accuracy < majority + ABOVE_MAJORITY:
+            raise UserError(
+                f"measure=downstream: the probe of the last layer decodes '{feature}' with "
+                f"{accuracy:.3f}, the majority class {majority:.3f}: there is nothing that a head "
+                "could feed",
+                fix="features=[ANOTHER], or another corpus",
+            )
+        alignment = align(self.corpus, self.handle, config.position, truncate=config.truncate)
+        behaviour = decoding(task, alignment, self.corpus, config.split)
+        return behaviour, DownstreamProbe(last, tuple(banks))
+
+
+def tasks_of_maps(
+    maps: Sequence[EffectMap], corpus: Corpus, units: np.ndarray, known: Sequence[Task], least: int
+) -> list[Task]:
+    """Tasks of features that have a map of effects, and were not probed."""
+    names = dict.fromkeys(evidence.feature for one in maps for evidence in one.maps)
+    missing = [name for name in names if name not in {task.feature for task in known}]
+    return [make_task(corpus, name, units, min_count=least) for name in missing]
