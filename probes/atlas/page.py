@@ -18,7 +18,7 @@ from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES, Entry
 from probes.core.files import write_atomically
-from probes.reporting.drawing.maps import STYLE
+from probes.reporting.drawing.maps import STYLE, readable
 from probes.reporting.page.report import moment, render_page
 from probes.results.feature_table import UNIT
 from probes.results.record import model_title
@@ -217,7 +217,8 @@ def _picture(atlas: Atlas) -> str:
     """The depth figure as a data URI."""
     file = io.StringIO()
     with matplotlib.rc_context(STYLE):
-        figure = draw_depth(atlas.depths, title=f"Stages over depth · {model_title(atlas.model)}")
+        title = f"Stages over depth · {model_title(atlas.model)}"
+        figure = readable(draw_depth(atlas.depths, title=title))
         figure.savefig(file, format="svg", metadata={"Date": None})
     encoded = base64.b64encode(file.getvalue().encode()).decode()
     return f"data:image/svg+xml;base64,{encoded}"

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from probes.atlas.execute import Outcome
 from probes.atlas.figures import save_figures
@@ -22,6 +21,7 @@ from probes.core.environment import without_home
 from probes.core.files import sync_tree, write_atomically
 from probes.core.version import __version__
 from probes.models.handle import Handle
+from probes.reporting.console import new_console
 from probes.results.atlas import RECORD, SCHEMA, TABLE
 from probes.results.integrity import file_digests, sealed
 from probes.results.table import write_results
@@ -55,7 +55,7 @@ def publish_atlas(
     sync_tree(run_dir)
     plain = json.loads(json.dumps(content, default=str, allow_nan=False))
     write_json(sealed(plain, file_digests(run_dir, (TABLE,))), run_dir / RECORD)
-    print_atlas(atlas, Console(highlight=False))
+    print_atlas(atlas, new_console())
     log.info("atlas: %s", page)
     return page
 

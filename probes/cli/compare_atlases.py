@@ -6,12 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from probes.atlas.transfer import to_json, transfers
 from probes.atlas.transfer_figure import print_transfers, save_transfers
 from probes.cli.pictures import png_path, writing_pictures
 from probes.core.errors import UserError
+from probes.reporting.console import new_console
 from probes.results.atlas import is_atlas, load_atlas
 from probes.results.record import is_finished
 
@@ -42,7 +41,7 @@ def compare_atlases(given: argparse.Namespace) -> None:
         content = to_json(shared, first, second) | {"pictures": [str(path) for path in pictures]}
         print(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console = new_console()
     print_transfers(shared, first, second, console)
     for path in pictures:
         console.print(f"picture: {path}", markup=False, soft_wrap=True)

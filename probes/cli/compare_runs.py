@@ -7,12 +7,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from probes.analysis import runs
 from probes.analysis.runs import Run
 from probes.cli.pictures import png_path, writing_pictures
 from probes.core.errors import UserError, closest
+from probes.reporting.console import new_console
 from probes.reporting.difference import (
     ComparedRun,
     Difference,
@@ -38,7 +37,7 @@ def compare_runs(given: argparse.Namespace) -> None:
         }
         print(json.dumps(content, indent=1, allow_nan=False))
         return
-    console = Console(highlight=False)
+    console = new_console()
     for difference in shown:
         print_difference(difference, console)
     for path in pictures:

@@ -28,6 +28,7 @@ from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
 from probes.core.process import Terminated, heavy_imports
+from probes.core.shown import ShownFormatter
 from probes.results.integrity import RUN_FILES, has_content
 from probes.results.record import RECORD, is_finished, read_record
 
@@ -166,7 +167,7 @@ def _begin(cfg: DictConfig, run_dir: Path) -> None:
 def _log_file(run_dir: Path) -> Iterator[None]:
     """What is logged inside is written to the directory, too, with times."""
     handler = logging.FileHandler(run_dir / f"{HydraConfig.get().job.name}.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter(LINE))
+    handler.setFormatter(ShownFormatter(LINE))
     loggers = [log, logging.getLogger()]
     for logger in loggers:
         logger.addHandler(handler)

@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 
 from probes.core.errors import UserError
+from probes.core.shown import shown
 
 DONE, BUG, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 """Exit statuses; a mistake is what the user can fix."""
@@ -50,10 +51,10 @@ def report(error: Exception | Failure, *, with_traceback: bool = False) -> int:
     failure = error if isinstance(error, Failure) else released(error)
     message = failure.message
     if message is None or with_traceback:
-        print(failure.traceback, end="", file=sys.stderr)
+        print(shown(failure.traceback), end="", file=sys.stderr)
     if message is None:
         return BUG
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {shown(message)}", file=sys.stderr)
     return MISTAKE
 
 

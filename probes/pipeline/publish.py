@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.part_store import PARTS
 from probes.pipeline.recorder import RunRecorder
+from probes.reporting.console import new_console
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
@@ -52,7 +52,7 @@ def publish(
     sync_tree(run_dir, without=PARTS)  # what the record promises is on the disk
     write_record(record, run_dir / RECORD)
 
-    console = Console()
+    console = new_console()
     for feature in record.tasks:
         print_map(table, feature, console, record=record, level=level)
     for caveat in record.caveats:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from probes.core.shown import shown
 from probes.reporting.captions import map_subtitle, map_title
 from probes.reporting.drawing.colours import Scale, hexadecimal, number, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
@@ -179,8 +180,9 @@ def _together(panel: Panel, width: int, console: Console) -> int:
 
 
 def encodable(text: str, console: Console) -> str:
-    """The text with what the terminal's encoding lacks replaced, so that printing cannot fail."""
-    encoding = console.encoding
+    """The text as it is shown, with what the terminal's encoding lacks replaced, so that printing
+    cannot fail."""
+    text, encoding = shown(text), console.encoding  # before rich drops what it knows to steer
     if "utf" not in encoding.lower():
         text = text.replace("·", "|").replace("−", "-")
     return text.encode(encoding, "replace").decode(encoding)

@@ -96,9 +96,12 @@ def _emergence(
 def save_emergence(emergences: Sequence[Emergence], directory: Path) -> list[Path]:
     """Draw each as ``<feature>.png`` (and ``.svg``); other settings are part of the name."""
     paths = []
-    for emergence in emergences:
-        name = ".".join([emergence.feature, *(f"{k}={v}" for k, v in emergence.settings.items())])
-        png = directory / f"{file_name(name)}.png"
+    names = [
+        ".".join([emergence.feature, *(f"{k}={v}" for k, v in emergence.settings.items())])
+        for emergence in emergences
+    ]
+    for name, emergence in zip(names, emergences, strict=True):
+        png = directory / f"{file_name(name, names)}.png"
         paths += save_figure(partial(draw_emergence, emergence), png)
     return paths
 

@@ -49,6 +49,18 @@ def test_other_keys_are_trainings_of_their_own(tmp_path: Path) -> None:
     assert all((tmp_path / "emergence" / name).stat().st_size > 1000 for name in names)
 
 
+def test_trainings_whose_names_make_one_file_name_have_pictures_of_their_own(
+    tmp_path: Path,
+) -> None:
+    pairs = [(value, step) for value in ("a/b", "a:b", "A b") for step in (0, 50)]
+    for number, (value, step) in enumerate(pairs):
+        job = add_job(tmp_path, number, [f"corpus.path={value}", f"model.checkpoint={step}"])
+        finish(job, streams=STREAMS, seed=number)
+    write_sweep_report(tmp_path)
+    names = {path.name.lower() for path in (tmp_path / "emergence").iterdir()}
+    assert len(names) == 2 * 3
+
+
 def test_nothing_without_steps(tmp_path: Path) -> None:
     for number, revision in enumerate(("main", "v2")):
         finish(add_job(tmp_path, number, [f"model.revision={revision}"]), streams=STREAMS)

@@ -26,7 +26,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
+from probes.core.shown import shown
 from probes.reporting.captions import evidence_label, map_subtitle, map_title
 from probes.reporting.drawing.colours import (
     BETTER,
@@ -103,10 +105,17 @@ def save_figure(draw: Callable[[], Figure], png: Path) -> list[Path]:
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes, no reason to be loud.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = draw()
+        figure = readable(draw())
         figure.savefig(png, dpi=200, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
+
+
+def readable(figure: Figure) -> Figure:
+    """The figure, with what would steer or break a picture spelled out in its texts."""
+    for text in figure.findobj(Text):
+        text.set_text(shown(text.get_text()))
+    return figure
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from probes.core.shown import shown
 from probes.reporting.captions import evidence_label
 from probes.reporting.drawing.colours import BETTER, WORSE, hexadecimal, profile_lines, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
@@ -155,13 +156,15 @@ def _rounded(numbers: Any) -> Numbers:
 
 
 def _plain(data: Any) -> Any:
-    """NumPy scalars as Python's, numbers that JSON cannot hold as null."""
+    """NumPy scalars as Python's, numbers that JSON cannot hold as null, text as it is shown."""
     if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {shown(str(key)): _plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(value) for value in data]
     if isinstance(data, np.generic):
         data = data.item()
+    if isinstance(data, str):
+        return shown(data)
     if isinstance(data, float) and not np.isfinite(data):
         return None
     return data

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from probes.core.files import write_atomically
+from probes.core.shown import shown
 from probes.reporting.captions import evidence_label
 from probes.reporting.head_map import HeadMap, head_map
 from probes.reporting.page.pagedata import colour_data, embed, feature_data
@@ -96,6 +97,7 @@ def render_page(
     environment = Environment(
         loader=PackageLoader("probes.reporting.page"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -111,6 +113,11 @@ def render_page(
         script=Markup("\n".join(read(name) for name in ("page.js", script))),
         **content,
     )
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of a template gives; ``Markup`` is ours."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _summary(own: FeatureTable, drawn: HeadMap, against: list[Baseline]) -> SummaryRow:
