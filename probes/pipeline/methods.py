@@ -26,8 +26,9 @@ from probes.interventions.behaviour import (
     decoding,
     settled_measure,
 )
-from probes.interventions.editor import DownstreamProbe, Editor
+from probes.interventions.editor import MLP, DownstreamProbe, Editor
 from probes.interventions.effects import Named, effect_evidence
+from probes.interventions.logit_parts import logit_parts
 from probes.interventions.measures import Measure
 from probes.interventions.patching import make_pairs, patch
 from probes.models.handle import Handle
@@ -133,7 +134,7 @@ class MethodsOfRun:
         if missing:
             raise UserError(
                 f"methods=[{','.join(self.config.methods)}]: {missing[0]} is not there yet",
-                allowed="probe, ablation, patching",
+                allowed="probe, ablation, patching, direct_logit",
                 fix="methods=[probe,ablation]",
             )
 
@@ -217,6 +218,21 @@ class MethodsOfRun:
                 "patching are not shown as shares of that change"
             )
         return maps
+
+    def _direct_logit(
+        self,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        draws: Draws | None,
+    ) -> list[EffectMap]:
+        parts = logit_parts(editor, behaviour)
+        named = Named("direct_logit", "parts", DIRECT, "read")
+        maps = [effect_evidence(behaviour, parts.heads, parts.of_heads, named)]
+        if parts.mlps:
+            of_mlps = effect_evidence(behaviour, parts.mlps, parts.of_mlps, named, site=MLP)
+            maps.append(of_mlps)
+        return [self._judge(behaviour, evidence, None, draws) for evidence in maps]
 
     def _judge(
         self,

@@ -130,6 +130,7 @@ METHODS = {
             measure="part of {}",
             effects=(DIRECT,),
             agreement="writes towards",
+            variants={"parts": Variant("direct logit attribution")},
         ),
         Method(
             "steering",
