@@ -25,6 +25,7 @@ from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.locks import require_idle, shard_lock, writing
 from probes.activations.rounding import Rounding
 from probes.activations.row_fields import row_fields
+from probes.activations.start import OnStart, on_first_batch
 from probes.activations.stored_dtype import settle_dtypes, warn_of_rounding
 from probes.activations.storing import StoringVisitor
 from probes.activations.writer import CacheWriter, CheckpointError
@@ -69,6 +70,7 @@ def extract(
     shard: Shard = WHOLE,
     progress: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    on_start: OnStart | None = None,
 ) -> dict[str, Cache]:
     """The activations of ``corpus`` at the given kinds of sites, from disk where they are there.
 
@@ -87,6 +89,8 @@ def extract(
     bytes are those of a single process. The result is empty while any of them is not done.
     progress: show a bar where standard error is a terminal.
     checkpoint_seconds: work that a kill may cost; each checkpoint waits for the disk.
+    on_start: called once after the first batch, unless nothing has to be extracted; an error that
+    it raises ends the extraction.
 
     Returns a cache for each kind of ``sites``.
 
@@ -115,7 +119,7 @@ def extract(
         missing = {kind: key for kind, key in keys.items() if kind not in caches}
         run = _Extraction(
             handle, corpus, missing, layers, position, extraction, cache_dir, truncate,
-            whole_texts, memory_budget, shard,
+            whole_texts, memory_budget, shard, on_start,
         )  # fmt: skip
         caches |= run.run(progress, checkpoint_seconds)
         if len(caches) < len(keys):
@@ -156,6 +160,7 @@ class _Extraction:
     whole_texts: bool
     memory_budget: int
     shard: Shard
+    on_start: OnStart | None
     rounding: dict[str, Rounding] = field(default_factory=dict)
     """What storage loses of each kind of site, where it was measured."""
 
@@ -225,7 +230,12 @@ class _Extraction:
                     self.handle,
                     body,
                     plan,
-                    StoringVisitor(self.handle.kind, {k: sites[k] for k in writers}, writer),
+                    StoringVisitor(
+                        self.handle.kind,
+                        {k: sites[k] for k in writers},
+                        writer,
+                        on_first_batch(self.on_start, plan, self.shard, writers, done),
+                    ),
                     progress=done,
                     shard=self.shard,
                     checkpoint_seconds=checkpoint_seconds,

@@ -6,15 +6,19 @@ import dataclasses
 import logging
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from probes.activations.extraction import extract
 from probes.config import RunConfig
 from probes.config.checks import check
 from probes.corpora.corpus import TEXT_LEVELS
-from probes.corpora.tasks import make_task
+from probes.corpora.tasks import Task, make_task
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
 from probes.models.depth import chosen_layers
 from probes.models.loading import open_model
+from probes.pipeline.announce import Announcer
 from probes.pipeline.disk_space import check_space, probe_bytes
 from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order, wanted_sites
@@ -63,6 +67,9 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     if handle.chat is not None:
         log.info("model.chat=%s: %s", model.chat, handle.chat.summary())
     layers = chosen_layers(config.layers, handle, config.site)
+    announcer = Announcer(
+        config, lambda units: _make_tasks(prepared, units), prepared.memory_budget
+    )
     with recorder.phase("extract"):
         caches = {
             name: extract(
@@ -77,16 +84,12 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
                 whole_texts=any(corpus.feature(f).level in TEXT_LEVELS for f in features),
                 memory_budget=prepared.memory_budget,
                 progress=config.trainer.progress,
+                on_start=announcer.started if name == TRAINED else None,
             )
             for name, model_handle, sites in wanted_sites(config, model, handle, prepared.cache_dir)
         }
 
-    units = caches[TRAINED][config.site].rows["unit"]
-    tasks = [make_task(corpus, name, units, min_count=config.min_count) for name in features]
-    for task in tasks:
-        log.info("%s", task.summary())
-    erase = config.evaluation.erase
-    erased = make_task(corpus, erase, units, min_count=config.min_count) if erase else None
+    tasks, erased = announcer.extracted(caches[TRAINED])
     plan = FitPlan(config, tasks, erased, layer_order(caches[TRAINED]))
     probing = PROBE in config.methods
     sources = plan.sources(caches) if probing else []
@@ -139,3 +142,13 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         )
         store.remove()
         logger.log_run(table, record)
+
+
+def _make_tasks(
+    prepared: PreparedRun, units: npt.NDArray[np.int32]
+) -> tuple[list[Task], Task | None]:
+    """The tasks of the features on these rows, and the one that is erased."""
+    config, corpus = prepared.config, prepared.corpus
+    tasks = [make_task(corpus, f, units, min_count=config.min_count) for f in prepared.features]
+    erase = config.evaluation.erase
+    return tasks, make_task(corpus, erase, units, min_count=config.min_count) if erase else None
