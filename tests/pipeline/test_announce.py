@@ -42,7 +42,7 @@ def number(text: str) -> int:
         {},
         {"split": SplitConfig(folds=3), "significance": SignificanceConfig(permutations=19)},
         {"baseline": BaselineConfig(random_init=True, residual="none"),
-         "evaluation": EvaluationConfig(bootstrap=0, erase="number")},
+         "evaluation": EvaluationConfig(bootstrap=0, erase="upos")},
     ],
     ids=["default", "folds and permutations", "random and erased"],
 )  # fmt: skip
@@ -56,7 +56,7 @@ def test_sizes_and_probes_are_those_of_the_run(
     write_deep_model(tmp_path)
     baseline = settings.pop("baseline", BaselineConfig())
     with caplog.at_level(logging.INFO, logger="probes"):
-        run = deep_run(tmp_path, "first", baseline, **settings)
+        run = deep_run(tmp_path, "first", baseline, features=["number"], **settings)
     (first,) = announced(caplog)
     pattern = (
         r"reading (\S+) texts of (\S+) tokens: (\S+) rows, (\S+) kB of cache \(layers of heads: "
