@@ -17,6 +17,7 @@ from probes.core.shown_progress import in_words
 from probes.corpora.tasks import Task
 from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order
 from probes.results.vocabulary.comparators import RANDOM_INIT
+from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.sites import SITES
 from probes.training.data import plan_parts
 from probes.training.fit_cost import linear_seconds
@@ -68,7 +69,7 @@ class Announcer:
             f"rows, {size(n_bytes)} of cache ({_layers(start.caches)}); about {in_words(seconds)} "
             f"at {start.tokens_per_second:,.0f} tokens/s"
         ]
-        if self.config.site in start.caches:
+        if PROBE in self.config.methods and self.config.site in start.caches:
             lines.append(self._fits(start.caches, tasks, erased))
             self._said = True
         log.info("this run: %s", "\n  ".join(lines))
@@ -76,7 +77,7 @@ class Announcer:
     def extracted(self, caches: Mapping[str, Cache]) -> tuple[list[Task], Task | None]:
         """The tasks on the rows of these caches; says what is fitted, unless it was said before."""
         tasks, erased = self.tasks(caches[self.config.site].rows["unit"])
-        if not self._said:
+        if PROBE in self.config.methods and not self._said:
             log.info("this run: %s", self._fits(caches, tasks, erased))
         return tasks, erased
 

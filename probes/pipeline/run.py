@@ -89,6 +89,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
             for name, model_handle, sites in wanted_sites(config, model, handle, prepared.cache_dir)
         }
 
+    units = caches[TRAINED][config.site].rows["unit"]
     tasks, erased = announcer.extracted(caches[TRAINED])
     plan = FitPlan(config, tasks, erased, layer_order(caches[TRAINED]))
     probing = PROBE in config.methods
