@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probes.config import LinearConfig
+from probes.config.run import PENALTIES
 from probes.solver import machine_factor, path_nanoseconds
 from probes.training.parts import PlannedPart
 
@@ -16,7 +17,9 @@ def linear_seconds(
 
     factor: of this machine, as ``machine_factor`` measures it; None measures it now.
     """
-    total = sum(_nanoseconds(planned, more, len(config.l2)) for planned, more in parts)
+    # The default path goes on beyond its ends for some heads: one penalty more, on average.
+    penalties = len(PENALTIES) + 1 if config.l2 is None else len(config.l2)
+    total = sum(_nanoseconds(planned, more, penalties) for planned, more in parts)
     return total / 1e9 * (machine_factor() if factor is None else factor)
 
 
