@@ -15,10 +15,18 @@ import numpy.typing as npt
 
 from probes.config import AblationConfig
 from probes.core.errors import UserError
+from probes.corpora.corpus import Corpus
 from probes.interventions.behaviour import Behaviour, Part
 from probes.interventions.editor import DownstreamProbe, Editor, sequences_of
 from probes.interventions.exact import Head, HeadValues
 from probes.interventions.measures import row_values
+from probes.interventions.position_means import (
+    MeansByPosition,
+    PositionSums,
+    Template,
+    require_templates,
+    templates_of,
+)
 from probes.interventions.replacements import (
     Constant,
     FromOtherTexts,
@@ -54,6 +62,8 @@ class RowEffects:
     matched_direct: Array | None = None
     paired: BoolArray | None = None
     """(N,) rows that have a matched text."""
+    kept: BoolArray | None = None
+    """(N,) rows that were edited; None: all that are scored."""
 
 
 def ablate(
@@ -63,11 +73,13 @@ def ablate(
     config: AblationConfig,
     *,
     probe: DownstreamProbe | None = None,
+    references: References | None = None,
     seed: int = 0,
 ) -> RowEffects:
     """Ablate each head alone, in all rows that are scored.
 
     probe: that scores rows, for the measure ``downstream``.
+    references: texts that means by position are taken over (``mean_position``).
 
     Raises:
         UserError: no other text is as long as one that is scored (``resample``), and whatever the
@@ -78,7 +90,7 @@ def ablate(
         train, scored = behaviour.texts.take(part.train), behaviour.texts.take(part.scored)
         plan = editor.plan(scored)
         places = Places(config.positions, config.first_token)  # type: ignore[arg-type]
-        edits = _edits(editor, config, train, scored, plan, places, seed)
+        edits = _edits(editor, config, train, scored, plan, places, seed, references)
         mates = draw_partners(scored, train, seed=seed, matched=True)
         has_mate = np.zeros(len(scored), dtype=bool)
         has_mate[scored.sequence_rows[mates >= 0]] = True
@@ -89,6 +101,10 @@ def ablate(
         values = editor.exact(readout, heads).run(plan, edits, label=label)
         effects = {name: effects_of(scored, of, behaviour) for name, of in values.items()}
         collected.add(part, effects, has_mate)
+        by_position = edits.get("mean_position")
+        if isinstance(by_position, MeansByPosition):
+            known = require_templates(by_position, len(by_position.sums.templates))
+            collected.leave_out(part, ~known[np.unique(scored.sequence_rows, return_index=True)[1]])
     return collected.finish(heads)
 
 
@@ -101,6 +117,7 @@ class _Collected:
             for name in ("total", "direct", "matched", "matched_direct")
         }
         self.clean, self.paired = np.full(rows, np.nan), np.zeros(rows, dtype=bool)
+        self.kept = np.ones(rows, dtype=bool)
 
     def add(self, part: Part, effects: dict[str, PartEffects], has_mate: BoolArray) -> None:
         control = effects.pop("matched", None)
@@ -118,6 +135,13 @@ class _Collected:
         if control is not None:
             self.paired[np.flatnonzero(rows)[has_mate]] = True
 
+    def leave_out(self, part: Part, rows: BoolArray) -> None:
+        """Rows (n,) of a part that were not edited, for want of a value."""
+        left_out = np.flatnonzero(part.scored)[rows]
+        for values in self.of.values():
+            values[:, left_out] = np.nan
+        self.kept[left_out] = False
+
     def finish(self, heads: Sequence[Head]) -> RowEffects:
         known = {name: None if np.isnan(of).all() else of for name, of in self.of.items()}
         assert known["total"] is not None
@@ -129,6 +153,7 @@ class _Collected:
             known["matched"],
             known["matched_direct"],
             self.paired if self.paired.any() else None,
+            self.kept,
         )
 
 
@@ -171,16 +196,23 @@ def _edits(
     plan: BatchPlan,
     places: Places,
     seed: int,
+    references: References | None,
 ) -> dict[str, Replacement]:
     if config.kind == "zero":
         return {"zero": Constant(editor.handle.kind, places)}
     if config.kind == "mean":
         return {"mean": training_means(editor, train, places)}
     if config.kind == "mean_position":
-        raise UserError(
-            "ablation.kind=mean_position is not there for this corpus",
-            fix="ablation.kind=mean",
-        )
+        if references is None:
+            raise UserError(
+                "ablation.kind=mean_position: this corpus cannot make other texts of the same "
+                "templates",
+                allowed="generated corpora (ioi, facts, ...), whose seed gives others",
+                fix="ablation.kind=mean",
+            )
+        means = references.means(editor, places, plan, references.templates_of(scored))
+        require_templates(means, len(references.texts))
+        return {"mean_position": means}
     edits: dict[str, Replacement] = {}
     for draw in range(config.draws):
         partners = draw_partners(scored, train, seed=seed + 1000 * (draw + 1))
@@ -193,6 +225,32 @@ def _edits(
             )
         edits[f"resample {draw}"] = _from(editor, train, partners, plan, places)
     return edits
+
+
+@dataclass(frozen=True)
+class References:
+    """Texts of another seed, none of which is in the corpus, and the corpus."""
+
+    corpus: Corpus
+    other: Corpus
+    texts: ScoredTexts
+    """Of ``other``."""
+
+    def templates_of(self, scored: ScoredTexts) -> list[Template]:
+        """Of texts of the corpus."""
+        return templates_of(self.corpus, scored)
+
+    def means(
+        self, editor: Editor, places: Places, plan: BatchPlan, templates: Sequence[Template]
+    ) -> MeansByPosition:
+        """The replacement for the sequences of a plan, of these templates."""
+        reference = BatchPlan(self.texts.alignment, editor.tokens_per_batch)
+        kind, own = editor.handle.kind, templates_of(self.other, self.texts)
+        sums = PositionSums(kind, editor.all_sites, own, reference.order)
+        run_passes(
+            editor.handle, editor.body, reference, sums, label=editor.label("means by position")
+        )
+        return MeansByPosition(kind, places, sums, templates, plan.order)
 
 
 def _from(

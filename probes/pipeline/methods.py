@@ -11,14 +11,21 @@ from pathlib import Path
 import numpy as np
 
 from probes.activations.extraction import extract
-from probes.config import EvaluationConfig, LinearConfig, RunConfig, SignificanceConfig
+from probes.config import (
+    EvaluationConfig,
+    GeneratedConfig,
+    LinearConfig,
+    RunConfig,
+    SignificanceConfig,
+)
 from probes.core.errors import UserError
+from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.effect_map import EffectMap, judge_effects
 from probes.evaluation.evidence_problems import evidence_problems
-from probes.interventions.ablation import ablate
-from probes.interventions.answer_tokens import answer_features
+from probes.interventions.ablation import References, ablate
+from probes.interventions.answer_tokens import answer_features, score_answers
 from probes.interventions.behaviour import (
     Behaviour,
     answering,
@@ -153,8 +160,15 @@ class MethodsOfRun:
             [head for _, head in units],
             config,
             probe=probe,
+            references=self._references(behaviour),
             seed=self.config.seed,
         )
+        if effects.kept is not None and not effects.kept.all():
+            draws = self._draws(behaviour, effects.kept & behaviour.reported)
+            self.caveats.append(
+                f"'{behaviour.feature}': {int((~effects.kept).sum())} texts are left out of "
+                "ablation: their template has too few others to take a mean by position over"
+            )
         maps = []
         for site, heads in editor.units.items():
             rows = np.array([number for number, (of, _) in enumerate(units) if of == site])
@@ -165,13 +179,26 @@ class MethodsOfRun:
                 if of is None or np.isnan(of[rows]).all():
                     continue
                 named = Named("ablation", config.kind, effect, config.positions)
-                evidence = effect_evidence(behaviour, heads, of[rows], named, site=site)
+                kept = effects.kept
+                evidence = effect_evidence(behaviour, heads, of[rows], named, site=site, kept=kept)
                 control = None
                 if matched is not None and site == HEADS:
-                    values = effect_evidence(behaviour, heads, matched[rows], named, site=site)
+                    values = effect_evidence(
+                        behaviour, heads, matched[rows], named, site=site, kept=kept
+                    )
                     control = replace(values, probe=MATCHED)
                 maps.append(self._judge(behaviour, evidence, control, draws))
         return maps
+
+    def _references(self, behaviour: Behaviour) -> References | None:
+        """Other texts of a generated corpus; None: not asked for, or it is not generated."""
+        wanted = self.config.ablation.kind == "mean_position"
+        if not wanted or not isinstance(self.config.corpus, GeneratedConfig):
+            return None
+        other = load_corpus(replace(self.config.corpus, seed=self.config.corpus.seed + 1))
+        new = [n for n, text in enumerate(other.texts) if text not in set(self.corpus.texts)]
+        texts = score_answers(other, self.handle, behaviour.measure, examples=new)
+        return References(self.corpus, other, texts)
 
     def _patching(
         self,
