@@ -61,6 +61,7 @@ def extract(
     *,
     sites: Sequence[str] = ("heads",),
     layers: list[int] | None = None,
+    among: list[int] | None = None,
     position: PositionConfig | None = None,
     extraction: ExtractionConfig | None = None,
     cache_dir: str | Path = "outputs/cache",
@@ -81,6 +82,8 @@ def extract(
 
     sites: of heads, residual, attention_output, mlp_output. layers: only these are computed and
     stored, and the forward pass stops after the last of them; a cache of more layers serves too.
+    among: the layers that ``layers`` are a part of, where parts are extracted one after another:
+    ``extraction.dtype=auto`` is decided on all of these, as if they were one extraction.
     truncate: read the end of texts beyond the context where their sentence or answer is labelled.
     whole_texts: labels of sentences or answers are wanted, so texts beyond the context are refused
     (unless ``truncate``) instead of read for their words alone.
@@ -118,7 +121,7 @@ def extract(
     if len(caches) < len(keys):
         missing = {kind: key for kind, key in keys.items() if kind not in caches}
         run = _Extraction(
-            handle, corpus, missing, layers, position, extraction, cache_dir, truncate,
+            handle, corpus, missing, layers, among, position, extraction, cache_dir, truncate,
             whole_texts, memory_budget, shard, on_start,
         )  # fmt: skip
         caches |= run.run(progress, checkpoint_seconds)
@@ -153,6 +156,7 @@ class _Extraction:
     corpus: Corpus
     keys: dict[str, CacheKey]
     layers: list[int] | None
+    among: list[int] | None
     position: PositionConfig
     extraction: ExtractionConfig
     cache_dir: Path
@@ -189,8 +193,15 @@ class _Extraction:
         body = self.handle.load()
         sites = {kind: self._sites(body, kind) for kind in self.keys}
         plan = BatchPlan(alignment, self._tokens_per_batch(body))
+        judged = sites
+        if self.among is not None:
+            projection = self.handle.settings.head_projection
+            every = {kind: find_sites(body, kind, head_projection=projection) for kind in self.keys}
+            judged = {
+                kind: [site for site in every[kind] if site.layer in self.among] for kind in every
+            }
         self.keys, self.rounding = settle_dtypes(
-            self.handle.kind, body, plan, sites, self.keys, self.cache_dir
+            self.handle.kind, body, plan, judged, self.keys, self.cache_dir
         )
         caches = self._take_finished()  # under the dtypes that auto came to
         while True:

@@ -143,6 +143,11 @@ class Run:
         from probes.activations.cache import Cache
 
         site = self.subject(site=site).site
+        if not self.record.caches and self.record.config.get("disk_budget"):
+            raise UserError(
+                f"the activations were dropped (disk_budget={self.record.config['disk_budget']})",
+                fix="a run with disk_budget=null",
+            )
         if site not in self.record.caches:
             raise UserError(
                 f"this run has no activations of site '{site}'",

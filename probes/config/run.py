@@ -253,3 +253,7 @@ class RunConfig:
     """Where activations and simplified models are stored, for this run and later ones."""
     memory_budget: str = "1GB"
     """Upper bound for one chunk of activations in memory."""
+    disk_budget: str | None = None
+    """Upper bound for the run's activations on disk, such as 20GB. What is above it is extracted
+    some layers at a time, fitted and dropped: the same results, but the model runs several times
+    and no other run can use the activations. null: no bound."""

@@ -17,7 +17,9 @@ from probes.pipeline.whole_layers import is_sampled
 from probes.results.record import RunRecord
 from probes.statistics.maps import Layer
 
-KEYS_THAT_CHANGE_NO_RESULT = ("trainer", "logger", "cache_dir", "memory_budget", "atlas")
+KEYS_THAT_CHANGE_NO_RESULT = (
+    *("trainer", "logger", "cache_dir", "memory_budget", "disk_budget", "atlas"),
+)
 """Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
 
 Settings = dict[str, object]

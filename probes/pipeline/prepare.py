@@ -34,6 +34,8 @@ class PreparedRun:
     cache_dir: Path
     memory_budget: int
     """Bytes."""
+    disk_budget: int | None = None
+    """Bytes; None: no bound."""
 
 
 def prepare(config: RunConfig) -> PreparedRun:
@@ -43,6 +45,9 @@ def prepare(config: RunConfig) -> PreparedRun:
         UserError: what is wrong, what is allowed and which override fixes it.
     """
     memory_budget = parse_size(config.memory_budget, key="memory_budget")
+    disk_budget = None
+    if config.disk_budget is not None:
+        disk_budget = parse_size(config.disk_budget, key="disk_budget")
     corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)
     if config.model.simplified is None:
@@ -50,7 +55,7 @@ def prepare(config: RunConfig) -> PreparedRun:
     for note in corpus.notes:
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
-    return PreparedRun(config, corpus, features, cache_dir, memory_budget)
+    return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget)
 
 
 def chosen_features(config: RunConfig, corpus: Corpus) -> list[str]:

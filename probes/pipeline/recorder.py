@@ -46,10 +46,11 @@ class RunRecorder:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside as ``<name>_seconds``."""
+        """Time what happens inside as ``<name>_seconds``, added to earlier times of that name."""
         start = time.perf_counter()
         yield
-        self.timings[f"{name}_seconds"] = round(time.perf_counter() - start, 3)
+        seconds = self.timings.get(f"{name}_seconds", 0.0) + time.perf_counter() - start
+        self.timings[f"{name}_seconds"] = round(seconds, 3)
 
     def plain_config(self) -> dict[str, Any]:
         """The configuration as plain data, with ``~`` for the user's home directory."""
@@ -59,14 +60,17 @@ class RunRecorder:
         self,
         corpus: Corpus,
         handle: Handle,
+        main: Cache,
         caches: dict[str, Cache],
         tasks: Sequence[Task],
         evaluation: Evaluation,
         fit: FitSummary,
         run_dir: Path,
     ) -> RunRecord:
-        """All of ``run.json`` as far as it is known before the report is written."""
-        main = caches[self.config.site]
+        """All of ``run.json`` as far as it is known before the report is written.
+
+        main: of the run's own site. caches: those that stay, by kind of site.
+        """
         seconds = self.timings["extract_seconds"]
         return RunRecord(
             version=__version__,

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from probes.activations.extraction import extract
 from probes.config import RunConfig
 from probes.config.checks import check
-from probes.corpora.corpus import TEXT_LEVELS
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.own_metrics import load_metrics
 from probes.models.depth import chosen_layers
+from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.pipeline.announce import Announcer
 from probes.pipeline.disk_space import check_space, probe_bytes
 from probes.pipeline.fit_identity import fit_identity, node_name
-from probes.pipeline.fit_plan import TRAINED, FitPlan, layer_order, wanted_sites
+from probes.pipeline.fit_plan import TRAINED, FitPlan, wanted_sites
 from probes.pipeline.fits import Fits
+from probes.pipeline.layer_passes import Activations
 from probes.pipeline.methods import MethodsOfRun, tasks_of_maps
 from probes.pipeline.part_store import PartStore
 from probes.pipeline.prepare import PreparedRun, prepare
@@ -31,6 +32,7 @@ from probes.pipeline.recorder import RunRecorder
 from probes.reporting.loggers import make_logger
 from probes.results.vocabulary.methods import PROBE
 from probes.simplified.store import resolve, training_curve
+from probes.statistics.metrics import Metric
 from probes.training.custom import load_probe
 from probes.training.trainer import accelerator_of
 
@@ -54,7 +56,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         UserError: the model does not suit the settings, or the labels and groups cannot give the
             evidence that is asked for; found before anything is fitted.
     """
-    config, corpus, features = prepared.config, prepared.corpus, prepared.features
+    config = prepared.config
     check_space(run_dir)
     metrics = load_metrics(config.evaluation.metrics)
     load_probe(config.probe)  # before the model is opened: a wrong name is found now
@@ -70,28 +72,31 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
     announcer = Announcer(
         config, lambda units: _make_tasks(prepared, units), prepared.memory_budget
     )
-    with recorder.phase("extract"):
-        caches = {
-            name: extract(
-                model_handle,
-                corpus,
-                sites=sites,
-                layers=layers,
-                position=config.position,
-                extraction=config.extraction,
-                cache_dir=prepared.cache_dir,
-                truncate=config.truncate,
-                whole_texts=any(corpus.feature(f).level in TEXT_LEVELS for f in features),
-                memory_budget=prepared.memory_budget,
-                progress=config.trainer.progress,
-                on_start=announcer.started if name == TRAINED else None,
-            )
-            for name, model_handle, sites in wanted_sites(config, model, handle, prepared.cache_dir)
-        }
+    wanted = wanted_sites(config, model, handle, prepared.cache_dir)
+    with Activations(
+        prepared, wanted, layers, run_dir, recorder.phase, announcer.started
+    ) as activations:
+        _fit_and_publish(
+            prepared, run_dir, recorder, handle, layers, activations, announcer, metrics
+        )
 
+
+def _fit_and_publish(
+    prepared: PreparedRun,
+    run_dir: Path,
+    recorder: RunRecorder,
+    handle: Handle,
+    layers: list[int] | None,
+    activations: Activations,
+    announcer: Announcer,
+    metrics: Sequence[Metric],
+) -> None:
+    """The run from its activations on."""
+    config, corpus, features = prepared.config, prepared.corpus, prepared.features
+    caches = activations.first()
     units = caches[TRAINED][config.site].rows["unit"]
     tasks, erased = announcer.extracted(caches[TRAINED])
-    plan = FitPlan(config, tasks, erased, layer_order(caches[TRAINED]))
+    plan = FitPlan(config, tasks, erased, activations.order)
     probing = PROBE in config.methods
     sources = plan.sources(caches) if probing else []
     check_space(run_dir, probe_bytes(sources, config.probe))
@@ -105,16 +110,24 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
         metrics=metrics,
         order=plan.order,
     )
-    identity = fit_identity(config, corpus, handle, sources)
+    # The checksums of what later passes will read are not known yet.
+    identity = fit_identity(config, corpus, handle, [] if activations.in_passes else sources)
     store = PartStore(run_dir, identity, node_name(accelerator_of(config.trainer)))
     with make_logger(config.logger, run_dir, recorder.plain_config()) as logger:
         logger.log_curve(training_curve(config.model, prepared.cache_dir))
         fits = Fits(config, evaluator, store, prepared.memory_budget, logger.lightning)
         with recorder.phase("fit"):
             fits.fit(sources)
+        if probing:
+            for caches in activations.rest():
+                with recorder.phase("fit"):
+                    fits.fit(plan.sources(caches))
             best = evaluator.best_layers(config.site, config.probe.name)
-            if probing:
-                fits.fit(plan.sources_of_best(caches, best))
+            left = {layer for of_site in plan.left(best).values() for _, layer in of_site}
+            for caches in activations.holding(left):
+                with recorder.phase("fit"):
+                    fits.fit(plan.sources_of_best(caches, best))
+        with recorder.phase("fit"):
             evaluation = evaluator.finish()
         methods = MethodsOfRun(
             dataclasses.replace(config, layers=layers),
@@ -130,7 +143,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path) -> None:
             evaluation = evaluation.with_effects(effects, methods.caveats)
             tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
         record = recorder.record(
-            corpus, handle, caches[TRAINED], tasks, evaluation, fits.summary, run_dir
+            corpus, handle, *activations.described(), tasks, evaluation, fits.summary, run_dir
         )
         record.environment.update(store.mixed_nodes())
         table, record = publish(

@@ -55,7 +55,7 @@ def deep_run(folder: Path, name: str, baseline: BaselineConfig, **changes: Any) 
     for key, value in changes.items():
         assert hasattr(config, key)
         setattr(config, key, value)
-    (folder / name).mkdir()
+    (folder / name).mkdir(exist_ok=True)
     run(config, folder / name)
     return load_run(folder / name)
 
