@@ -61,6 +61,22 @@ def hooked(
             handle.remove()
 
 
+def differentiable(visit: Visit) -> Visit:
+    """A visit whose ``z`` requires gradients, in passes that are recorded for differentiation."""
+
+    def visit_leaf(site: Site, z: Tensor) -> Tensor:
+        if not z.requires_grad:  # the first site of a stream; the sites after it depend on it
+            z = z.detach().requires_grad_()
+        edited = visit(site, z)
+        if edited is not None:
+            return edited
+        # The pass goes on with the tensor that was visited (``z`` is a view of another), or with a
+        # copy where it is a leaf, which a model must not change in place.
+        return z.clone() if z.is_leaf else z
+
+    return visit_leaf
+
+
 def _around(sites: Sequence[Site]) -> str:
     """Path of the innermost module that runs once a pass around all sites; empty: the body."""
     paths = [site.module.split(".") for site in sites]

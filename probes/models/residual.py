@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from probes.core.errors import UserError
 from probes.models.norms import Norm
 from probes.models.sites import Site
+from probes.models.structure import input_dtype, is_plain
 from probes.models.verification import projection_weight
 
 
@@ -177,13 +178,12 @@ def head_weight(body: nn.Module, site: Site, like: Tensor) -> tuple[Tensor, Tens
     vectors: what they do to a vector is then in the weight, as far as they are linear.
     """
     module: Any = body.get_submodule(site.module)
-    plain = type(module).forward is nn.Linear.forward or hasattr(module, "nx")
-    weight = projection_weight(module) if plain else None
+    weight = projection_weight(module) if is_plain(module) else None
     bias: Tensor | None
     if weight is None:
         with torch.inference_mode():
             unit = torch.eye(site.units * site.width, dtype=like.dtype, device=like.device)
-            unit = unit.to(_input_dtype(module))
+            unit = unit.to(input_dtype(module))
             zero: Tensor = module(torch.zeros_like(unit[:1]))
             weight, bias = module(unit) - zero, zero[0]
         weight, bias = weight.clone(), bias.clone()
@@ -191,9 +191,3 @@ def head_weight(body: nn.Module, site: Site, like: Tensor) -> tuple[Tensor, Tens
         weight, bias = weight.detach(), module.bias
     by_head = weight.unflatten(0, (site.units, site.width))
     return by_head, None if bias is None else bias.detach().to(like)
-
-
-def _input_dtype(module: nn.Module) -> torch.dtype:
-    """Of the activations that a module takes; quantised weights have types of their own."""
-    kinds = {p.dtype for p in module.parameters() if p.is_floating_point() and p.dtype.itemsize > 1}
-    return kinds.pop() if len(kinds) == 1 else torch.float32

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from probes.core.errors import UserError
@@ -179,6 +180,17 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
         if hasattr(module, inputs) and hasattr(module, outputs):
             return int(getattr(module, inputs)), int(getattr(module, outputs))
     return None
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a linear map is torch's own, or Conv1D; others are quantised, or have an adapter."""
+    return type(module).forward is nn.Linear.forward or hasattr(module, "nx")
+
+
+def input_dtype(module: nn.Module) -> torch.dtype:
+    """Of the activations that a linear map takes; quantised weights have types of their own."""
+    kinds = {p.dtype for p in module.parameters() if p.is_floating_point() and p.dtype.itemsize > 1}
+    return kinds.pop() if len(kinds) == 1 else torch.float32
 
 
 def candidates(body: nn.Module) -> str:

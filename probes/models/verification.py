@@ -15,7 +15,7 @@ from probes.models.forward import forward
 from probes.models.hf_config import field_of, model_kind
 from probes.models.hooks import hooked
 from probes.models.sites import Site
-from probes.models.structure import candidates, linear_shape
+from probes.models.structure import candidates, is_plain, linear_shape
 
 QUANTISED_TOLERANCE = 0.05
 """Relative error allowed where a projection rounds its own inputs or weights."""
@@ -97,15 +97,11 @@ def identity_error(body: nn.Module, site: Site, z: Tensor, output: Tensor) -> tu
             float((total - actual).abs().max()),
             8 * _rounding(output) * float(size.max()),
         )
-        if error <= allowed or not _computes_its_own_way(module):
+        if error <= allowed or is_plain(module):
             return error, allowed
     # Quantised or offloaded: the weight cannot be read, but the module can be applied.
     error = float((_sum_by_module(module, z).to(where).double() - actual).abs().max())
     return error, QUANTISED_TOLERANCE * float(actual.abs().max())
-
-
-def _computes_its_own_way(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward
 
 
 def projection_weight(module: nn.Module) -> Tensor | None:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from probes.core.errors import UserError
 from probes.core.shown_progress import ShownProgress
 from probes.models.forward import forward
 from probes.models.handle import Handle
-from probes.models.hooks import hooked
+from probes.models.hooks import differentiable, hooked
 from probes.models.language_model import (
     Positions,
     body_of,
@@ -29,7 +29,6 @@ from probes.models.language_model import (
     logits,
     output_head,
 )
-from probes.models.sites import Site
 from probes.passes.batches import Batch, BatchPlan
 from probes.passes.progress import Progress
 from probes.passes.shards import WHOLE, Shard
@@ -83,7 +82,7 @@ def run_passes(
             model that has no language-model head.
     """
     passes = _Passes(handle, model, visitor, need, gradients, variants, logits_at)
-    visit = passes.visit_leaf if gradients else visitor.visit
+    visit = differentiable(visitor.visit) if gradients else visitor.visit
     with hooked(passes.body, visitor.sites, visit, stop_after_last=need == "sites"):
         return run_batches(
             plan,
@@ -219,17 +218,6 @@ class _Passes:
     def run(self, batch: Batch) -> None:
         self.visitor.begin(batch)
         self.visitor.end(batch, self._pass(batch))
-
-    def visit_leaf(self, site: Site, z: Tensor) -> Tensor:
-        """Visit a site so that the rest of the pass can be differentiated with respect to ``z``."""
-        if not z.requires_grad:  # the first site of a stream; the sites after it depend on it
-            z = z.detach().requires_grad_()
-        edited = self.visitor.visit(site, z)
-        if edited is not None:
-            return edited
-        # The pass goes on with the tensor that was visited (``z`` is a view of another), or with a
-        # copy where it is a leaf, which a model must not change in place.
-        return z.clone() if z.is_leaf else z
 
     def _pass(self, batch: Batch) -> Output:
         ids, mask = batch.input_ids, batch.attention_mask  # (B, T) each

@@ -16,6 +16,7 @@ from probes.core.errors import UserError
 from probes.models.forward import forward
 from probes.models.handle import Handle
 from probes.models.hf_config import decoder_start
+from probes.models.hooks import hooked
 from probes.models.language_model import body_of, logits, output_head
 from probes.models.loading import open_model
 from probes.models.sites import find_sites
@@ -164,3 +165,25 @@ def test_logits_of_a_body(tmp_path: Path) -> None:
     body = tiny_models.build("llama_gqa")
     with pytest.raises(UserError, match="LlamaModel has no language-model head"):
         logits(body, "decoder", *tiny_models.pad(tiny_models.sequences()))
+
+
+# --- sites of a body whose head calls its stack itself (OPT) -------------------------------------
+
+
+@pytest.mark.parametrize("family", WITH_HEAD)
+def test_sites_of_the_body_are_visited_in_passes_to_logits(family: str) -> None:
+    """Each once in every pass, also after one that was stopped."""
+    model = tiny_models.build_with_head(family)
+    body, kind = body_of(model), FAMILIES[family].kind
+    ids, mask = tiny_models.pad(tiny_models.sequences((6, 6)))
+    sites = find_sites(body)
+    seen: list[Any] = []
+    with hooked(body, sites, lambda site, z: seen.append((site, z.shape[0]))):
+        for _ in range(2):
+            logits(model, kind, ids, mask)
+            forward(body, kind, ids, mask)
+    assert seen == 4 * [(site, 2) for site in sites]
+    with hooked(body, sites[:1], lambda site, z: None, stop_after_last=True):
+        assert forward(model, kind, ids, mask) is None
+        assert forward(body, kind, ids, mask) is None
+        assert forward(model, kind, ids, mask) is None
