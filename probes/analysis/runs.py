@@ -23,6 +23,7 @@ from probes.core.errors import UserError
 from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
 from probes.results.plausible import check_banks, check_evidence, check_table
+from probes.results.quantities import describe_metrics
 from probes.results.record import RECORD, RunRecord, is_finished, read_record
 from probes.results.table import Subject, distinct, features, read_results
 from probes.results.vocabulary.methods import PROBE
@@ -293,6 +294,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         )
     record = read_record(directory / RECORD)
     results = read_results(directory / TABLE, files=record.files)
+    describe_metrics(results, record.metrics)
     if not record.files:
         check_table(results, record, directory / TABLE)
         if (directory / EVIDENCE).is_file():

@@ -64,6 +64,10 @@ def describe(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return str(UserError(f"no permission to write {error.filename}", fix="hydra.run.dir=DIR"))
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename)
+        return str(UserError(f"the path {name[:40]}... is too long ({len(name)} characters)",
+                             allowed="255 bytes for each of its parts"))  # fmt: skip
     if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
         return str(UserError(f"{error.filename} is in the way: {error.strerror}"))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -19,6 +19,7 @@ from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
 from probes.results.banks import save_banks
 from probes.results.evidence import save_evidence
+from probes.results.quantities import describe_metrics
 from probes.results.record import RECORD, RunRecord, write_record
 from probes.results.table import results_table, write_results
 from probes.training.bank import ProbeBank
@@ -40,7 +41,7 @@ def publish(
     Returns the results table and the record as written, for loggers.
     """
     with recorder.phase("report"):
-        table = results_table(evaluation.rows)
+        table = describe_metrics(results_table(evaluation.rows), record.metrics)
         write_results(table, run_dir / "results.csv")
         save_evidence(evaluation.maps, run_dir / "evidence.safetensors")
         base_model = {"name": record.model.name, "fingerprint": record.model.fingerprint}

@@ -22,6 +22,7 @@ from probes.corpora.corpus import SPLITS, TEST, TRAIN, VALIDATION, Corpus
 from probes.corpora.tasks import Task
 from probes.evaluation.caveats import penalty_caveats
 from probes.evaluation.evaluate import Evaluation
+from probes.evaluation.own_metrics import own_records
 from probes.models.handle import Handle
 from probes.results.record import (
     CorpusRecord,
@@ -30,6 +31,7 @@ from probes.results.record import (
     StreamRecord,
     TaskRecord,
 )
+from probes.statistics.metrics import Metric
 from probes.training.fit import FitSummary
 
 PARTS = (TRAIN, VALIDATION, TEST)
@@ -66,6 +68,7 @@ class RunRecorder:
         evaluation: Evaluation,
         fit: FitSummary,
         run_dir: Path,
+        metrics: Sequence[Metric] = (),
     ) -> RunRecord:
         """All of ``run.json`` as far as it is known before the report is written.
 
@@ -93,6 +96,7 @@ class RunRecorder:
             },
             best=evaluation.best,
             tests=evaluation.tests,
+            metrics=own_records(metrics),
             caveats=[*evaluation.caveats, *self._penalty_caveats(evaluation), *fit.notes],
         )
 

@@ -14,7 +14,7 @@ from probes.config import RunConfig
 from probes.config.checks import check
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.evaluate import Evaluator
-from probes.evaluation.own_metrics import load_metrics
+from probes.evaluation.own_metrics import check_on_rows, load_metrics
 from probes.models.depth import chosen_layers
 from probes.models.handle import Handle
 from probes.models.loading import open_model
@@ -99,6 +99,8 @@ def _fit_and_publish(
     plan = FitPlan(config, tasks, erased, activations.order)
     probing = PROBE in config.methods
     sources = plan.sources(caches) if probing else []
+    for problem_set in plan.evidence if probing else ():
+        check_on_rows(metrics, problem_set.task, problem_set.problems)
     check_space(run_dir, probe_bytes(sources, config.probe))
     evaluator = Evaluator(
         config.evaluation,
@@ -143,7 +145,14 @@ def _fit_and_publish(
             evaluation = evaluation.with_effects(effects, methods.caveats)
             tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
         record = recorder.record(
-            corpus, handle, *activations.described(), tasks, evaluation, fits.summary, run_dir
+            corpus,
+            handle,
+            *activations.described(),
+            tasks,
+            evaluation,
+            fits.summary,
+            run_dir,
+            metrics,
         )
         record.environment.update(store.mixed_nodes())
         table, record = publish(

@@ -14,14 +14,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 
 from probes.core.errors import UserError, closest
-from probes.results.quantities import Quantity
+from probes.results.quantities import OWN, Quantity
 from probes.results.table import (
     COLUMNS,
     TEXT,
@@ -32,7 +32,7 @@ from probes.results.table import (
     pick,
     where,
 )
-from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, quantity_kind
+from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, QuantityKind, quantity_kind
 from probes.results.vocabulary.comparators import MAJORITY, Comparator, Compared
 from probes.results.vocabulary.methods import PROBE, is_signed
 from probes.results.vocabulary.quantities import RECALL, evidence_columns, probabilities
@@ -55,6 +55,8 @@ class FeatureTable:
     feature: str
     subject: Subject
     """Whose rows are the map."""
+    own_metrics: Mapping[str, QuantityKind] = field(default_factory=dict)
+    """Rows of the vocabulary for metrics of the user's own."""
 
     @classmethod
     def of(
@@ -88,7 +90,7 @@ class FeatureTable:
             rows, site=site, method=method, probe=probe, metric=metric, effect=effect,
             positions=positions,
         )  # fmt: skip
-        return cls(rows, feature, subject)
+        return cls(rows, feature, subject, table.attrs.get(OWN, {}))
 
     @property
     def site(self) -> str:
@@ -137,7 +139,7 @@ class FeatureTable:
         name = ALIASES.get(name, name)
         if (name, split) in self._measured:
             return self._measured[name, split]
-        if split == "test" and quantity_kind(name).on_training_rows:
+        if split == "test" and self.kind(name).on_training_rows:
             measured = pick(self.own, metric=name)
             if len(measured):
                 return measured
@@ -195,7 +197,7 @@ class FeatureTable:
         reported["stream"] = reported["stream"].astype(str)
         joined = chosen_on.merge(reported, on=UNIT, how="left")
         joined["rank_by"] = joined["validation"].abs() if self.signed else joined["validation"]
-        ascending = [quantity_kind(metric).lower_is_better and not self.signed, True, True, True]
+        ascending = [self.kind(metric).lower_is_better and not self.signed, True, True, True]
         joined = joined.sort_values(["rank_by", *UNIT], ascending=ascending, kind="stable")
         return joined.drop(columns="rank_by").head(k).reset_index(drop=True)
 
@@ -256,7 +258,11 @@ class FeatureTable:
 
     def _place(self, name: str) -> int:
         own = self.method != PROBE and name == self.metric
-        return -1 if own else quantity_kind(name).place
+        return -1 if own else self.kind(name).place
+
+    def kind(self, name: str) -> QuantityKind:
+        """The row of the vocabulary of this quantity."""
+        return self.own_metrics.get(name) or quantity_kind(name)
 
     def quantities(self, classes: int = 2) -> list[Quantity]:
         """What can be shown of the feature, the accuracy first."""
@@ -267,7 +273,7 @@ class FeatureTable:
 
         classes: of the feature, where chance is one over their number.
         """
-        kind = quantity_kind(ALIASES.get(name, name))
+        kind = self.kind(ALIASES.get(name, name))
         anchor, anchor_label = kind.anchor, kind.anchor_label
         signed = self.signed and not kind.probability
         label, about = kind.label, kind.description
@@ -289,6 +295,7 @@ class FeatureTable:
             anchor_label=anchor_label,
             diverging=signed,
             about=about,
+            of_own_metric=self.own_metrics.get(name),
             least_span=SIGNED_SPAN if signed else Quantity.least_span,
         )
 

@@ -118,6 +118,19 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
+class MetricRecord:
+    """How a metric of the user's own is called and read; the others are known."""
+
+    label: str
+    description: str = ""
+    better: str = "higher"
+    """Which values are good: higher or lower."""
+    anchor: float | None = None
+    """Where a head knows nothing; None: what always answering the majority class reaches."""
+    anchor_label: str = "majority"
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """All of ``run.json``."""
 
@@ -149,6 +162,8 @@ class RunRecord:
     """The best unit of each map."""
     tests: list[MapTestSummary] = field(default_factory=list)
     """What the tests of each map refute."""
+    metrics: dict[str, MetricRecord] = field(default_factory=dict)
+    """Metrics of the user's own, by their name in the results."""
     files: dict[str, FileDigest] = field(default_factory=dict)
     """Size and SHA-256 of each file that is read back; set when the record is written."""
     schema: int = SCHEMA
@@ -213,6 +228,9 @@ def impossible_in_record(record: RunRecord) -> Iterator[str]:
             yield f"'{feature}' has counts below 0"
         if not 0 <= task.majority_accuracy <= 1:
             yield f"'{feature}' has a majority accuracy of {task.majority_accuracy}"
+    for name, metric in record.metrics.items():
+        if metric.better not in ("higher", "lower"):
+            yield f"'{name}' is better where it is {metric.better}"
     corpus = record.corpus
     if min([record.rows, *corpus.examples.values(), *corpus.groups.values()]) < 0:
         yield "it has counts below 0"

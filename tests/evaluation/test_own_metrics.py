@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from hydra.core.global_hydra import GlobalHydra
 from probes import load_run
 from probes.cli import commands as cli
 from probes.core.errors import UserError
-from probes.evaluation.own_metrics import load_metrics
+from probes.corpora.corpus import TEST
+from probes.evaluation.own_metrics import check_on_rows, load_metrics
 from probes.evaluation.planted import planted_activations, planted_task
 from probes.statistics.group_sums import mean_sums
 from probes.statistics.groups import Groups
 from probes.statistics.metrics import METRICS, Metric
+from probes.training.problems import real_problem
 from tests.evaluation.fitted_chunks import evaluated
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -54,7 +57,13 @@ certain = Metric(
         "certain", np.abs(scores), groups
     ),
 )
-loss = Metric("brier", "Brier", "", sums=first_class, better="lower")
+loss = Metric(
+    "errors", "share of errors", "Rows that are wrong.", better="lower", anchor=1.0,
+    sums=lambda predicted, labels, groups, classes, scores: mean_sums(
+        "errors", predicted != labels, groups
+    ),
+)
+sideways = Metric("sideways", "", "", sums=first_class, better="left")
 accuracy = first_class
 
 
@@ -85,7 +94,7 @@ def test_from_a_file_to_results_map_and_report(
     monkeypatch.chdir(tmp_path)
     overrides = [
         "model=hf", f"model.name={model}", "corpus.sentences=200", "features=[number]",
-        "evaluation.metrics=[own.py:kappa,own.py:certain]", "evaluation.bootstrap=50",
+        "evaluation.metrics=[own.py:kappa,own.py:certain,own.py:loss]", "evaluation.bootstrap=50",
         "evaluation.control=false", "baseline.residual=false", "baseline.all_heads=false",
         "probe.l2=[1]", "min_count=5", "trainer.progress=false", "split.source=group",
         "cache_dir=cache", "hydra.run.dir=out",
@@ -103,8 +112,15 @@ def test_from_a_file_to_results_map_and_report(
     assert kappa.shape == certain.shape == run.map("number").shape
     assert (certain.to_numpy() > 0).all()
     assert run.top("number", k=2, metric="kappa").test.notna().all()
+    errors = run.top("number", k=99, metric="errors")
+    assert errors.validation.is_monotonic_increasing, "the fewest errors are the best"
+    assert set(run.record.metrics) == {"kappa", "certain", "errors"}
+    assert run.record.metrics["errors"].description == "Rows that are wrong."
     report = (tmp_path / "out" / "report.html").read_text()
     assert re.search(r'"label": ?"kappa"', report)
+    assert re.search(
+        r'"label":"share of errors","about":"Rows that are wrong.","lower":true', report
+    )
 
 
 def test_values_equal_scikit_learns(own: Path) -> None:
@@ -125,7 +141,7 @@ def test_names_of_the_table_add_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("loss", "'brier' is better where it is lower"),
+        ("sideways", "better='left'; allowed: higher, lower"),
         ("accuracy", "is called 'accuracy', as another column or metric is"),
         ("broken", "raised ValueError on four rows: no such thing"),
         ("not_sums", "returned ndarray, not GroupSums"),
@@ -136,6 +152,18 @@ def test_names_of_the_table_add_nothing() -> None:
 def test_refused_before_a_model_is_run(own: Path, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_metrics([f"{own}:{name}"])
+
+
+def test_a_metric_without_a_value_on_a_split_is_refused_before_the_fit(own: Path) -> None:
+    metrics = load_metrics([f"{own}:kappa"])
+    task = planted_task(12, 20)
+    check_on_rows(metrics, task, (real_problem(task),))
+    one_class = replace(task, labels=np.where(task.split == TEST, 0, task.labels))
+    with pytest.raises(UserError, match=r"'kappa' is nan on the .* test rows .* all of one class"):
+        check_on_rows(metrics, one_class, (real_problem(one_class),))
+    careful = replace(metrics[-1], needs_both=True)
+    check_on_rows((careful,), one_class, (real_problem(one_class),))
+    check_on_rows(load_metrics([f"{own}:loss"]), one_class, (real_problem(one_class),))
 
 
 def test_a_metric_is_one_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

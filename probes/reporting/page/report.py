@@ -201,7 +201,7 @@ def _top(own: FeatureTable, drawn: HeadMap) -> tuple[list[str], list[list[Any]]]
             row.append(f"{value.iloc[0]:.3f}" if len(value) else "–")
         row += ["–" if pd.isna(head[column]) else f"{head[column]:.3g}" for column in more]
         rows.append(row)
-    return columns + [quantity_kind(name).label for name in (*metrics, *more)], rows
+    return columns + [own.kind(name).label for name in (*metrics, *more)], rows
 
 
 def moment(created: str) -> str:
