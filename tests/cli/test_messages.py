@@ -10,7 +10,7 @@ from probes.cli.messages import describe
 
 
 def raised_by_mkdir(path: Path) -> OSError:
-    with pytest.raises(OSError) as error:
+    with pytest.raises(OSError, match="Errno") as error:
         path.mkdir()
     return error.value
 
