@@ -31,12 +31,13 @@ from probes.activations.layout import (
     layers_of,
     read_manifest,
 )
+from probes.core.cores import available_cores
 from probes.core.errors import UserError
 from probes.core.files import PIECE, checksum, read_exactly
 
 SMALL = 4 << 20
 """Bytes that are read in less time than it takes to start threads on a busy machine."""
-READERS = max(2, min(8, os.cpu_count() or 2))
+READERS = max(2, min(8, available_cores()))
 """Threads: some wait for the disk while others check and convert."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from probes.activations.cache import Cache
 from probes.activations.dtypes import AUTO
@@ -19,8 +19,19 @@ from probes.activations.rounding import serves_auto
 from probes.config import ExtractionConfig, PositionConfig
 from probes.core.errors import UserError
 from probes.core.files import digest
-from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
+
+
+class ReadCorpus(Protocol):
+    """What of a corpus changes activations."""
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Hash of texts and units."""
+
+    @property
+    def replies(self) -> tuple[int, ...]:
+        """Where in each text the reply begins."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class CacheKey:
 
 def cache_key(
     handle: Handle,
-    corpus: Corpus,
+    corpus: ReadCorpus,
     kind: str,
     *,
     layers: list[int] | None,

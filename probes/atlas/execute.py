@@ -45,7 +45,7 @@ def run_jobs(jobs: list[AtlasJob], run_dir: Path, handle: Handle) -> list[Outcom
         finished = finished_run(job, directory, handle)
         if finished is not None:
             log.info("%s: finished before", what)
-            outcomes.append(Outcome(job, finished, _spent(finished), reused=True))
+            outcomes.append(Outcome(job, finished, finished.record.seconds, reused=True))
             continue
         log.info("%s", what)
         outcome = _run(job, directory)
@@ -109,8 +109,3 @@ def quiet(path: Path) -> Iterator[None]:
             package.propagate = propagate
             for handler, level in consoles:
                 handler.setLevel(level)
-
-
-def _spent(run: Run) -> float:
-    phases = ("extract_seconds", "fit_seconds", "report_seconds")
-    return float(sum(run.record.timings.get(phase, 0.0) for phase in phases))

@@ -38,7 +38,7 @@ def write_page(atlas: Atlas, path: Path) -> Path:
     any_head = atlas.table[atlas.table["significant"]][UNIT].drop_duplicates()
     text = render_page(
         "atlas.html.j2",
-        script="atlas.js",
+        scripts=("atlas.js",),
         title=f"Atlas of {model_title(atlas.model)}: what its heads carry",
         data={"stages": [_stage(stage_map, atlas.table, atlas.lines) for stage_map in maps]},
         subtitle=(

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -28,9 +28,10 @@ from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
 from probes.core.process import Terminated, heavy_imports
+from probes.core.quiet import quiet_console
 from probes.core.shown import ShownFormatter
 from probes.results.integrity import RUN_FILES, has_content
-from probes.results.record import RECORD, is_finished, read_record
+from probes.results.record import IDENTITY_FILE, RECORD, intact, is_finished, read_record
 
 log = logging.getLogger("probes")
 
@@ -42,30 +43,42 @@ class AlreadyFinished(UserError):
     """The directory holds a finished run."""
 
 
-def run_job(cfg: DictConfig) -> None:
+def run_job(cfg: DictConfig) -> float | None:
     """Claim the directory that Hydra chose, and run the job that ``cfg`` describes there.
 
     An error or an interruption is left in the directory (``error.json``), unless it is another
-    run's.
+    run's. What a job of a sweep prints and logs is written to the directory alone, but for lines
+    about progress.
+
+    Returns:
+        What a search maximises (``objective``); None for an atlas.
 
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
     """
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    if is_finished(run_dir):
-        _keep_or_refuse(cfg, run_dir)
-        return
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    if not in_sweep and (cfg.get("sweep") is not None or cfg.get("plan")):
+        key = "sweep" if cfg.get("sweep") is not None else "plan"
+        raise UserError(
+            f"{key}={cfg[key]}: only a sweep has a {'name' if key == 'sweep' else 'plan'}",
+            fix=f"-m {key}={str(cfg[key]).lower() if key == 'plan' else cfg[key]}",
+        )
+    if is_finished(run_dir) and _keep_or_refuse(cfg, run_dir):
+        return _objective(cfg, run_dir)
     with held(run_dir):
-        if is_finished(run_dir):  # since
-            _keep_or_refuse(cfg, run_dir)
-            return
+        if is_finished(run_dir) and _keep_or_refuse(cfg, run_dir):  # since
+            return _objective(cfg, run_dir)
         _begin(cfg, run_dir)
-        with _log_file(run_dir):
+        log_file = _log_file(run_dir)
+        with log_file, quiet_console(run_dir / log_name()) if in_sweep else nullcontext():
             try:
                 _carry_out(cfg, run_dir)
             except (Exception, KeyboardInterrupt) as error:
                 _record_failure(error, run_dir)
                 raise
+            # A run without the number that is asked for is finished nevertheless.
+            return _objective(cfg, run_dir) if in_sweep else None
 
 
 def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
@@ -75,11 +88,16 @@ def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
     # Late: NumPy, which --help and a mistyped key should not wait for; then torch, which takes
     # seconds and which nothing that was checked so far should wait for.
     if composed.atlas is None:
+        from probes.pipeline.identity import job_identity
         from probes.pipeline.prepare import prepare
+        from probes.results.objective import check_objective
 
+        check_objective(base.objective)
         if has_content(run_dir / "atlas.json"):
             raise _finished(run_dir, "atlas")
         prepared = prepare(base)
+        identity = job_identity(base, prepared.corpus)
+        write_atomically(run_dir / CONFIGS / IDENTITY_FILE, identity, durable=False)
         with heavy_imports():
             from probes.pipeline.run import run_prepared
         run_prepared(prepared, run_dir)
@@ -112,8 +130,23 @@ def parse(cfg: DictConfig) -> ComposedConfig:
     return config
 
 
-def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> None:
-    """Keep a finished job of a sweep that was begun again; refuse any other finished run."""
+def _objective(cfg: DictConfig, run_dir: Path) -> float | None:
+    """What a search maximises, from the results of a finished run."""
+    composed = parse(cfg)
+    if composed.atlas is not None or composed.until != "report" or "probe" not in composed.methods:
+        return None
+    from probes.results.objective import objective_of
+    from probes.results.table import read_results
+
+    return objective_of(read_results(run_dir / "results.csv"), composed.objective)
+
+
+def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> bool:
+    """Keep a finished job of a sweep that was begun again; refuse any other finished run.
+
+    Returns:
+        Whether it is kept; a job of a sweep whose files are damaged is not, but run again.
+    """
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         raise _finished(run_dir, "run")
     # Late: NumPy and pandas, as above.
@@ -123,7 +156,12 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> None:
     composed = parse(cfg)
     base = composed.run_config()
     check(base)
-    record = read_record(run_dir / RECORD)
+    try:
+        record = read_record(run_dir / RECORD)
+        intact(run_dir, record)
+    except UserError as error:
+        log.warning("%s; the job is run again", error.wrong)
+        return False
     same = composed.atlas is None and gives_the_results_of(record, base)
     if not same or prepare(base).corpus.fingerprint != record.corpus.fingerprint:
         raise AlreadyFinished(
@@ -133,6 +171,7 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> None:
     log.info("%s: finished before", run_dir)
     if (run_dir / CONFIGS).is_dir():
         os.utime(run_dir / CONFIGS)  # by which the sweep's report knows its own jobs
+    return True
 
 
 def _finished(run_dir: Path, kind: str) -> AlreadyFinished:
@@ -163,10 +202,15 @@ def _begin(cfg: DictConfig, run_dir: Path) -> None:
         write_atomically(configs / f"{name}.yaml", text, durable=False)
 
 
+def log_name() -> str:
+    """The file in a run's directory that has what was logged."""
+    return f"{HydraConfig.get().job.name}.log"
+
+
 @contextmanager
 def _log_file(run_dir: Path) -> Iterator[None]:
     """What is logged inside is written to the directory, too, with times."""
-    handler = logging.FileHandler(run_dir / f"{HydraConfig.get().job.name}.log", encoding="utf-8")
+    handler = logging.FileHandler(run_dir / log_name(), encoding="utf-8")
     handler.setFormatter(ShownFormatter(LINE))
     loggers = [log, logging.getLogger()]
     for logger in loggers:

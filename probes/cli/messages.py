@@ -80,6 +80,9 @@ def describe(error: Exception) -> str | None:
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, HydraException | OmegaConfBaseException):
+        mistake = _cause(error, UserError)  # of something that conf/ computes
+        if mistake is not None:
+            return str(mistake)
         reasons = [str(error)]
         while (cause := error.__cause__) is not None:
             reasons.append(str(cause))
@@ -88,4 +91,13 @@ def describe(error: Exception) -> str | None:
         noise = ("Config search path", "provider=", "full_key:", "object_type=", "Set the env")
         unique = dict.fromkeys(line for line in lines if line and not line.startswith(noise))
         return "\n       ".join(unique) + "\n       See the keys and choices with --help"
+    return None
+
+
+def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """The first of the errors that an error comes from that is of this kind."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, kind):
+            return error
     return None

@@ -10,13 +10,25 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from probes.cli.job import run_job
-from probes.cli.messages import DONE, INTERRUPTED, TERMINATED, Failure, released, report
+from probes.cli.job import parse, run_job
+from probes.cli.messages import (
+    BUG,
+    DONE,
+    INTERRUPTED,
+    MISTAKE,
+    TERMINATED,
+    Failure,
+    released,
+    report,
+)
 from probes.cli.overrides import checked, explained
 from probes.config import register
 from probes.config.files import config_dir
@@ -24,20 +36,33 @@ from probes.core.claims import making_directories
 from probes.core.errors import UserError
 from probes.core.process import Terminated, redeliver_lost_interrupts, terminable
 from probes.sweeps.hydra_callback import sweep_reports
+from probes.sweeps.launchers import PlanPrinted
+from probes.sweeps.multirun import planned_sweeps
+from probes.sweeps.progress import current
 
 
 def run(overrides: Sequence[str]) -> int:
     """Compose the configuration and run the job, or the jobs of a sweep; the exit status."""
     register()
     failures: list[Exception | Failure] = []
+    told: list[int] = []
 
-    def job(cfg: DictConfig) -> None:
+    def job(cfg: DictConfig) -> float | None:
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            run_job(cfg)
+            objective = run_job(cfg)
         except Exception as error:
             # Hydra would print a header of its own, and a sweep would stop at the first failure.
-            failures.append(released(error))
+            failure = released(error)
             gc.collect()  # what the job left in cycles: maps of files, activations
+            if in_sweep:
+                told.append(tell(failure, Path(HydraConfig.get().runtime.output_dir)))
+            else:
+                failures.append(failure)
+            return None
+        if in_sweep and (progress := current()) is not None:
+            progress.ended(Path(HydraConfig.get().runtime.output_dir), objective=objective)
+        return objective
 
     try:
         overrides = checked(overrides)
@@ -50,6 +75,7 @@ def run(overrides: Sequence[str]) -> int:
             redeliver_lost_interrupts(),
             terminable(),
             sweep_reports() as reports,
+            planned_sweeps(parse),
             _arguments(overrides),
             _full_errors(),
             _new_directories(overrides),
@@ -62,15 +88,32 @@ def run(overrides: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    except PlanPrinted:
+        return DONE
     except HydraException as error:
         failures.append(explained(error, overrides) or error)
     except Exception as error:
         failures.append(error)
-    statuses = [report(error, with_traceback=wants_tracebacks) for error in failures]
+    statuses = [*told, *(report(error, with_traceback=wants_tracebacks) for error in failures)]
     if statuses:
         return max(statuses)
     # A launcher may have run the jobs in other processes: their failures are in the reports.
     return max((sweep.exit_status for sweep in reports), default=DONE)
+
+
+def tell(failure: Failure, run_dir: Path) -> int:
+    """Say at once that a job of a sweep has failed: a line, and the traceback of a bug.
+
+    Returns:
+        The exit status that it gives the sweep.
+    """
+    if failure.message is None:
+        print(failure.traceback, end="", file=sys.stderr)
+    if (progress := current()) is not None:
+        words = failure.message or failure.traceback.strip().rpartition("\n")[2]
+        if not progress.ended(run_dir, error=words):
+            return DONE  # an extraction for several jobs, which now try by themselves
+    return BUG if failure.message is None else MISTAKE
 
 
 @contextmanager
@@ -89,6 +132,7 @@ def _new_directories(overrides: Sequence[str]) -> Iterator[None]:
     """Make the directories of runs that have no name, unless the configuration is only shown."""
     flags = [word for word in overrides if word.startswith("-")]
     shown = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in flags)
+    shown = shown or "plan=true" in overrides
     token = making_directories.set(not shown)
     try:
         yield

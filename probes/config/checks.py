@@ -69,6 +69,12 @@ def check(config: RunConfig) -> None:
             f"evaluation.erase={config.evaluation.erase} goes with one split, not with folds",
             fix="split.folds=0",
         )
+    if config.until == "extraction" and config.disk_budget is not None:
+        raise UserError(
+            f"disk_budget={config.disk_budget} drops activations that were fitted, and "
+            "until=extraction keeps them for later runs",
+            fix="disk_budget=null",
+        )
     if config.seeds and isinstance(config.probe, LinearConfig):
         raise UserError(
             f"seeds={config.seeds}: a linear probe has one optimum, whatever the seed",

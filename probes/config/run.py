@@ -257,3 +257,9 @@ class RunConfig:
     """Upper bound for the run's activations on disk, such as 20GB. What is above it is extracted
     some layers at a time, fitted and dropped: the same results, but the model runs several times
     and no other run can use the activations. null: no bound."""
+    until: str = choice("report", ("extraction", "report"))
+    """``extraction`` stores the activations and ends; a later run with the same settings goes on
+    from there, on another machine too. A sweep begins with such runs."""
+    objective: str = "accuracy"
+    """What a search (``hydra/sweeper=search``) maximises: a metric of the heads that are best on
+    validation, the mean over features; ``FEATURE.METRIC`` for one of them."""

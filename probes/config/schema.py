@@ -9,7 +9,7 @@ from probes.config.choices import fields_with_choices
 from probes.config.corpus_kinds import CORPUS_KINDS
 from probes.config.names import model_slug
 from probes.config.run import AtlasConfig, CustomProbeConfig, LinearConfig, MLPConfig, RunConfig
-from probes.core.claims import fresh_directory
+from probes.core.claims import fresh_directory, sweep_directory
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "corpus": {kind: row.config for kind, row in CORPUS_KINDS.items()},
@@ -25,6 +25,11 @@ class ComposedConfig(RunConfig):
     probe: Any = "???"
     atlas: AtlasConfig | None = None
     """Probe the whole catalogue instead of one corpus (``experiment=atlas``)."""
+    sweep: str | None = None
+    """Name of a sweep: its jobs are kept in ``outputs/sweeps/NAME``, and the same command goes on
+    with those that are missing or failed."""
+    plan: bool = False
+    """Only print what a sweep would do."""
 
     def run_config(self) -> RunConfig:
         """The run by itself; of an atlas: the settings that all of its runs share."""
@@ -49,7 +54,8 @@ def register_resolvers() -> None:
 
     ``${model_slug:${model}}`` is a directory name for a model, ``${key_choices:}`` lists the keys
     that take one of a few words, for ``--help``, ``${fresh_directory:NAME}`` makes a directory of
-    that name, or one with ``-1``, ``-2``, ... behind it.
+    that name, or one with ``-1``, ``-2``, ... behind it, ``${sweep_directory:NAME,ELSE}`` is that
+    of a named sweep, and a fresh one where it has no name.
     """
     from omegaconf import OmegaConf
 
@@ -57,6 +63,9 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("key_choices", key_choices, replace=True)
     OmegaConf.register_new_resolver(
         "fresh_directory", fresh_directory, use_cache=True, replace=True
+    )
+    OmegaConf.register_new_resolver(
+        "sweep_directory", sweep_directory, use_cache=True, replace=True
     )
 
 

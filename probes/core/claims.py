@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from itertools import count
@@ -25,6 +26,10 @@ LOCK = ".lock"
 """In a directory while a process writes there, with the name of the process."""
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems say that have no locks."""
+
+SWEEPS = "outputs/sweeps"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""Of a sweep: never a path, nor hidden."""
 
 making_directories: ContextVar[bool] = ContextVar("making_directories", default=False)
 """Whether ``fresh_directory`` makes what it names; not where a configuration is only shown."""
@@ -53,6 +58,24 @@ def fresh_directory(path: str) -> str:
     raise AssertionError("count() ends")
 
 
+def sweep_directory(name: str | None, otherwise: str) -> str:
+    """The directory of a named sweep, ``outputs/sweeps/NAME``, or a fresh one for none.
+
+    Raises:
+        UserError: a name that is no plain file name.
+    """
+    if name is None:
+        return fresh_directory(otherwise)
+    if not NAME.fullmatch(str(name)):
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)).strip("-.")[:60]
+        raise UserError(
+            f"sweep={name!r} is no name of a directory",
+            allowed="letters, digits, '_', '-' and '.', beginning with a letter or digit",
+            fix=f"sweep={plain or 'NAME'}, or hydra.sweep.dir=DIRECTORY",
+        )
+    return f"{SWEEPS}/{name}"
+
+
 @contextlib.contextmanager
 def held(directory: Path) -> Iterator[None]:
     """Lock a directory that exists while the block runs; the system unlocks what a kill leaves.
@@ -67,6 +90,22 @@ def held(directory: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()  # before it is unlocked: nobody else has this file
+        os.close(descriptor)
+
+
+def in_use(directory: Path) -> bool:
+    """Whether a living process of this machine holds a directory."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    finally:
         os.close(descriptor)
 
 

@@ -5,6 +5,7 @@ what                                  where                             gained
 ====================================  ================================  ===========================
 ``heavy_imports``                     before a run or an atlas          default job 44-46 to 39-41 s
 ``shorten_waiting``                   before the heavy imports          busy: 11.7 to 10.0 s
+``cores.limit_threads``               before the heavy imports          threads fit a container
 ``return_freed_memory``               after tokenising, between chunks  see there
 ``drop_pages``                        writing and reading caches        memory is flat in the rows
 ``single_blas_thread``                while probes are fitted           fits of that job 18 to 14 s
@@ -35,6 +36,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from probes.core.cores import limit_threads
+
 MANY_MODULES = 500
 """An import of so many modules has brought a heavy library (torch alone brings a thousand)."""
 
@@ -56,6 +59,7 @@ def heavy_imports() -> Iterator[None]:
     imported before, nothing is, so that the garbage of an earlier run is still collected.
     """
     shorten_waiting()
+    limit_threads()
     enabled, before = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:

@@ -1,28 +1,90 @@
 """Which run a configuration asks for: the keys that change its results.
 
 Runs whose ``result_keys`` are equal, on equal texts and the same model, have equal results; so a
-job that is finished can be recognised, whatever its directory is called.
+job that is finished can be recognised, whatever its directory is called. ``job_identity`` is all
+of this as one word.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from probes.config import RunConfig
 from probes.config.layers import LayerChoice
 from probes.core.environment import without_home
+from probes.core.files import digest
+from probes.corpora.corpus import Corpus
+from probes.models.checkpoints import file_hash
+from probes.models.weights_identity import weights_identity
 from probes.pipeline.whole_layers import is_sampled
 from probes.results.record import RunRecord
 from probes.statistics.maps import Layer
 
 KEYS_THAT_CHANGE_NO_RESULT = (
-    *("trainer", "logger", "cache_dir", "memory_budget", "disk_budget", "atlas"),
+    *("trainer", "logger", "cache_dir", "memory_budget", "disk_budget", "until", "objective"),
+    "atlas",
 )
 """Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
 
 Settings = dict[str, object]
+
+LENGTH = 16
+"""Hexadecimal digits of an identity: 64 bits, of which two in a sweep of a million jobs are equal
+with a chance of one in ten million."""
+
+
+def job_identity(config: RunConfig, corpus: Corpus) -> str:
+    """A hash of all that changes a run's results: settings, texts and labels, weights, own code.
+
+    It needs neither torch nor transformers. Equal identities are equal results on the same kind of
+    processor; where and how a run is made (``KEYS_THAT_CHANGE_NO_RESULT``) is not in it. Settings
+    that are at their defaults are not either, so that a key that a later version adds changes no
+    identity; that the defaults are the same is for ``gives_the_results_of`` to say.
+
+    corpus: of ``config``, with its splits.
+
+    Raises:
+        UserError: the model is not where the configuration says.
+    """
+    keys = _that_change_results(without_home(_changed(config)))
+    whole = {
+        "keys": keys,
+        "corpus": [corpus.fingerprint, corpus.answers_fingerprint],
+        "weights": weights_identity(config.model, Path(os.path.expanduser(config.cache_dir))),
+        "code": sorted(_own_code(keys)),
+    }
+    return digest(whole)[:LENGTH]
+
+
+def _changed(config: object) -> Settings:
+    """The settings of a dataclass that are not at their defaults, and its kind; nested ones too."""
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    changed: Settings = {"kind": type(config).__name__}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changed[field.name] = _changed(value)
+        elif value != getattr(type(config)(), field.name):
+            changed[field.name] = value
+    return changed
+
+
+def _own_code(value: object) -> Iterator[str]:
+    """Hashes of the Python files that a configuration names (``FILE.py:NAME``)."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _own_code(item)
+    elif isinstance(value, str) and (target := re.fullmatch(r"(.+\.py):\w+", value)):
+        path = Path(target[1]).expanduser()
+        if path.is_file():
+            yield file_hash(path)
 
 
 def result_keys(config: RunConfig) -> Settings:

@@ -38,8 +38,10 @@ class PreparedRun:
     """Bytes; None: no bound."""
 
 
-def prepare(config: RunConfig) -> PreparedRun:
+def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
     """Read the corpus of a configuration that ``config.checks.check`` has passed.
+
+    corpus: what was read before for the same ``corpus`` and ``split``; it is not read again.
 
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
@@ -48,11 +50,13 @@ def prepare(config: RunConfig) -> PreparedRun:
     disk_budget = None
     if config.disk_budget is not None:
         disk_budget = parse_size(config.disk_budget, key="disk_budget")
-    corpus = assign_splits(load_corpus(config.corpus), config.split)
+    fresh = corpus is None
+    if corpus is None:
+        corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)
     if config.model.simplified is None:
         check_source(config.model)
-    for note in corpus.notes:
+    for note in corpus.notes if fresh else ():
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
     return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget)

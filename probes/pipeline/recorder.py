@@ -24,6 +24,7 @@ from probes.evaluation.caveats import penalty_caveats
 from probes.evaluation.evaluate import Evaluation
 from probes.evaluation.own_metrics import own_records
 from probes.models.handle import Handle
+from probes.pipeline.identity import job_identity
 from probes.results.record import (
     CorpusRecord,
     ModelRecord,
@@ -98,6 +99,7 @@ class RunRecorder:
             tests=evaluation.tests,
             metrics=own_records(metrics),
             caveats=[*evaluation.caveats, *self._penalty_caveats(evaluation), *fit.notes],
+            identity=job_identity(self.config, corpus),
         )
 
     def _penalty_caveats(self, evaluation: Evaluation) -> list[str]:

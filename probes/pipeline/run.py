@@ -94,6 +94,9 @@ def _fit_and_publish(
     """The run from its activations on."""
     config, corpus, features = prepared.config, prepared.corpus, prepared.features
     caches = activations.first()
+    if config.until == "extraction":
+        log.info("until=extraction: the activations are stored, nothing is fitted")
+        return
     units = caches[TRAINED][config.site].rows["unit"]
     tasks, erased = announcer.extracted(caches[TRAINED])
     plan = FitPlan(config, tasks, erased, activations.order)

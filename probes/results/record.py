@@ -27,11 +27,16 @@ from probes.results.integrity import (
     damaged,
     file_digests,
     has_content,
+    read_checked,
     sealed,
 )
 
 SCHEMA = 1
 RECORD = "run.json"
+IDENTITY_FILE = "identity"
+"""In ``.hydra/`` of a run: ``RunRecord.identity`` from its beginning on."""
+PHASES = ("extract", "fit", "report")
+"""Parts of a run that are timed one after another."""
 LARGEST = 100_000
 """No model has as many layers, or heads in a layer."""
 
@@ -166,7 +171,15 @@ class RunRecord:
     """Metrics of the user's own, by their name in the results."""
     files: dict[str, FileDigest] = field(default_factory=dict)
     """Size and SHA-256 of each file that is read back; set when the record is written."""
+    identity: str = ""
+    """Hash of all that changes the results, by which a sweep recognises its jobs; absent in old
+    runs."""
     schema: int = SCHEMA
+
+    @property
+    def seconds(self) -> float:
+        """What its extraction, fits and report took."""
+        return float(sum(self.timings.get(f"{phase}_seconds", 0.0) for phase in PHASES))
 
 
 def is_finished(directory: str | os.PathLike[str]) -> bool:
@@ -209,6 +222,20 @@ def read_record(path: str | os.PathLike[str]) -> RunRecord:
     for problem in impossible_in_record(record):
         raise damaged(path, problem)
     return record
+
+
+def intact(directory: Path, record: RunRecord) -> None:
+    """Check that a finished run has its files: the table by its checksum, the others by their size.
+
+    Raises:
+        UserError: the first that is missing or another.
+    """
+    for name, entry in record.files.items():
+        path = directory / Path(name).name
+        if name == "results.csv":
+            read_checked(path, record.files)
+        elif not path.is_file() or path.stat().st_size != entry.bytes:
+            raise damaged(path, "it is missing, or of another size than its run wrote")
 
 
 def impossible_in_record(record: RunRecord) -> Iterator[str]:

@@ -72,6 +72,11 @@ def resolve(
     return replace(settings, name=str(_at(directory, settings.checkpoint)), revision=None)
 
 
+def is_trained(config: SimplifiedConfig, cache_dir: str | Path) -> bool:
+    """Whether ``cache_dir`` has the model that a configuration describes."""
+    return _directory(config, Path(cache_dir)).is_dir()
+
+
 def about(directory: str | Path) -> dict[str, Any]:
     """``simplified.json`` of a trained model: its configuration, accuracy, steps, seconds."""
     return read_json(Path(directory) / ABOUT)

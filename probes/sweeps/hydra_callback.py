@@ -19,15 +19,19 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
+from probes.sweeps.progress import PAGE, unchanged
 
 if TYPE_CHECKING:
     from probes.sweeps.report import SweepReport
 
 log = logging.getLogger(__name__)
 
+SHOWN = 12
+"""Jobs without results that are named at the end; each was told when it failed."""
 CLOCKS = 120.0
 """Seconds by which the clocks of a cluster's nodes may differ."""
 
@@ -72,7 +76,10 @@ class SweepCallback(Callback):
         _running.append((self, config))
         # Jobs compose their configuration again, some of them in other processes: they get the
         # directory as an override, where a pattern of the time would give each its own.
-        directory = str(config.hydra.sweep.dir)
+        try:
+            directory = str(config.hydra.sweep.dir)
+        except OmegaConfBaseException:  # the launcher meets it again, and its error is reported
+            return
         with open_dict(config.hydra):
             config.hydra.sweep.dir = directory
             quoted = directory.replace("\\", "\\\\").replace("'", "\\'")
@@ -89,21 +96,37 @@ class SweepCallback(Callback):
             path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
-        """Write the report, and log each job of this multirun that has no results."""
+        """Write the report, and name the jobs of this multirun that have no results."""
+        _running[:] = [running for running in _running if running[0] is not self]
+        directory = Path(config.hydra.sweep.dir)
+        _hide_home(directory / "multirun.yaml")
+        jobs = unchanged.pop(directory, 0)
+        if jobs and _is_current(directory / PAGE):
+            log.info("%d of %d jobs finished before; sweep: %s", jobs, jobs, directory / PAGE)
+            return
         from probes.sweeps.report import write_sweep_report
 
-        _running[:] = [running for running in _running if running[0] is not self]
-        _hide_home(Path(config.hydra.sweep.dir) / "multirun.yaml")
         level = config.get("significance", {}).get("level", 0.05)
         every = write_sweep_report(config.hydra.sweep.dir, level=float(level))
         report = every.begun_since(self.started)
-        for job in report.without_results:
-            log.warning("job %s %s: %s", job.name, job.status, job.error or "no results")
         finished = len(report.jobs) - len(report.without_results)
+        missing = ", ".join(f"{job.name} ({job.status})" for job in report.without_results[:SHOWN])
+        if len(report.without_results) > SHOWN:
+            missing += ", ..."
+        if missing:
+            log.warning("without results: %s; their errors are on the page", missing)
         log.info("%d of %d jobs finished; sweep: %s", finished, len(report.jobs), report.page)
         collected = _collected.get()
         if collected is not None:
             collected.append(report)
+
+
+def _is_current(page: Path) -> bool:
+    """Whether a sweep's page is younger than all of its results."""
+    if not page.is_file():
+        return False
+    written = page.stat().st_mtime
+    return all(path.stat().st_mtime <= written for path in page.parent.glob("**/run.json"))
 
 
 def _hide_home(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,14 @@ import pandas as pd
 
 from probes.analysis.runs import load_run
 from probes.core.errors import ERROR_FILE
+from probes.pipeline.identity import LENGTH
 from probes.results.atlas import is_atlas, load_atlas
 from probes.results.record import RunRecord, is_finished
+from probes.sweeps.values import natural, readable
+
+IDENTITY = re.compile(f"[0-9a-f]{{{LENGTH}}}")
+OF_THE_SWEEP = ("sweep", "plan")
+"""Keys that say nothing of a job."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Job:
     """One job of a sweep, finished or not."""
 
     name: str
-    """Name of its directory: its number, unless the sweep names its jobs otherwise."""
+    """Name of its directory: its number, its identity or what the sweep names its jobs by."""
     overrides: dict[str, str]
     """What its command line set, by key."""
     results: pd.DataFrame | None
@@ -35,6 +42,16 @@ class Job:
     """When it was last started, in seconds since the epoch."""
 
     @property
+    def label(self) -> str:
+        """Its name, or the beginning of an identity."""
+        return self.name[:8] if IDENTITY.fullmatch(self.name) else self.name
+
+    @property
+    def seconds(self) -> float | None:
+        """What its extraction, fits and report took."""
+        return None if self.record is None else self.record.seconds
+
+    @property
     def status(self) -> str:
         """finished, failed or unfinished."""
         if self.error is not None:
@@ -42,8 +59,11 @@ class Job:
         return "unfinished" if self.results is None and self.atlas is None else "finished"
 
 
-def read_job(directory: Path) -> Job:
-    """Read one job directory, whatever state it is in; damaged results count as a failure."""
+def read_job(directory: Path, sweep: Path | None = None) -> Job:
+    """Read one job directory, whatever state it is in; damaged results count as a failure.
+
+    sweep: the directory of the sweep; by default the one that the job's is in.
+    """
     overrides = _overrides(directory / ".hydra" / "overrides.yaml")
     error = _error(directory / ERROR_FILE)
     results, record, atlas = None, None, None
@@ -55,20 +75,33 @@ def read_job(directory: Path) -> Job:
             atlas = load_atlas(directory).table
     except Exception as damaged:  # whatever is wrong with one job, the others are reported
         results, atlas, error = None, None, str(damaged) or repr(damaged)
-    page = f"{directory.name}/report.html"
+    page = f"{directory.relative_to(sweep or directory.parent).as_posix()}/report.html"
     begun = (directory / ".hydra").stat().st_mtime
     return Job(directory.name, overrides, results, record, error, atlas, page, begun)
 
 
 def read_sweep(directory: str | os.PathLike[str]) -> list[Job]:
-    """All jobs of a sweep, in the order of their numbers; none where there is no such directory."""
+    """All jobs of a sweep, in the order of their numbers; none where there is no such directory.
+
+    Jobs that are named otherwise follow in the order of their settings. Where two that are named by
+    their identity have the same overrides (texts were changed since), the later one counts.
+    """
     directory = Path(directory)
     # Job directories may be nested more than one level deep, as hydra.sweep.subdir sets them.
-    jobs = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
-    jobs.sort(
-        key=lambda path: (len(path.name), path.name) if path.name.isdigit() else (99, str(path))
-    )
-    return [read_job(path) for path in jobs]
+    paths = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
+    begun = {path: _overrides(path / ".hydra" / "overrides.yaml") for path in paths}
+    latest: dict[object, Path] = {}
+    for path in sorted(paths, key=lambda path: (path / ".hydra").stat().st_mtime):
+        if begun[path].get("until") != "extraction":
+            settings = tuple(sorted(begun[path].items()))
+            latest[settings if IDENTITY.fullmatch(path.name) else path] = path
+
+    def order(path: Path) -> tuple[object, ...]:
+        if path.name.isdigit():
+            return 0, int(path.name)
+        return 1, [natural(f"{key}={value}") for key, value in begun[path].items()], str(path)
+
+    return [read_job(path, directory) for path in sorted(latest.values(), key=order)]
 
 
 def swept_keys(jobs: Sequence[Job]) -> list[str]:
@@ -89,7 +122,8 @@ def _overrides(path: Path) -> dict[str, str]:
         return {}
     lines = [str(line) for line in content] if isinstance(content, list) else []
     pairs = [line.partition("=") for line in lines]
-    return {key.lstrip("+"): value for key, _, value in pairs}
+    settings = {key.lstrip("+"): readable(value) for key, _, value in pairs}
+    return {key: value for key, value in settings.items() if key not in OF_THE_SWEEP}
 
 
 def _error(path: Path) -> str | None:

@@ -1,4 +1,5 @@
-"""``sweep.html``: a line for each job and feature, and all maps side by side.
+"""``sweep.html``: the best jobs, a line for each job and feature, what each swept key does, and all
+maps side by side.
 
 Jobs that failed are listed with their error, jobs without results as unfinished.
 """
@@ -6,41 +7,24 @@ Jobs that failed are listed with their error, jobs without results as unfinished
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pandas as pd
-
-from probes.reporting.head_map import head_map
+from probes.core.shown_progress import in_words
 from probes.reporting.page.pagedata import colour_data, feature_data
 from probes.reporting.page.report import render_page
-from probes.results.feature_table import UNIT, FeatureTable
-from probes.results.summary import Estimate, baselines, best_estimate
-from probes.results.table import features
+from probes.results.feature_table import FeatureTable
+from probes.results.summary import METRIC, Estimate
+from probes.sweeps.best import best_lines, choice_caveats
+from probes.sweeps.effects import FEW, Point, effects
+from probes.sweeps.filters import filters_of, marks_of
 from probes.sweeps.jobs import Job, swept_keys
+from probes.sweeps.lines import ATLAS, Line, line_of, lines_of
 
-MAX_MAPS = 400
+MAX_MAPS = 240
 """Small multiples on one page; a larger sweep has the rest in its table."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the table at the top: one feature of a job, or a job without results."""
-
-    job: str
-    settings: list[str]
-    """Values of the swept keys."""
-    status: str
-    error: str | None = None
-    feature: str = ""
-    best: Estimate = field(default_factory=lambda: Estimate(None))
-    where: str = ""
-    cells: dict[str, float | None] = field(default_factory=dict)
-    """Accuracy of each comparator, by its label."""
-    caveats: tuple[str, ...] = ()
-    """What the job's own report says of this feature before its numbers are used."""
-    page: str = ""
-    """Of an atlas: its report, which has its maps."""
+MOST_DIFFERENCES = 12
+"""Differences of a key that are listed beside its drawing."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +35,11 @@ class SmallMap:
     index: int
     """Of its data."""
     job: str
+    label: str
     best: Estimate
     caption: str
     where: str
+    page: str
 
 
 def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
@@ -66,74 +52,75 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
     maps: list[SmallMap] = []
     data: list[dict[str, Any]] = []
     for job in jobs:
-        settings = [job.overrides.get(key, "–") for key in keys]
-        line = Line(job.name, settings, job.status, job.error)
+        line = line_of(job, keys)
         try:
-            own_lines, own_maps = _job_lines(job, line, keys, level)
+            own_lines = lines_of(job, line)
+            drawn = _job_maps(job, own_lines, keys, level) if len(data) < MAX_MAPS else []
         except Exception as problem:  # results of an odd kind: the other jobs are still drawn
             lines.append(replace(line, status="failed", error=f"cannot be drawn: {problem!r}"))
             continue
         lines += own_lines
-        for small, drawn in own_maps[: MAX_MAPS - len(data)]:
+        for small, content in drawn[: MAX_MAPS - len(data)]:
             maps.append(replace(small, index=len(data)))
-            data.append(drawn)
+            data.append(content)
     _share_scales(data)
-    without_results = sum(job.status != "finished" for job in jobs)
+    filters = filters_of(keys, lines)
+    marks = [marks_of(filters, keys, line) for line in lines]
+    marks_by_map = {(line.job, line.feature): own for line, own in zip(lines, marks, strict=True)}
+    best = best_lines(lines)
+    every = effects(keys, _points(lines))
     return render_page(
         "sweep.html.j2",
         title=title,
-        data={"colours": colour_data(), "features": data},
-        subtitle=f"{len(jobs)} jobs"
-        + (f", {without_results} of them without results" if without_results else ""),
+        data={
+            "colours": colour_data(),
+            "features": data,
+            "filters": [asdict(filter) for filter in filters],
+            "effects": [asdict(effect) for effect in every],
+        },
+        scripts=("map.js", "sweep.js"),
+        subtitle=_subtitle(jobs),
         keys=keys,
         columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
-        rows=lines,
+        rows=list(zip(lines, marks, strict=True)),
+        best=best,
+        effects=every,
+        few=FEW,
+        shown=MOST_DIFFERENCES,
         groups={
-            feature: [small for small in maps if small.feature == feature]
-            for feature in dict.fromkeys(small.feature for small in maps)
+            feature: [(m, marks_by_map[m.job, feature]) for m in maps if m.feature == feature]
+            for feature in dict.fromkeys(m.feature for m in maps)
         },
-        caveats=_caveats(lines),
-        left_out=sum(bool(line.feature) and not line.page for line in lines) - len(maps),
+        caveats=[*choice_caveats(best, lines), *_caveats(lines)],
+        left_out=sum(bool(line.feature) and line.feature != ATLAS for line in lines) - len(maps),
     )
 
 
-def _job_lines(
-    job: Job, line: Line, keys: Sequence[str], level: float
-) -> tuple[list[Line], list[tuple[SmallMap, dict[str, Any]]]]:
-    """A job's lines of the table, and its maps with their data."""
-    if job.atlas is not None:
-        line = replace(line, feature="atlas", where=_atlas_line(job.atlas), page=job.page)
+def _subtitle(jobs: Sequence[Job]) -> str:
+    without_results = sum(job.status != "finished" for job in jobs)
+    seconds = [job.seconds for job in jobs if job.seconds is not None]
+    text = f"{len(jobs)} jobs"
+    if without_results:
+        text += f", {without_results} of them without results"
+    return f"{text}, {in_words(sum(seconds))} of work" if seconds else text
+
+
+def _job_maps(
+    job: Job, lines: Sequence[Line], keys: Sequence[str], level: float
+) -> list[tuple[SmallMap, dict[str, Any]]]:
+    """A job's maps with their data."""
     if job.results is None:
-        return [line], []
-    caption = ", ".join(f"{k}={v}" for k, v in zip(keys, line.settings, strict=True))
-    lines, maps = [], []
-    for feature in features(job.results):
-        own = FeatureTable.of(job.results, feature)
-        best, where = best_estimate(own), head_map(own, level=level).best_place
-        cells = {b.comparator.label: b.estimate.value for b in baselines(own)}
-        lines.append(
-            replace(
-                line,
-                feature=feature,
-                best=best,
-                where=where,
-                cells=cells,
-                caveats=_caveats_of(job, feature),
-            )
+        return []
+    maps = []
+    for line in lines:
+        own = FeatureTable.of(job.results, line.feature)
+        caption = ", ".join(f"{k}={v}" for k, v in zip(keys, line.settings, strict=True))
+        small = SmallMap(
+            line.feature, 0, line.job, line.label, line.best, caption, line.where, line.page
         )
-        small = SmallMap(feature, 0, job.name, best, caption, where)
-        classes = _classes(job, feature)
-        maps.append((small, feature_data(own, level=level, classes=classes, only="accuracy")))
-    return lines, maps
-
-
-def _caveats_of(job: Job, feature: str) -> tuple[str, ...]:
-    """Those of a job's caveats that are about a feature: they begin with its name."""
-    if job.record is None:
-        return ()
-    return tuple(
-        text for text in job.record.caveats if text.startswith((f"{feature}:", f"{feature} ("))
-    )
+        classes = _classes(job, line.feature)
+        maps.append((small, feature_data(own, level=level, classes=classes, only=METRIC)))
+    return maps
 
 
 def _caveats(lines: Sequence[Line]) -> list[tuple[str, str]]:
@@ -141,22 +128,11 @@ def _caveats(lines: Sequence[Line]) -> list[tuple[str, str]]:
     jobs: dict[str, list[str]] = {}
     for line in lines:
         for text in line.caveats:
-            jobs.setdefault(text, []).append(line.job)
+            jobs.setdefault(text, []).append(line.label)
     return [
         (("job " if len(names) == 1 else "jobs ") + ", ".join(dict.fromkeys(names)), text)
         for text, names in jobs.items()
     ]
-
-
-def _atlas_line(atlas: pd.DataFrame) -> str:
-    """How much was found, in a few words."""
-    carried = atlas[atlas["significant"]]
-    feature = ["job", "feature"]
-    return (
-        f"{len(carried[UNIT].drop_duplicates())} of {len(atlas[UNIT].drop_duplicates())} heads "
-        f"carry something, of {len(atlas[feature].drop_duplicates())} features "
-        f"{len(carried[feature].drop_duplicates())} are carried"
-    )
 
 
 def _share_scales(data: list[dict[str, Any]]) -> None:
@@ -172,3 +148,12 @@ def _share_scales(data: list[dict[str, Any]]) -> None:
 def _classes(job: Job, feature: str) -> int:
     task = job.record.tasks.get(feature) if job.record else None
     return len(task.classes) if task else 2
+
+
+def _points(lines: Sequence[Line]) -> dict[str, list[Point]]:
+    """What the best heads of the jobs reach, by feature."""
+    points: dict[str, list[Point]] = {}
+    for line in lines:
+        if line.best.value is not None:
+            points.setdefault(line.feature, []).append((tuple(line.settings), line.best.value))
+    return points

@@ -16,9 +16,10 @@ from probes.core.files import write_atomically
 from probes.sweeps.emergence import emergences, save_emergence
 from probes.sweeps.jobs import Job, read_sweep, swept_keys
 from probes.sweeps.page import sweep_page
-from probes.sweeps.table import sweep_table
+from probes.sweeps.progress import PAGE
+from probes.sweeps.table import write_table
 
-TABLE, PAGE = "sweep.csv", "sweep.html"
+TABLE = "sweep.csv"
 LEVEL = 0.05
 """False discovery rate of the page's marks where no job's configuration has one."""
 
@@ -70,10 +71,9 @@ def write_sweep_report(
         raise UserError(f"{directory}: no such directory", fix="the directory of a sweep")
     jobs = read_sweep(directory)
     level = _level(jobs) if level is None else level
-    table = sweep_table(jobs).to_csv(index=False, float_format="%.8g")
     page = sweep_page(jobs, title=_title(directory), level=level)
     # Shared: multiruns that have one directory, as those of atlases do, may end at the same time.
-    write_atomically(directory / TABLE, table, shared=True)
+    write_table(jobs, directory / TABLE)
     write_atomically(directory / PAGE, page, shared=True)
     save_emergence(emergences(jobs, swept_keys(jobs)), directory / "emergence")
     return SweepReport(directory, jobs)

@@ -35,6 +35,8 @@ def test_twenty_failing_jobs_of_a_sweep(
     alive: list[int] = []
 
     def fail(cfg: DictConfig) -> None:
+        if cfg.until == "extraction":  # the sweep begins with it
+            return
         opened.append(len(os.listdir("/proc/self/fd")))
         alive.append(_Big.alive)
         file, big = (tmp_path / "file").open("wb"), _Big()

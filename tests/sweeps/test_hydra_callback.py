@@ -21,7 +21,7 @@ def test_callback_reports_the_sweep(sweep: Path, caplog: pytest.LogCaptureFixtur
         SweepCallback().on_multirun_end(config)
     assert (sweep / "sweep.csv").is_file() and (sweep / "sweep.html").is_file()
     assert "3 of 6 jobs finished" in caplog.text
-    assert "job 3 unfinished: no results" in caplog.text
+    assert "without results: 2 (failed), 3 (unfinished), 4 (failed)" in caplog.text
     assert [report.exit_status for report in reports] == [2]
 
 

@@ -40,5 +40,5 @@ def test_the_best_of_a_sweep_carries_the_caveats_of_its_job(tmp_path: Path) -> N
     write_sweep_report(tmp_path)
     text = (tmp_path / "sweep.html").read_text()
     assert f"<li><b>jobs 0, 1</b>: {caveat}</li>" in text
-    assert text.count('href="#caveats"') == 2
+    assert text.count('href="#caveats"') == 3  # both lines, and the best job
     assert "not of this feature" not in text

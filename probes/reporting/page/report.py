@@ -8,6 +8,7 @@ element, and a content security policy forbids anything from outside.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -91,9 +92,14 @@ def write_report(
 
 
 def render_page(
-    template: str, *, title: str, data: dict[str, Any], script: str = "map.js", **content: Any
+    template: str,
+    *,
+    title: str,
+    data: dict[str, Any],
+    scripts: Sequence[str] = ("map.js",),
+    **content: Any,
 ) -> str:
-    """A page from a template, with its style, its data and ``page.js`` and ``script`` inside."""
+    """A page from a template, with its style, its data, ``page.js`` and ``scripts`` inside."""
     environment = Environment(
         loader=PackageLoader("probes.reporting.page"),
         autoescape=True,
@@ -110,7 +116,7 @@ def render_page(
         title=title,
         data=embed(data),
         style=Markup(read("style.css")),
-        script=Markup("\n".join(read(name) for name in ("page.js", script))),
+        script=Markup("\n".join(read(name) for name in ("page.js", *scripts))),
         **content,
     )
 
