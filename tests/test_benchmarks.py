@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    effects,
     extract,
     extract_peers,
     fit,
@@ -187,6 +188,13 @@ def test_truth(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_effects(lines: Lines, shared: Path) -> None:
+    effects.main(["--quick", "--model", str(shared / "models" / "stories260K"), "--step", "2"])
+    *layers, whole = lines("effects")
+    assert [line["layer"] for line in layers] == [0, 2, 4] and whole["restarted"]
+    assert all(line["heads"] == 8 for line in layers)
+
+
 def test_known_heads(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"options": {"symbols": 8, "cycle": 4, "length": 16}, "context": 32, "steps": 2}
     monkeypatch.setattr(known_heads, "QUICK", known_heads.QUICK | small | {"target": None})
