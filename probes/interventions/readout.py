@@ -34,8 +34,11 @@ class Readout(Protocol):
         """How it is scored."""
         ...
 
-    def __call__(self, batch: Batch, *, variants: int = 1) -> Tensor:
-        """(V, n) score of each read of the batch, repeated ``variants`` times side by side."""
+    def __call__(self, batch: Batch, *, variants: int = 1, gradients: bool = False) -> Tensor:
+        """(V, n) score of each read of the batch, repeated ``variants`` times side by side.
+
+        gradients: record the pass, so that scores can be differentiated.
+        """
         ...
 
     def of_end(self, stream: ResidualStream, end: Tensor, batch: Batch) -> Tensor:
@@ -58,7 +61,7 @@ class LogitReadout:
     measure: Measure
     vocabulary: int
 
-    def __call__(self, batch: Batch, *, variants: int = 1) -> Tensor:
+    def __call__(self, batch: Batch, *, variants: int = 1, gradients: bool = False) -> Tensor:
         """(V, n) scores by the logits after the reads."""
         sequence, token = repeated(batch, variants)
         values = logits(
@@ -67,6 +70,7 @@ class LogitReadout:
             batch.input_ids.repeat(variants, 1),
             batch.attention_mask.repeat(variants, 1),
             at=(sequence, token),
+            gradients=gradients,
         )
         return read_scores(self.measure, self.texts, batch.rows, values, variants).cpu()
 
@@ -97,7 +101,7 @@ class ProbeReadout:
     fold: np.ndarray
     """(R,) which of the banks scores each read."""
 
-    def __call__(self, batch: Batch, *, variants: int = 1) -> Tensor:
+    def __call__(self, batch: Batch, *, variants: int = 1, gradients: bool = False) -> Tensor:
         """(V, n) log-probabilities of the reads' classes."""
         read: list[Tensor] = []
 
@@ -110,6 +114,7 @@ class ProbeReadout:
                 self.kind,
                 batch.input_ids.repeat(variants, 1),
                 batch.attention_mask.repeat(variants, 1),
+                gradients=gradients,
             )
         hidden = read[0].unflatten(0, (variants, -1))  # (V, B, T, 1, d_model)
         gather = Gather(

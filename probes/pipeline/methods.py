@@ -35,9 +35,11 @@ from probes.interventions.behaviour import (
 )
 from probes.interventions.editor import MLP, DownstreamProbe, Editor
 from probes.interventions.effects import Named, effect_evidence
+from probes.interventions.estimates import estimate_ablation, estimate_patching
 from probes.interventions.logit_parts import logit_parts
 from probes.interventions.measures import Measure
 from probes.interventions.patching import make_pairs, patch
+from probes.interventions.replacements import Places
 from probes.models.handle import Handle
 from probes.models.sites import find_sites
 from probes.passes.alignment import align
@@ -141,7 +143,7 @@ class MethodsOfRun:
         if missing:
             raise UserError(
                 f"methods=[{','.join(self.config.methods)}]: {missing[0]} is not there yet",
-                allowed="probe, ablation, patching, direct_logit",
+                allowed="probe, ablation, patching, attribution, direct_logit",
                 fix="methods=[probe,ablation]",
             )
 
@@ -260,6 +262,35 @@ class MethodsOfRun:
             of_mlps = effect_evidence(behaviour, parts.mlps, parts.of_mlps, named, site=MLP)
             maps.append(of_mlps)
         return [self._judge(behaviour, evidence, None, draws) for evidence in maps]
+
+    def _attribution(
+        self,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        draws: Draws | None,
+    ) -> list[EffectMap]:
+        """The estimate of mean ablation, and where there are twins that of patching."""
+        config, steps = self.config, self.config.attribution.steps
+        places = Places(config.ablation.positions, config.ablation.first_token)  # type: ignore[arg-type]
+        of_means = estimate_ablation(editor, behaviour, places, probe)
+        named = Named("attribution", "mean", TOTAL, config.ablation.positions)
+        evidence = effect_evidence(behaviour, of_means.heads, of_means.total, named)
+        maps = [self._judge(behaviour, evidence, None, draws)]
+        paired = self.corpus.contrasts and behaviour.measure.score is not None
+        if not paired or behaviour.measure.sentences:
+            return maps
+        pairs = make_pairs(editor, behaviour, self.corpus, config.patching.contrast)
+        direction = config.patching.direction
+        places = Places(config.patching.positions)  # type: ignore[arg-type]
+        of_pairs = estimate_patching(editor, behaviour, pairs, direction, places, steps)
+        variant = "integrated" if steps > 1 else direction
+        named = Named("attribution", variant, TOTAL, config.patching.positions)
+        evidence = effect_evidence(
+            behaviour, of_pairs.heads, of_pairs.total, named, kept=pairs.kept
+        )
+        kept = self._draws(behaviour, pairs.kept & behaviour.reported)
+        return [*maps, self._judge(behaviour, evidence, None, kept)]
 
     def _judge(
         self,
