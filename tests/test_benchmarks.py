@@ -22,11 +22,14 @@ from benchmarks import (
     fit_peers,
     fit_settings,
     known_heads,
+    language_model,
     memory,
     mlp,
     scaling,
     truth,
 )
+from probes.pipeline import publish
+from tests.tiny_checkpoints import write_checkpoint
 
 Lines = Callable[[str], list[dict[str, Any]]]
 """Lines of JSON as they come: their values are checked one by one."""
@@ -206,3 +209,27 @@ def test_known_heads(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
         assert line["setting"] == "induction" and line["seconds"] > 0
         assert {"none", "all"} <= set(line["ablated_sets"])
         assert len(line["by_probe"]) == len(line["by_attention"]) == len(line["by_ablation"]) == 8
+
+
+def test_language_model(
+    lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    model = write_checkpoint(tmp_path / "model", "llama_gqa", max_position_embeddings=256)
+    monkeypatch.setattr(language_model, "SHARED", tmp_path)  # no treebank: the grammar
+    monkeypatch.setattr(language_model, "QUICK", 120)
+    monkeypatch.setattr(publish, "print_map", lambda *given, **keywords: None)
+    language_model.main(["--quick", "--rounds", "1", "--models", str(model), str(tmp_path)])
+    found = lines("language_model")
+    assert [line for line in found if "missing" in line and line["setting"] == str(tmp_path)]
+    by = {line["contestant"].removeprefix("headprobes-"): line for line in found}
+    parts = {"loading", "extraction", "heads", "all_heads", "residual", "report", "after"}
+    assert set(by) == {"bare", "headprobes"} | parts
+    seconds = {part: by[part]["seconds"] for part in parts}
+    assert min(seconds.values()) > 0
+    fits = seconds["heads"] + seconds["all_heads"] + seconds["residual"]
+    assert fits + seconds["report"] < seconds["after"] + 0.01
+    assert by["extraction"]["ratio"] == pytest.approx(
+        seconds["extraction"] / by["bare"]["seconds"], rel=0.05
+    )

@@ -10,7 +10,7 @@ from probes.results.record import RunRecord, TaskRecord
 from probes.results.table import Subject, pick
 from probes.results.vocabulary import METHODS
 from probes.results.vocabulary.quantities import evidence_columns
-from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL, SITES
+from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL
 
 SPLITS = ("train", "validation", "test")
 
@@ -164,13 +164,16 @@ def _whole_layers(table: pd.DataFrame, record: RunRecord) -> list[str]:
         return []
     layers = {(stream.name, layer) for stream in record.model.streams for layer in stream.layers}
     sentences = []
-    for site in (ALL_HEADS, RESIDUAL):
+    asked = record.config.get("baseline") or {}
+    short_of_memory = any("not probed together" in caveat for caveat in record.caveats)
+    names = {ALL_HEADS: "all heads together", RESIDUAL: "the residual stream"}
+    for site, name in names.items():
         rows = pick(table, site=site, metric="accuracy", split="test").dropna(subset=["layer"])
         probed = set(zip(rows["stream"], rows["layer"].astype(int), strict=True))
         there = {(stream, layer) for stream, layer in layers if stream in set(rows["stream"])}
-        if not there <= probed:
+        if not there <= probed and asked.get(site) == "auto" and not short_of_memory:
             sentences.append(
-                f"Probes of the {SITES[site].label} were trained in {len(probed)} of "
+                f"Probes of {name} were trained in {len(probed)} of "
                 f"{len(there)} layers: an even sample, and the layers of the features' best "
                 f"heads (baseline.{site}=all: every layer)."
             )
