@@ -28,6 +28,7 @@ from probes.activations.row_fields import row_fields
 from probes.activations.start import OnStart, on_first_batch
 from probes.activations.stored_dtype import settle_dtypes, warn_of_rounding
 from probes.activations.storing import StoringVisitor
+from probes.activations.waiting import wait_for_others
 from probes.activations.writer import CacheWriter, CheckpointError
 from probes.config import ExtractionConfig, PositionConfig
 from probes.config.checks import check_extraction
@@ -69,6 +70,7 @@ def extract(
     whole_texts: bool = True,
     memory_budget: int = 1 << 30,
     shard: Shard = WHOLE,
+    patience: float | None = None,
     progress: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_start: OnStart | None = None,
@@ -90,6 +92,7 @@ def extract(
     memory_budget: bytes; bounds the batch and the rows that wait for the disk.
     shard: run only this part of the corpus' batches. The parts may run at the same time, and their
     bytes are those of a single process. The result is empty while any of them is not done.
+    patience: wait for the other parts, but only so many seconds for one that no process works on.
     progress: show a bar where standard error is a terminal.
     checkpoint_seconds: work that a kill may cost; each checkpoint waits for the disk.
     on_start: called once after the first batch, unless nothing has to be extracted; an error that
@@ -125,6 +128,8 @@ def extract(
             whole_texts, memory_budget, shard, on_start,
         )  # fmt: skip
         caches |= run.run(progress, checkpoint_seconds)
+        if len(caches) < len(keys) and patience is not None:
+            caches |= run.wait(patience)
         if len(caches) < len(keys):
             log.info("shard %d of %d is done; others are not", shard.index, shard.count)
             return {}
@@ -186,6 +191,24 @@ class _Extraction:
                 caches |= self._extract(alignment, progress, checkpoint_seconds)
                 return_freed_memory()  # the model's, before probes are fitted
         return caches
+
+    def wait(self, patience: float) -> dict[str, Cache]:
+        """The caches that were not complete, when the other shards are done."""
+        caches = self._take_finished()
+        while self.keys:
+            wait_for_others(
+                lambda: [key.name for key in self._unfinished().values()],
+                self.cache_dir,
+                self.shard,
+                patience,
+            )
+            caches |= self._take_finished()
+            if self.keys:  # the process that should have completed them was killed
+                caches |= self.run(progress=False, checkpoint_seconds=CHECKPOINT_SECONDS)
+        return caches
+
+    def _unfinished(self) -> dict[str, CacheKey]:
+        return {k: key for k, key in self.keys.items() if key.find(self.cache_dir) is None}
 
     def _extract(
         self, alignment: Alignment, progress: bool, checkpoint_seconds: float
@@ -311,7 +334,7 @@ class _Extraction:
             "site": kind,
             "dtype": key.dtype,
             "model_name": self.handle.name,
-            "device": self.handle.device,
+            "device": self.handle.device.partition(":")[0],  # which of several is no difference
             "tokens": int(alignment.offsets[-1]),
             "sequences": len(alignment.example),
             "tokens_per_batch": plan.tokens_per_batch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zlib
@@ -25,7 +24,15 @@ from probes.activations.layout import (
     read_manifest,
     rows_header,
     seal,
-    sealed,
+)
+from probes.activations.shard_states import (
+    MACHINE,
+    partial_directory,
+    processors,
+    read_state,
+    remove_states,
+    require_same_machine,
+    write_state,
 )
 from probes.core.errors import UserError
 from probes.core.files import (
@@ -65,7 +72,7 @@ class PartialCache:
         """directory: of the finished cache. manifest: what is known before: key, fields, dtype,
         plan, versions. span: first and last position (exclusive) of the shard in the plan."""
         self.directory = directory
-        self.path = directory.with_name(directory.name + ".partial")
+        self.path = partial_directory(directory)
         self.layers, self.n_rows = list(layers), n_rows
         self.shard, self.span = shard, span
         self.dtype: str = manifest["dtype"]
@@ -93,7 +100,10 @@ class PartialCache:
         if not stored["complete"] and stored.get("shards", 1) != self.shard.count:
             return None
         ours = {k: v for k, v in self.manifest.items() if k not in ("files", "rounding")}
-        if any(stored.get(k) != v for k, v in ours.items()):
+        differing = {k for k, v in ours.items() if stored.get(k) != v}
+        if self.shard != WHOLE and not stored["complete"] and differing <= set(MACHINE):
+            require_same_machine(self.path, self.shard.index, stored, ours)
+        if differing:
             return None
         for name, entry in self.manifest["files"].items():
             path = self.path / name
@@ -109,7 +119,7 @@ class PartialCache:
             return _progress(stored)
         if stored["complete"]:
             return Progress(self.span[1])
-        state = self._state_of(self.shard.index)
+        state = read_state(self.path, self.shard.index)
         return Progress(self.span[0]) if state is None else _progress(state)
 
     def reserve(self) -> None:
@@ -146,8 +156,8 @@ class PartialCache:
             self._write_manifest(progress, complete=False)
             return
         first, end = self.span
-        state = _state(progress) | {"shard": self.shard.index, "first": first, "end": end}
-        write_atomically(self.path / _shard_file(self.shard.index), seal(state))
+        state = _state(progress) | {"first": first, "end": end}
+        write_state(self.path, self.shard.index, state, self.manifest["device"])
 
     def sync(self, layer: LayerInfo) -> None:
         """Make what was written of a layer durable."""
@@ -169,7 +179,7 @@ class PartialCache:
         batching: list[tuple[int, int]] = []
         position = rows = 0
         for index in range(self.shard.count):
-            state = self._state_of(index)
+            state = read_state(self.path, index)
             if (
                 state is None
                 or state["first"] != position
@@ -192,9 +202,12 @@ class PartialCache:
                 self.manifest["files"][layer.file]["crc32"] = checksums
             for future in synced:
                 future.result()
+        if self.shard != WHOLE:
+            mixed = processors(self.path, self.shard.count)
+            if len(mixed) > 1:  # last bits may differ from those of one process
+                self.manifest["processors"] = mixed
         self._write_manifest(progress, complete=True)
-        for path in self.path.glob("shard_*.json"):
-            path.unlink()
+        remove_states(self.path)
         os.rename(self.path, self.directory)
         sync_directory(self.directory.parent)
 
@@ -222,15 +235,6 @@ class PartialCache:
         state = _state(progress) | {"complete": complete}
         write_atomically(self.path / MANIFEST, seal(self.manifest | state | more))
 
-    def _state_of(self, index: int) -> dict[str, Any] | None:
-        """What a shard stored last; None where there is nothing, or nothing that can be used."""
-        try:
-            state = json.loads((self.path / _shard_file(index)).read_bytes())
-        except (OSError, ValueError):
-            return None
-        intact = isinstance(state, dict) and sealed(state) and state.get("shard") == index
-        return state if intact else None
-
     def _write_rows(self) -> None:
         with open(self.path / ROWS, "wb") as file:
             file.write(rows_header(self.n_rows))
@@ -249,10 +253,6 @@ class PartialCache:
         n_bytes = len(rows_header(self.n_rows)) + 4 * self.n_rows * len(ROW_FIELDS)
         files[ROWS] = {"bytes": n_bytes, "crc32": [value]}
         return files
-
-
-def _shard_file(index: int) -> str:
-    return f"shard_{index:03d}.json"
 
 
 def _state(progress: Progress) -> dict[str, Any]:

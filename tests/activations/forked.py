@@ -1,8 +1,8 @@
 """Extractions in processes that may be killed, forked from one that has imported everything.
 
 ``python -m tests.activations.forked MODEL OUTPUTS`` reads a JSON object a line: ``{"cache_dir",
-"pause", "hold", "shard"}`` starts an extraction and answers with its process id; its passes wait
-``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0. ``{"wait": pid}``
+"pause", "hold", "shard", "patience"}`` starts an extraction and answers with its process id; its
+passes wait ``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0. ``{"wait": pid}``
 answers with its exit status. Importing once keeps the tests short.
 """
 
@@ -28,7 +28,9 @@ from probes.passes.shards import Shard
 from tests.small_corpora import mixed_corpus, random_texts
 
 
-def run(model: str, cache_dir: str, pause: float, hold: int, shard: Shard) -> None:
+def run(
+    model: str, cache_dir: str, pause: float, hold: int, shard: Shard, patience: float | None
+) -> None:
     """One extraction; says ``pass`` before each forward pass, then ``fresh`` or ``reused``, or
     ``missing`` where other shards are not done."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -48,6 +50,7 @@ def run(model: str, cache_dir: str, pause: float, hold: int, shard: Shard) -> No
         extraction=ExtractionConfig(tokens_per_batch=64),
         cache_dir=cache_dir,
         shard=shard,
+        patience=patience,
         checkpoint_seconds=0.0,
     )
     if caches:
@@ -56,8 +59,8 @@ def run(model: str, cache_dir: str, pause: float, hold: int, shard: Shard) -> No
         print("missing", flush=True)
 
 
-def child(model: str, cache_dir: str, pause: float, hold: int, shard: Shard, output: Path) -> int:
-    """Fork an extraction that writes what it says to ``output``; its process id."""
+def child(output: Path, *arguments: Any) -> int:
+    """Fork a ``run`` that writes what it says to ``output``; its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -66,7 +69,7 @@ def child(model: str, cache_dir: str, pause: float, hold: int, shard: Shard, out
         with open(output, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        run(model, cache_dir, pause, hold, shard)
+        run(*arguments)
         status = 0
     finally:
         os._exit(status)
@@ -86,8 +89,8 @@ def main() -> None:
             output = outputs / f"{count}.txt"
             output.touch()
             cache_dir, pause, hold = request["cache_dir"], request["pause"], request["hold"]
-            shard = Shard(*request["shard"])
-            pid = child(sys.argv[1], cache_dir, pause, hold, shard, output)
+            own = Shard(*request["shard"]), request["patience"]
+            pid = child(output, sys.argv[1], cache_dir, pause, hold, *own)
             answer = {"pid": pid, "output": str(output)}
         print(json.dumps(answer), flush=True)
 

@@ -45,8 +45,11 @@ class Forks:
         pause: float = 0.0,
         hold: int = 0,
         shard: tuple[int, int] = (0, 1),
+        patience: float | None = None,
     ) -> tuple[int, Path]:
-        answer = self.ask(cache_dir=str(cache_dir), pause=pause, hold=hold, shard=shard)
+        answer = self.ask(
+            cache_dir=str(cache_dir), pause=pause, hold=hold, shard=shard, patience=patience
+        )
         return answer["pid"], Path(answer["output"])
 
     def finish(self, pid: int, output: Path) -> str:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.activations.interrupting import (
     content,
     interrupted,
     limit_tokens,
+    stop,
     wait_for,
 )
 from tests.small_corpora import mixed_corpus, random_texts
@@ -209,3 +211,89 @@ class TestProcesses:
         forks.ask(wait=first)
         extract(llama, corpus, sites=BOTH, extraction=SMALL, cache_dir=tmp_path)
         assert content(tmp_path) == undisturbed
+
+
+class TestWaiting:
+    def test_a_shard_waits_for_one_that_is_at_work(
+        self, forks: Forks, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        slow = forks.start(tmp_path, pause=0.05, shard=(0, 2), patience=30.0)
+        quick = forks.start(tmp_path, shard=(1, 2), patience=30.0)
+        outputs = [forks.finish(*process).split()[-1] for process in (slow, quick)]
+        assert sorted(outputs) == ["fresh", "reused"]
+        assert content(tmp_path) == undisturbed
+
+    def test_one_that_nobody_works_on_is_named(
+        self, llama: Handle, corpus: Corpus, tmp_path: Path
+    ) -> None:
+        with pytest.raises(UserError, match="those of shard 0, 2, which no process") as caught:
+            extract(
+                llama,
+                corpus,
+                sites=BOTH,
+                extraction=SMALL,
+                cache_dir=tmp_path,
+                shard=Shard(1, 3),
+                patience=0.0,
+            )
+        assert "shard=0/3" in caught.value.fix
+
+    def test_what_a_killed_process_left_to_complete_is_completed(
+        self,
+        llama: Handle,
+        corpus: Corpus,
+        whole: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        run(llama, corpus, tmp_path, Shard(0, 2))
+        with monkeypatch.context() as patch:
+            patch.setattr("probes.activations.partial.PartialCache.complete", stop)
+            with pytest.raises(KeyboardInterrupt):
+                run(llama, corpus, tmp_path, Shard(1, 2))
+        caches = extract(
+            llama,
+            corpus,
+            sites=BOTH,
+            extraction=SMALL,
+            cache_dir=tmp_path,
+            shard=Shard(0, 2),
+            patience=0.0,
+        )
+        assert sorted(caches) == sorted(BOTH)
+        assert content(tmp_path) == content(whole)
+
+
+class TestMachines:
+    @pytest.mark.parametrize("name", ["threads", "versions", "device"])
+    def test_another_machine_is_refused_and_keeps_the_others_rows(
+        self,
+        llama: Handle,
+        corpus: Corpus,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+    ) -> None:
+        run(llama, corpus, tmp_path, Shard(0, 2))
+        before = content(tmp_path)
+        if name == "threads":
+            monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+        elif name == "versions":
+            monkeypatch.setattr("probes.activations.extraction.__version__", "77")
+        else:
+            body = llama.load()
+            monkeypatch.setattr(Handle, "load", lambda self: body)
+            llama = replace(llama, device="kind77")
+        with pytest.raises(UserError, match=f"{name} .*77.*: shard 0 of this cache"):
+            run(llama, corpus, tmp_path, Shard(1, 2))
+        assert content(tmp_path) == before
+
+    def test_kinds_of_processors_are_named_where_they_differ(
+        self, llama: Handle, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for index, name in enumerate(("a new one", "an old one")):
+            with monkeypatch.context() as patch:
+                patch.setattr("probes.activations.shard_states.processor", lambda name=name: name)
+                caches = run(llama, corpus, tmp_path, Shard(index, 2))
+        for cache in caches.values():
+            assert cache.manifest["processors"] == ["a new one", "an old one"]
