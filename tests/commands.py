@@ -107,6 +107,7 @@ def _serve() -> None:
     import torch
     from matplotlib.figure import Figure
 
+    import probes.cli.merge
     import probes.cli.run
     import probes.pipeline.run  # noqa: F401
 

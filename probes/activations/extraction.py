@@ -71,6 +71,7 @@ def extract(
     memory_budget: int = 1 << 30,
     shard: Shard = WHOLE,
     patience: float | None = None,
+    stored_only: bool = False,
     progress: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_start: OnStart | None = None,
@@ -93,6 +94,7 @@ def extract(
     shard: run only this part of the corpus' batches. The parts may run at the same time, and their
     bytes are those of a single process. The result is empty while any of them is not done.
     patience: wait for the other parts, but only so many seconds for one that no process works on.
+    stored_only: refuse to run the model.
     progress: show a bar where standard error is a terminal.
     checkpoint_seconds: work that a kill may cost; each checkpoint waits for the disk.
     on_start: called once after the first batch, unless nothing has to be extracted; an error that
@@ -123,6 +125,11 @@ def extract(
     caches = _find(keys, cache_dir)
     if len(caches) < len(keys):
         missing = {kind: key for kind, key in keys.items() if kind not in caches}
+        if stored_only:
+            raise UserError(
+                f"cache_dir={cache_dir} does not have the activations ({', '.join(missing)})",
+                fix="cache_dir=DIRECTORY that they were stored in",
+            )
         run = _Extraction(
             handle, corpus, missing, layers, among, position, extraction, cache_dir, truncate,
             whole_texts, memory_budget, shard, on_start,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import cast
@@ -30,6 +30,9 @@ from probes.core.files import write_atomically
 from probes.core.process import Terminated, heavy_imports
 from probes.core.quiet import quiet_console
 from probes.core.shown import ShownFormatter
+from probes.passes.shard_choice import chosen_shard
+from probes.passes.shards import WHOLE
+from probes.pipeline.sharded_fits import shard_directory
 from probes.results.integrity import RUN_FILES, has_content
 from probes.results.record import IDENTITY_FILE, RECORD, intact, is_finished, read_record
 
@@ -66,19 +69,35 @@ def run_job(cfg: DictConfig) -> float | None:
         )
     if is_finished(run_dir) and _keep_or_refuse(cfg, run_dir):
         return _objective(cfg, run_dir)
+    shard = chosen_shard(cfg.get("shard"), os.environ)
+    if shard != WHOLE:
+        _check_shard(cfg)
+        run_dir = shard_directory(run_dir, shard)
+        run_dir.mkdir(exist_ok=True)
     with held(run_dir):
         if is_finished(run_dir) and _keep_or_refuse(cfg, run_dir):  # since
             return _objective(cfg, run_dir)
         _begin(cfg, run_dir)
-        log_file = _log_file(run_dir)
+        log_file = logged(run_dir, log_name())
         with log_file, quiet_console(run_dir / log_name()) if in_sweep else nullcontext():
-            try:
+            with failures_recorded(run_dir):
                 _carry_out(cfg, run_dir)
-            except (Exception, KeyboardInterrupt) as error:
-                _record_failure(error, run_dir)
-                raise
             # A run without the number that is asked for is finished nevertheless.
             return _objective(cfg, run_dir) if in_sweep else None
+
+
+def _check_shard(cfg: DictConfig) -> None:
+    """Refuse shards of what is no single run."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError(
+            f"shard={cfg.shard} goes with one run, not with a sweep (-m)",
+            fix="shard=null, or a command for each job of the sweep",
+        )
+    if cfg.get("atlas") is not None:
+        raise UserError(
+            f"shard={cfg.shard} goes with one run, not with an atlas",
+            fix="atlas.corpora=[...] to divide an atlas over several commands",
+        )
 
 
 def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
@@ -94,7 +113,7 @@ def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
 
         check_objective(base.objective)
         if has_content(run_dir / "atlas.json"):
-            raise _finished(run_dir, "atlas")
+            raise finished_already(run_dir, "atlas")
         prepared = prepare(base)
         identity = job_identity(base, prepared.corpus)
         write_atomically(run_dir / CONFIGS / IDENTITY_FILE, identity, durable=False)
@@ -148,7 +167,7 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> bool:
         Whether it is kept; a job of a sweep whose files are damaged is not, but run again.
     """
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        raise _finished(run_dir, "run")
+        raise finished_already(run_dir, "run")
     # Late: NumPy and pandas, as above.
     from probes.pipeline.identity import gives_the_results_of
     from probes.pipeline.prepare import prepare
@@ -174,7 +193,8 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> bool:
     return True
 
 
-def _finished(run_dir: Path, kind: str) -> AlreadyFinished:
+def finished_already(run_dir: Path, kind: str) -> AlreadyFinished:
+    """The error for a directory that holds a finished run, or an atlas (``kind``)."""
     return AlreadyFinished(
         f"hydra.run.dir={run_dir}: it already holds a finished {kind}",
         fix="another directory, or leave hydra.run.dir out",
@@ -183,21 +203,30 @@ def _finished(run_dir: Path, kind: str) -> AlreadyFinished:
 
 def _begin(cfg: DictConfig, run_dir: Path) -> None:
     """Remove what an unfinished run left, and save the configuration as Hydra would."""
-    configs = run_dir / CONFIGS
-    if (configs / "config.yaml").is_file():
+    remove_unfinished(run_dir)
+    hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
+    save_configs(
+        run_dir,
+        {"config": cfg, "hydra": hydra_config, "overrides": hydra_config.hydra.overrides.task},
+    )
+
+
+def remove_unfinished(run_dir: Path) -> None:
+    """Remove what an unfinished run left, but for what this one can go on with."""
+    if (run_dir / CONFIGS / "config.yaml").is_file():
         names = (*RUN_FILES, RECORD, "report.html", ERROR_FILE)
         stale = [run_dir / name for name in names]
         stale += [path for end in ("png", "svg") for path in (run_dir / "maps").glob(f"*.{end}")]
         for path in stale:
             path.unlink(missing_ok=True)
     (run_dir / ERROR_FILE).unlink(missing_ok=True)
+
+
+def save_configs(run_dir: Path, contents: Mapping[str, object]) -> None:
+    """Save configurations as Hydra would, by name."""
+    configs = run_dir / CONFIGS
     configs.mkdir(exist_ok=True)
-    hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
-    for name, content in (
-        ("config", cfg),
-        ("hydra", hydra_config),
-        ("overrides", hydra_config.hydra.overrides.task),
-    ):
+    for name, content in contents.items():
         text = text_without_home(OmegaConf.to_yaml(content))
         write_atomically(configs / f"{name}.yaml", text, durable=False)
 
@@ -208,9 +237,19 @@ def log_name() -> str:
 
 
 @contextmanager
-def _log_file(run_dir: Path) -> Iterator[None]:
-    """What is logged inside is written to the directory, too, with times."""
-    handler = logging.FileHandler(run_dir / log_name(), encoding="utf-8")
+def failures_recorded(run_dir: Path) -> Iterator[None]:
+    """Leave in the directory how what happens inside has failed."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        _record_failure(error, run_dir)
+        raise
+
+
+@contextmanager
+def logged(run_dir: Path, name: str) -> Iterator[None]:
+    """What is logged inside is written to a file of the directory, too, with times."""
+    handler = logging.FileHandler(run_dir / name, encoding="utf-8")
     handler.setFormatter(ShownFormatter(LINE))
     loggers = [log, logging.getLogger()]
     for logger in loggers:

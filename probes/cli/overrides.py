@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from probes.config import SCHEMAS, ModelConfig, SimplifiedConfig
+from probes.config import SCHEMAS, ModelConfig, SimplifiedConfig, register
 from probes.config.files import config_dir
 from probes.core.errors import UserError, closest
 from probes.core.overrides import override
@@ -168,6 +168,22 @@ def composed_choices(overrides: Sequence[str]) -> DictConfig | None:
             return compose("config", overrides=[f"{k}={v}" for k, v in choices.items()])
     except HydraException:
         return None
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run with these overrides, without running anything.
+
+    Raises:
+        UserError: an override that is none, or a key or choice that there is not.
+    """
+    register()
+    given = checked(overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose("config", overrides=given)
+    except HydraException as error:
+        raise explained(error, given) or error from error
 
 
 def _value_of(key: str, overrides: Sequence[str]) -> str:

@@ -263,3 +263,6 @@ class RunConfig:
     objective: str = "accuracy"
     """What a search (``hydra/sweeper=search``) maximises: a metric of the heads that are best on
     validation, the mean over features; ``FEATURE.METRIC`` for one of them."""
+    shard: str | None = None
+    """Do only this part of the run: ``0/4`` is the first of four; ``env`` takes the numbers of
+    torchrun, srun or a Slurm array. ``headprobes merge`` joins the parts. null: all of it."""

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 
 import torch
 
-from probes.config import CustomProbeConfig, RunConfig
+from probes.config import CustomProbeConfig
 from probes.core.environment import processor, software
 from probes.core.files import digest
 from probes.core.targets import code_digest
-from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.pipeline.identity import Settings, result_keys
+from probes.pipeline.prepare import PreparedRun
 from probes.training.problems import ActivationSource
 from probes.training.trainer import accelerator_of
 
 
 def fit_identity(
-    config: RunConfig, corpus: Corpus, handle: Handle, sources: Sequence[ActivationSource]
+    prepared: PreparedRun, handle: Handle, sources: Sequence[ActivationSource]
 ) -> Settings:
     """Whatever may change a bit of the fits, as plain JSON values.
 
     Equal identities give equal bytes on the same kind of processor (``node_name``).
     """
+    config = prepared.config
     settings = result_keys(config)
     model = settings["model"]
     assert isinstance(model, dict)
@@ -33,17 +34,22 @@ def fit_identity(
         targets.append(config.probe._target_)
     return {
         "settings": settings,
-        "corpus": corpus.fingerprint,
+        "corpus": prepared.corpus.fingerprint,
         "model": handle.fingerprint,
         "activations": {
             f"{source.site} {source.probe}".strip(): digest(source.cache.manifest["files"])
             for source in sources
         },
+        "memory_budget": prepared.memory_budget,  # which decides what is fitted side by side
         "code": {target: code_digest(target) for target in targets},
         "versions": software(),
         "device": accelerator_of(config.trainer),
         "threads": torch.get_num_threads(),
     }
+
+
+MACHINE = ("versions", "device", "threads")
+"""Fields of an identity that say what the fits are computed on."""
 
 
 def device_kind(device: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lightning.pytorch.loggers import Logger
 
@@ -16,6 +16,7 @@ from probes.training.chunk_fit import ChunkFit
 from probes.training.convergence import Convergence
 from probes.training.data import plan_parts
 from probes.training.fit import FitSummary, fit_banks
+from probes.training.parts import Part
 from probes.training.problems import ActivationSource
 
 log = logging.getLogger(__name__)
@@ -48,24 +49,14 @@ class Fits:
             log.info("%d parts of the fits were stored before", len(self._results))
 
     def fit(self, sources: Sequence[ActivationSource]) -> None:
-        """Fit all problems of these sources.
+        """Fit all problems of these sources, and hand them to the evaluator.
 
         Raises:
             UserError: a configuration that cannot be fitted.
         """
-        config = self.config
-        plan, notes = plan_parts(sources, config.probe.name, self.memory_budget)
-        fitted = fit_banks(
-            sources,
-            config.probe,
-            config.trainer,
-            memory_budget=self.memory_budget,
-            on_fit=self._on_fit,
-            loggers=self.loggers,
-            first_step=self.summary.chunks,
-            only={planned.part for planned in plan} - self._results.keys(),
-        )
-        self.summary += FitSummary(0, 0.0, tuple(notes), chunks=fitted.chunks)
+        plan, notes = plan_parts(sources, self.config.probe.name, self.memory_budget)
+        chunks = self.fit_only(sources, [planned.part for planned in plan])
+        self.summary += FitSummary(0, 0.0, tuple(notes), chunks=chunks)
         for planned in plan:  # in this order, whatever was fitted before
             result, problems = self._results[planned.part], planned.problem_set
             self.evaluator.collect(result.chunk, problems.task, problems.problems)
@@ -74,6 +65,19 @@ class Fits:
             self.summary += FitSummary(
                 result.probes, result.seconds, convergence={name: result.convergence}
             )
+
+    def fit_only(self, sources: Sequence[ActivationSource], parts: Collection[Part]) -> int:
+        """Fit and store these parts of the sources; how many chunks were read."""
+        return fit_banks(
+            sources,
+            self.config.probe,
+            self.config.trainer,
+            memory_budget=self.memory_budget,
+            on_fit=self._on_fit,
+            loggers=self.loggers,
+            first_step=self.summary.chunks,
+            only=set(parts) - self._results.keys(),
+        ).chunks
 
     def _on_fit(self, fit: ChunkFit) -> None:
         convergence = Convergence()

@@ -23,6 +23,7 @@ from probes.activations.extraction import extract
 from probes.activations.key import cache_key
 from probes.activations.layout import LayerInfo, data_bytes, layer_file
 from probes.activations.start import ExtractionStart, OnStart
+from probes.activations.waiting import PATIENCE
 from probes.core.errors import UserError
 from probes.core.files import digest, disk_errors, size
 from probes.corpora.corpus import TEXT_LEVELS
@@ -57,6 +58,8 @@ class Activations:
     phase: Callable[[str], AbstractContextManager[None]]
     """Times an extraction."""
     on_start: OnStart
+    stored_only: bool = False
+    """Refuse to run the model."""
     in_passes: bool = False
     _infos: dict[str, list[LayerInfo]] = field(default_factory=dict)
     """Of all layers, by kind of site."""
@@ -166,6 +169,9 @@ class Activations:
                 truncate=config.truncate,
                 whole_texts=not levels.isdisjoint(TEXT_LEVELS),
                 memory_budget=prepared.memory_budget,
+                shard=prepared.shard,
+                patience=PATIENCE,
+                stored_only=self.stored_only,
                 progress=config.trainer.progress,
                 on_start=on_start if name == TRAINED else None,
             )

@@ -7,31 +7,51 @@ A run that was killed goes on with them, and several processes that share the fi
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from probes.core.errors import UserError
 from probes.core.files import digest, write_atomically
 from probes.evaluation.part_result import PartResult, part_bytes, read_part
+from probes.pipeline.fit_identity import MACHINE
+from probes.pipeline.identity import Settings
+from probes.pipeline.sharded_fits import PARTS, ShardedFits, difference, read_shard_record
+from probes.results.integrity import damaged
 from probes.training.parts import Part
 
 log = logging.getLogger(__name__)
 
-PARTS = "parts"
-"""In a run directory that is not finished."""
 SUFFIX = ".part"
 
 
 class PartStore:
     """The parts that one process has fitted, in a directory that only it writes."""
 
-    def __init__(self, run_dir: Path, identity: object, node: str) -> None:
-        """identity: JSON value of all that may change the results. node: the kind of processor."""
+    def __init__(
+        self,
+        run_dir: Path,
+        identity: Settings,
+        node: str,
+        merged: ShardedFits | None = None,
+    ) -> None:
+        """identity: all that may change the results. node: the kind of processor. merged: shards
+        whose parts count as this run's.
+
+        Raises:
+            UserError: the shards belong to another run.
+        """
+        self.run_dir = run_dir
         self.directory = run_dir / PARTS
-        self.identity, self.node = digest(identity), node
+        self.identity, self.node = identity, node
         self.nodes: set[str] = set()
         """Those of all parts that were loaded or saved."""
+        self.merged = merged
+        if merged is not None:
+            _require_same_run(merged, identity)
 
     def save(self, result: PartResult) -> None:
         """Store one result.
@@ -39,33 +59,53 @@ class PartStore:
         Not made durable: a power cut costs what was stored last, whose checksum then differs.
         """
         self.directory.mkdir(exist_ok=True)
-        about = {"identity": self.identity, "node": self.node}
-        path = self.directory / _name(result.part)
+        about = {"identity": digest(self.identity), "node": self.node}
+        path = self.directory / part_file(result.part)
         write_atomically(path, part_bytes(result, about), durable=False)
         self.nodes.add(self.node)
 
     def load(self) -> dict[Part, PartResult]:
-        """All that is stored of these fits; what is damaged or of other fits is removed."""
+        """All that is stored of these fits.
+
+        What is damaged or of other fits is removed from the own directory, and refused in those of
+        shards.
+
+        Raises:
+            UserError: a part of a shard is damaged or of other fits.
+        """
         stored: dict[Part, PartResult] = {}
         for path in sorted(self.directory.glob(f"*{SUFFIX}")):
             try:
-                result, about = read_part(path.read_bytes(), path)
-            except UserError:
-                log.info("%s is unreadable: fitted again", path)
-                path.unlink()
-                continue
-            if about.get("identity") != self.identity:
-                log.info("%s is of other settings: fitted again", path)
+                result = self._read(path, self.identity)
+            except UserError as error:
+                log.info("%s; it is fitted again", error.wrong)
                 path.unlink()
                 continue
             stored[result.part] = result
-            self.nodes.add(str(about.get("node")))
+        for directory in self.merged.directories if self.merged is not None else ():
+            for name in read_shard_record(directory).parts:
+                assert self.merged is not None
+                result = self._read(directory / PARTS / name, self.merged.identity)
+                stored[result.part] = result
         return stored
 
-    def mixed_nodes(self) -> dict[str, list[str]]:
-        """The kinds of processors that the parts were fitted on, where there are several: last
-        bits of their results may differ."""
-        return {"processors": sorted(self.nodes)} if len(self.nodes) > 1 else {}
+    def machines(self) -> dict[str, object]:
+        """For the record: what the fits ran on, where it is not what this process runs on."""
+        facts: dict[str, object] = {}
+        if len(self.nodes) > 1:  # last bits of their results may differ
+            facts["processors"] = sorted(self.nodes)
+        if self.merged is not None:
+            theirs = {name: self.merged.identity[name] for name in MACHINE}
+            if theirs != {name: self.identity[name] for name in MACHINE}:
+                facts["fitted_with"] = theirs
+        return facts
+
+    def _read(self, path: Path, identity: Mapping[str, Any]) -> PartResult:
+        result, about = read_part(path.read_bytes(), path)
+        if about.get("identity") != digest(identity):
+            raise damaged(path, "it is of other settings")
+        self.nodes.add(str(about.get("node")))
+        return result
 
     def remove(self) -> None:
         """Remove what is stored, when the run is finished."""
@@ -75,6 +115,18 @@ class PartStore:
             self.directory.rmdir()
 
 
-def _name(part: Part) -> str:
+def part_file(part: Part) -> str:
     """A file name that says the layer, and differs between parts."""
     return f"{part.layer:03d}-{digest(asdict(part))[:16]}{SUFFIX}"
+
+
+def _require_same_run(merged: ShardedFits, identity: Settings) -> None:
+    """What shards are computed on may be another machine than where they are joined."""
+    ours = {k: v for k, v in json.loads(json.dumps(identity)).items() if k not in MACHINE}
+    theirs = {key: value for key, value in merged.identity.items() if key not in MACHINE}
+    if theirs != ours:
+        raise UserError(
+            f"{merged.directories[0]} is not of this run: they differ in "
+            f"{difference(theirs, ours)}",
+            fix="the command and the files that the shards were started with",
+        )

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.config import RunConfig
+from probes.core.errors import UserError
 from probes.core.memory import parse_size
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
 from probes.corpora.splits import assign_splits
 from probes.models.sources import check_source
+from probes.passes.shard_choice import chosen_shard
+from probes.passes.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ class PreparedRun:
     """Bytes."""
     disk_budget: int | None = None
     """Bytes; None: no bound."""
+    shard: Shard = WHOLE
+    """The part of the run that this process does."""
 
 
 def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
@@ -59,7 +64,26 @@ def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
     for note in corpus.notes if fresh else ():
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
-    return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget)
+    shard = chosen_shard(config.shard, os.environ)
+    if shard != WHOLE:
+        _check_shard(config)
+    return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget, shard)
+
+
+def _check_shard(config: RunConfig) -> None:
+    """Refuse shards of what processes cannot share."""
+    if config.disk_budget is not None:
+        raise UserError(
+            f"shard={config.shard} and disk_budget={config.disk_budget}: passes over the layers "
+            "are made by one process",
+            fix="disk_budget=null",
+        )
+    if "probe" not in config.methods:
+        raise UserError(
+            f"shard={config.shard} with methods={list(config.methods)}: processes share the "
+            "activations and the probes of a run, and this one has none",
+            fix="shard=null",
+        )
 
 
 def chosen_features(config: RunConfig, corpus: Corpus) -> list[str]:

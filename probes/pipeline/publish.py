@@ -11,8 +11,8 @@ import pandas as pd
 
 from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluation
-from probes.pipeline.part_store import PARTS
 from probes.pipeline.recorder import RunRecorder
+from probes.pipeline.sharded_fits import PARTS
 from probes.reporting.console import new_console
 from probes.reporting.drawing.maps import save_map
 from probes.reporting.page.report import write_report

@@ -8,6 +8,7 @@ from math import nan
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.loggers import Logger
 
 from probes.config import ProbeConfig, TrainerConfig
@@ -84,10 +85,11 @@ def fit_banks(
     data = ChunkDataModule(tuple(sources), probe.name, memory_budget=memory_budget, only=only)
     if not len(data.dataset):
         return FitSummary(0, 0.0, tuple(data.notes))
+    accelerator = accelerator_of(trainer)
     with undisturbed(), single_blas_thread():
         lightning.Trainer(
-            accelerator=accelerator_of(trainer),
-            devices=1,
+            accelerator=accelerator,
+            devices=[torch.cuda.current_device()] if accelerator == "gpu" else 1,
             plugins=[SingleProcess()],
             max_epochs=1,
             logger=list(loggers) or False,

@@ -2,8 +2,8 @@
 
 ``python -m tests.activations.forked MODEL OUTPUTS`` reads a JSON object a line: ``{"cache_dir",
 "pause", "hold", "shard", "patience"}`` starts an extraction and answers with its process id; its
-passes wait ``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0. ``{"wait": pid}``
-answers with its exit status. Importing once keeps the tests short.
+passes wait ``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0.
+``{"wait": pid}`` answers with its exit status. Importing once keeps the tests short.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ def child(output: Path, *arguments: Any) -> int:
             os.dup2(file.fileno(), 2)
         run(*arguments)
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ class Small:
     def start(self, run_dir: Path, *more: str, **variables: str) -> Command:
         own = f"hydra.run.dir={quoted(str(run_dir))}"
         return self.commands.start(*self.overrides, own, *more, **variables)
+
+    def merge(self, *directories: Path, more: Sequence[str] = ()) -> Command:
+        return self.commands.start("merge", *map(str, directories), *more)
 
     def run(self, run_dir: Path, *more: str, **variables: str) -> Command:
         command = self.start(run_dir, *more, **variables)
