@@ -47,7 +47,7 @@ def test_the_same_command_goes_on_with_the_fits(
     text = small.run(run_dir).text
     found = STORED.search(text)
     assert found is not None and int(found[1]) == before
-    assert text.count("is unreadable: fitted again") == 2
+    assert text.count("it is fitted again") == 2
     assert results_of(run_dir) == undisturbed
     assert not (run_dir / "parts").exists()
 
@@ -60,7 +60,7 @@ def test_parts_of_other_settings_are_not_taken(
     os.kill(command.pid, signal.SIGKILL)
     command.wait()
     text = small.run(tmp_path).text
-    assert "of other settings: fitted again" in text and not STORED.search(text)
+    assert "of other settings; it is fitted again" in text and not STORED.search(text)
     assert results_of(tmp_path) == undisturbed
 
 
