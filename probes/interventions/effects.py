@@ -36,12 +36,14 @@ def effect_evidence(
     metric: str | None = None,
     kept: BoolArray | None = None,
     reference: Array | None = None,
+    weights: Array | None = None,
 ) -> MapEvidence:
     """Sums by group of the effects on the reported rows, and means on validation.
 
     effects: (H, N) oriented, so that above 0 the head helps; of rows that are not measured
         anything. kept: (N,) rows that were measured; None: all of them.
     reference: (N,) what the effects are divided by, as a ratio of means; None: their number.
+    weights: (H,) of heads that were drawn; see ``SampledHeads``.
     """
     measured = np.ones(len(behaviour.texts), dtype=bool) if kept is None else kept
     rows = np.flatnonzero(behaviour.reported & measured)
@@ -67,4 +69,5 @@ def effect_evidence(
         positions=named.positions,
         reference=None if reference is None else groups.sum(reference[rows]),
         validation_rows=len(chosen),
+        weights=weights,
     )

@@ -7,58 +7,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from probes.activations.extraction import extract
 from probes.config import (
-    EvaluationConfig,
     GeneratedConfig,
-    LinearConfig,
     RunConfig,
-    SignificanceConfig,
 )
+from probes.config.checks import top_of
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.effect_map import EffectMap, judge_effects
-from probes.evaluation.evidence_problems import evidence_problems
 from probes.interventions.ablation import References, ablate
 from probes.interventions.answer_tokens import answer_features, score_answers
 from probes.interventions.behaviour import (
     Behaviour,
     answering,
     counts_line,
-    decoding,
     settled_measure,
 )
 from probes.interventions.editor import MLP, DownstreamProbe, Editor
 from probes.interventions.effects import Named, effect_evidence
-from probes.interventions.estimates import estimate_ablation, estimate_patching
+from probes.interventions.estimates import Estimates, estimate_ablation, estimate_patching
 from probes.interventions.logit_parts import logit_parts
 from probes.interventions.measures import Measure
 from probes.interventions.patching import make_pairs, patch
 from probes.interventions.replacements import Places
+from probes.interventions.sampled_heads import SampledHeads, sample_heads
 from probes.models.handle import Handle
-from probes.models.sites import find_sites
-from probes.passes.alignment import align
+from probes.pipeline.downstream import downstream_behaviour
 from probes.results.vocabulary.comparators import MATCHED
 from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
 from probes.results.vocabulary.quantities import NORMALISED
-from probes.results.vocabulary.sites import HEADS, RESIDUAL
+from probes.results.vocabulary.sites import HEADS
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.maps import MapEvidence
-from probes.training.bank import ProbeBank
-from probes.training.chunk_fit import ChunkFit
-from probes.training.fit import fit_banks
-from probes.training.problems import ActivationSource, ProblemSet
 
 log = logging.getLogger(__name__)
-
-ABOVE_MAJORITY = 0.01
-"""By how much the probe of the last layer must be more accurate than the majority class for
-``downstream`` to mean anything."""
 
 
 @dataclass
@@ -71,7 +59,10 @@ class MethodsOfRun:
     handle: Handle
     cache_dir: Path
     memory_budget: int
+    probed: Sequence[MapEvidence] = ()
+    """The maps of the run's probes, by which heads may be chosen."""
     caveats: list[str] = field(default_factory=list)
+    _made: dict[str, Estimates] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -126,7 +117,9 @@ class MethodsOfRun:
         for name, of in self.named().items():
             probe = None
             if measure.score is None:
-                behaviour, probe = self._downstream(name, editor)
+                behaviour, probe = downstream_behaviour(
+                    config, self.corpus, editor, name, self.cache_dir, self.memory_budget
+                )
             else:
                 behaviour = answering(
                     self.corpus, self.handle, measure, of, config.split, name=name
@@ -155,11 +148,20 @@ class MethodsOfRun:
         draws: Draws | None,
     ) -> list[EffectMap]:
         config = self.config.ablation
-        units = [(site, head) for site, heads in editor.units.items() for head in heads]
+        maps: list[EffectMap] = []
+        weights: dict[str, np.ndarray | None] = {}
+        units = editor.units
+        if (top := top_of(config)) is not None:
+            sample = self._sample(top, editor, behaviour, probe)
+            units = units | {HEADS: [editor.heads[number] for number in sample.chosen]}
+            weights[HEADS] = sample.weights
+            if "attribution" not in self.methods:  # how well it chose is to be seen
+                maps.append(self._estimated_ablation(editor, behaviour, probe, draws))
+        of_unit = [(site, head) for site, heads in units.items() for head in heads]
         effects = ablate(
             editor,
             behaviour,
-            [head for _, head in units],
+            [head for _, head in of_unit],
             config,
             probe=probe,
             references=self._references(behaviour),
@@ -171,9 +173,8 @@ class MethodsOfRun:
                 f"'{behaviour.feature}': {int((~effects.kept).sum())} texts are left out of "
                 "ablation: their template has too few others to take a mean by position over"
             )
-        maps = []
-        for site, heads in editor.units.items():
-            rows = np.array([number for number, (of, _) in enumerate(units) if of == site])
+        for site, heads in units.items():
+            rows = np.array([number for number, (of, _) in enumerate(of_unit) if of == site])
             for effect, of, matched in (
                 (TOTAL, effects.total, effects.matched),
                 (DIRECT, effects.direct, effects.matched_direct),
@@ -181,16 +182,71 @@ class MethodsOfRun:
                 if of is None or np.isnan(of[rows]).all():
                     continue
                 named = Named("ablation", config.kind, effect, config.positions)
-                kept = effects.kept
-                evidence = effect_evidence(behaviour, heads, of[rows], named, site=site, kept=kept)
+                shared: dict[str, Any] = {
+                    "site": site,
+                    "kept": effects.kept,
+                    "weights": weights.get(site),
+                }
+                evidence = effect_evidence(behaviour, heads, of[rows], named, **shared)
                 control = None
                 if matched is not None and site == HEADS:
-                    values = effect_evidence(
-                        behaviour, heads, matched[rows], named, site=site, kept=kept
-                    )
+                    values = effect_evidence(behaviour, heads, matched[rows], named, **shared)
                     control = replace(values, probe=MATCHED)
                 maps.append(self._judge(behaviour, evidence, control, draws))
         return maps
+
+    def _sample(
+        self, top: int, editor: Editor, behaviour: Behaviour, probe: DownstreamProbe | None
+    ) -> SampledHeads:
+        """The best heads by attribution and by probe on validation, and a sample of the others.
+
+        Raises:
+            UserError: there are no validation rows, as with folds.
+        """
+        rows = behaviour.validation
+        if not rows.any():
+            raise UserError(
+                f"ablation.heads=top:{top}: heads are chosen on validation, and "
+                f"'{behaviour.feature}' has no validation text",
+                fix="ablation.heads=all, or split.folds=0",
+            )
+        scores = [self._estimates(editor, behaviour, probe).total[:, rows].mean(axis=1)]
+        number = {(s.stream, s.layer, head): n for n, (s, head) in enumerate(editor.heads)}
+        for evidence in self.probed:
+            own = evidence.site == HEADS and evidence.probe == self.config.probe.name
+            if own and evidence.feature == behaviour.feature and evidence.method == PROBE:
+                by_probe = np.full(len(number), np.nan)
+                for unit, value in zip(evidence.keys, evidence.validation, strict=True):
+                    by_probe[number[unit]] = value
+                scores.append(by_probe)
+        sample = sample_heads(scores, top, seed=self.config.seed)
+        log.info(
+            "%s: %d of %d heads are ablated, %d of them drawn",
+            behaviour.feature, len(sample.chosen), len(number), int((sample.weights > 1).sum()),
+        )  # fmt: skip
+        return sample
+
+    def _estimates(
+        self, editor: Editor, behaviour: Behaviour, probe: DownstreamProbe | None
+    ) -> Estimates:
+        """Of mean ablation, made once for a feature."""
+        if behaviour.feature not in self._made:
+            config = self.config.ablation
+            places = Places(config.positions, config.first_token)  # type: ignore[arg-type]
+            self._made[behaviour.feature] = estimate_ablation(editor, behaviour, places, probe)
+        return self._made[behaviour.feature]
+
+    def _estimated_ablation(
+        self,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        draws: Draws | None,
+    ) -> EffectMap:
+        estimates = self._estimates(editor, behaviour, probe)
+        named = Named("attribution", "mean", TOTAL, self.config.ablation.positions)
+        evidence = effect_evidence(behaviour, estimates.heads, estimates.total, named)
+        return self._judge(behaviour, evidence, None, draws)
 
     def _references(self, behaviour: Behaviour) -> References | None:
         """Other texts of a generated corpus; None: not asked for, or it is not generated."""
@@ -272,11 +328,7 @@ class MethodsOfRun:
     ) -> list[EffectMap]:
         """The estimate of mean ablation, and where there are twins that of patching."""
         config, steps = self.config, self.config.attribution.steps
-        places = Places(config.ablation.positions, config.ablation.first_token)  # type: ignore[arg-type]
-        of_means = estimate_ablation(editor, behaviour, places, probe)
-        named = Named("attribution", "mean", TOTAL, config.ablation.positions)
-        evidence = effect_evidence(behaviour, of_means.heads, of_means.total, named)
-        maps = [self._judge(behaviour, evidence, None, draws)]
+        maps = [self._estimated_ablation(editor, behaviour, probe, draws)]
         paired = self.corpus.contrasts and behaviour.measure.score is not None
         if not paired or behaviour.measure.sentences:
             return maps
@@ -319,75 +371,6 @@ class MethodsOfRun:
             seed=self.config.seed,
             confidence=self.config.evaluation.confidence,
         )
-
-    # --- downstream ----------------------------------------------------------------------------
-
-    def _downstream(self, feature: str, editor: Editor) -> tuple[Behaviour, DownstreamProbe]:
-        """The rows of a feature, and the frozen probe of the last layer that scores them.
-
-        Raises:
-            UserError: the probe does no better than the majority class.
-        """
-        config = self.config
-        streams = ("decoder", "encoder")
-        residual = find_sites(
-            editor.body, RESIDUAL, head_projection=self.handle.settings.head_projection
-        )
-        stream = next(s for s in streams if any(site.stream == s for site in residual))
-        last = [site for site in residual if site.stream == stream][-1]
-        cache = extract(
-            self.handle,
-            self.corpus,
-            sites=[RESIDUAL],
-            layers=[last.layer],
-            position=config.position,
-            extraction=config.extraction,
-            cache_dir=self.cache_dir,
-            truncate=config.truncate,
-            memory_budget=self.memory_budget,
-        )[RESIDUAL]
-        task = make_task(self.corpus, feature, cache.rows["unit"], min_count=config.min_count)
-        without = EvaluationConfig(bootstrap=config.evaluation.bootstrap, control=False)
-        problems = evidence_problems(
-            task, without, SignificanceConfig(), config.split, seed=config.seed
-        )
-        source = ActivationSource(RESIDUAL, cache, (ProblemSet(task, problems),))
-        banks: list[ProbeBank] = []
-        right = scored = 0
-
-        def on_fit(fit: ChunkFit) -> None:
-            nonlocal right, scored
-            if fit.stream != last.stream:
-                return
-            for number, fitted in enumerate(fit.fits):
-                banks.append(fit.bank(number))
-                said = banks[-1].logits(fit.z)[0].argmax(-1).numpy()
-                rows = fitted.problem.score
-                right += int((said == task.labels)[rows].sum())
-                scored += int(rows.sum())
-
-        fit_banks(
-            [source],
-            LinearConfig(),
-            config.trainer,
-            memory_budget=self.memory_budget,
-            on_fit=on_fit,
-        )
-        accuracy, majority = right / max(scored, 1), task.majority[1]
-        log.info(
-            "%s: downstream probe (residual stream, layer %d): accuracy %.3f on test, majority "
-            "%.3f", feature, last.layer, accuracy, majority,
-        )  # fmt: skip
-        if accuracy < majority + ABOVE_MAJORITY:
-            raise UserError(
-                f"measure=downstream: the probe of the last layer decodes '{feature}' with "
-                f"{accuracy:.3f}, the majority class {majority:.3f}: there is nothing that a head "
-                "could feed",
-                fix="features=[ANOTHER], or another corpus",
-            )
-        alignment = align(self.corpus, self.handle, config.position, truncate=config.truncate)
-        behaviour = decoding(task, alignment, self.corpus, config.split)
-        return behaviour, DownstreamProbe(last, tuple(banks))
 
 
 def tasks_of_maps(

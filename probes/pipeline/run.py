@@ -122,6 +122,7 @@ def _fit_and_publish(
             handle,
             prepared.cache_dir,
             prepared.memory_budget,
+            evaluation.maps,
         )
         if methods.methods:
             with recorder.phase("effects"):
