@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import truth_estimates, truth_probes, truth_tests
+from benchmarks import truth_effects, truth_estimates, truth_probes, truth_tests
 from benchmarks.lines import report
 
 Check = tuple[str, float, float, float]
@@ -41,6 +41,9 @@ CHECKS: dict[str, Callable[[Size], Iterator[Check]]] = {
     "power": truth_tests.power,
     "discoveries": truth_tests.false_discoveries,
     "familywise": truth_tests.familywise,
+    "effects": truth_effects.familywise,
+    "effect_coverage": truth_effects.coverage,
+    "negative_heads": truth_effects.negative_heads,
 }
 
 

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from probes.analysis.agreement import agreement_frame, evidence_of, method_pairs
 from probes.config.layers import LayerChoice
 from probes.core.errors import UserError
 from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
+from probes.results.method_maps import method_maps, of_method
 from probes.results.plausible import check_banks, check_evidence, check_table
 from probes.results.quantities import describe_metrics
 from probes.results.record import RECORD, RunRecord, is_finished, read_record
 from probes.results.table import Subject, distinct, features, read_results
 from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.sites import HEADS
 from probes.statistics.compare import Comparison, compare_maps
 from probes.statistics.maps import MapEvidence
 
@@ -56,52 +59,125 @@ class Run:
         return features(self.results)
 
     def subject(
-        self, *, site: str | None = None, method: str = PROBE, probe: str | None = None
+        self, *, site: str | None = None, method: str | None = None, probe: str | None = None
     ) -> Subject:
         """Kind of site, method and kind of probe: the run's own where the arguments are open."""
         return Subject.of(self.results, site=site, method=method, probe=probe)
 
+    def table(
+        self,
+        feature: str,
+        *,
+        site: str | None = None,
+        method: str | None = None,
+        probe: str | None = None,
+        metric: str | None = None,
+        effect: str | None = None,
+        positions: str | None = None,
+    ) -> FeatureTable:
+        """The rows of a feature with its map by one method; the run's own where nothing is asked.
+
+        A feature without effects of its own gets the map of the corpus' answer.
+
+        Raises:
+            UserError: no such feature, site, method, probe, effect or positions; the message has
+                those there are.
+        """
+        asked = {"site": site, "method": method, "probe": probe, "effect": effect,
+                 "positions": positions}  # fmt: skip
+        for column, value in asked.items():
+            self._require(column, value)
+        return of_method(self.results, feature, metric=metric, **asked)
+
     def map(
         self,
         feature: str,
-        metric: str = "accuracy",
+        metric: str | None = None,
         *,
         split: str = "test",
         stream: str | None = None,
         site: str | None = None,
-        method: str = PROBE,
+        method: str | None = None,
         probe: str | None = None,
+        effect: str | None = None,
+        positions: str | None = None,
     ) -> pd.DataFrame:
         """One number for each head, ``(layers, heads)``; NaN where a layer has no such head.
 
-        ``metric`` may also be ``gain`` (accuracy over the majority) or a column of p- or q-values
-        (``q_value``). ``probe`` may also be a baseline (``random_init``). Whole-layer sites give
-        one column. A model with several streams needs ``stream``.
+        ``metric`` is the accuracy of probes, of other methods what their effects are measured on;
+        it may also be ``gain`` (accuracy over the majority) or a column of p- or q-values
+        (``q_value``). ``probe`` may also be a baseline (``random_init``), of other methods it is
+        the variant (``mean``). Effects are oriented (above 0 the head helps) and total unless
+        ``effect="direct"``. Whole-layer sites give one column. A model with several streams needs
+        ``stream``.
 
         Raises:
             UserError: no such feature, metric, stream, site, method or probe; the message has
                 those there are.
         """
-        for column, asked in (("site", site), ("method", method), ("probe", probe)):
-            self._require(column, asked)
-        subject = self.subject(site=site, method=method, probe=probe)
-        own = FeatureTable.of(self.results, feature, **vars(subject))
+        own = self.table(feature, site=site, method=method, probe=probe, effect=effect,
+                         positions=positions)  # fmt: skip
+        metric = metric or own.metric
         streams = own.streams(metric, split=split)
         if not streams:
             raise UserError(
                 f"'{feature}' has no '{metric}' on {split} (site '{own.site}', probe "
                 f"'{own.probe}')",
-                allowed=", ".join(FeatureTable.of(self.results, feature).names),
+                allowed=", ".join(self.table(feature, method=method).names),
             )
         return own.map(metric, stream=self._stream(streams, stream), split=split)
 
-    def top(self, feature: str, k: int = 5, *, metric: str = "accuracy") -> pd.DataFrame:
+    def top(
+        self,
+        feature: str,
+        k: int = 5,
+        *,
+        metric: str | None = None,
+        site: str | None = None,
+        method: str | None = None,
+        probe: str | None = None,
+        effect: str | None = None,
+        positions: str | None = None,
+    ) -> pd.DataFrame:
         """The ``k`` heads that are best on validation, with what they reach on test.
 
+        Of effects these are the largest of either sign.
+
         Raises:
-            UserError: no such feature, or no validation values of this metric.
+            UserError: no such feature or method, or no validation values of this metric.
         """
-        return FeatureTable.of(self.results, feature).top(k, metric=metric)
+        own = self.table(feature, site=site, method=method, probe=probe, effect=effect,
+                         positions=positions)  # fmt: skip
+        return own.top(k, metric=metric)
+
+    def agreement(
+        self, feature: str, *, site: str = HEADS, k: int = 10, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Whether the methods of the run order the heads alike: a row for each pair of maps.
+
+        ``correlation`` is Spearman's over all heads, with its jackknife interval over groups
+        (``ci_low``, ``ci_high``); ``ceiling`` is what noise would leave of equal orders.
+        ``null_...`` and ``p_value`` compare with heads permuted within their layers.
+        ``between_halves`` is free of the noise that methods share on the same texts, unlike
+        ``within_halves``. ``hits_forward`` is the share of the first's ``k`` best heads on
+        validation that are among the second's on test. Where one method is unsigned (probes), a
+        second row (``by_size``) takes effects by their size.
+
+        Raises:
+            UserError: no such feature, fewer than two maps, or a run without evidence files.
+        """
+        if feature not in self.features:
+            self.table(feature)  # raises with the names there are
+        tables = method_maps(self.results, feature, site=site)
+        pairs = method_pairs(tables, self._maps, k=k, confidence=confidence)
+        if not pairs:
+            there = ", ".join(own.subject.label for own in tables)
+            raise UserError(
+                f"'{feature}' has {len(tables)} map{'s' * (len(tables) != 1)} at site '{site}' "
+                f"({there or 'none'}), and an agreement needs two",
+                fix="methods=[probe,ablation]",
+            )
+        return agreement_frame(pairs)
 
     def probe(
         self,
@@ -168,6 +244,8 @@ class Run:
         site: str | None = None,
         probe: str | None = None,
         other_probe: str | None = None,
+        method: str | None = None,
+        effect: str | None = None,
         draws: int = 1000,
         confidence: float = 0.95,
     ) -> Comparison:
@@ -175,7 +253,8 @@ class Run:
 
         Both must be of the same corpus and split; ``feature`` may be left out if they have just
         one in common. ``run.compare(run, feature, other_probe="random_init")`` compares trained
-        with random weights. ``python -m probes compare RUN RUN`` prints and draws the same.
+        with random weights, ``method="ablation"`` the effects of two runs.
+        ``headprobes compare RUN RUN`` prints and draws the same.
 
         Raises:
             UserError: different corpora or splits, no such map, or a run without evidence files.
@@ -195,10 +274,16 @@ class Run:
                     fix=f"compare(other, {common[0]!r})" if common else "",
                 )
             feature = common[0]
-        mine = self.subject(site=site, probe=probe)
-        theirs = other.subject(site=mine.site, probe=other_probe or probe)
-        first = self._evidence(feature, mine.site, mine.probe)
-        second = other._evidence(feature, theirs.site, theirs.probe)
+        for run in (self, other):
+            run._require("method", method)
+        mine = of_method(
+            self.results, feature, site=site, method=method, probe=probe, effect=effect
+        )
+        theirs = of_method(
+            other.results, feature, site=mine.site, method=mine.method,
+            probe=other_probe or probe, effect=effect,
+        )  # fmt: skip
+        first, second = self._evidence(mine), other._evidence(theirs)
         comparison = compare_maps(first, second, draws=draws, confidence=confidence)
         if not comparison.units:
             _check_depths(self, other)
@@ -233,19 +318,23 @@ class Run:
             raise UserError(f"layer {layer} was not probed", allowed=allowed)
         return at_layer
 
-    def _evidence(self, feature: str, site: str, probe: str) -> MapEvidence:
-        maps = load_evidence(self.directory / EVIDENCE, files=self.record.files)
-        for one in maps:
-            if (one.feature, one.site, one.probe) == (feature, site, probe):
-                return one
-        raise UserError(
-            f"{self.directory} has no map of '{feature}' (site '{site}', probe '{probe}')",
-            allowed=", ".join(f"{m.feature} ({m.site}, {m.probe})" for m in maps),
-        )
+    @cached_property
+    def _maps(self) -> list[MapEvidence]:
+        return load_evidence(self.directory / EVIDENCE, files=self.record.files)
+
+    def _evidence(self, own: FeatureTable) -> MapEvidence:
+        found = evidence_of(own, self._maps)
+        if found is None:
+            of = f"'{own.feature}' (site '{own.site}', {_kind(own.method, own.probe)})"
+            there = (f"{m.feature} ({m.site}, {_kind(m.method, m.probe)})" for m in self._maps)
+            raise UserError(
+                f"{self.directory} has no map of {of}", allowed=", ".join(dict.fromkeys(there))
+            )
+        return found
 
     def _require(self, column: str, asked: str | None) -> None:
         """Refuse a name that the column of the results does not have."""
-        known = distinct(self.results, column)
+        known = [name for name in distinct(self.results, column) if name]
         if asked is not None and asked not in known:
             raise UserError(f"{column} '{asked}' is not in this run", allowed=", ".join(known))
 
@@ -257,6 +346,11 @@ class Run:
             return str(asked)
         wrong = "this model has several streams" if asked is None else f"no stream '{asked}'"
         raise UserError(wrong, allowed=", ".join(there), fix=f"stream={there[0]!r}")
+
+
+def _kind(method: str, probe: str) -> str:
+    """What tells maps of one feature and site apart."""
+    return f"probe '{probe}'" if method == PROBE else f"{method} '{probe}'"
 
 
 def _check_depths(first: Run, second: Run) -> None:

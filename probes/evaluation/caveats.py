@@ -10,8 +10,9 @@ from probes.config.run import PENALTIES, STRONGER, WEAKER
 from probes.corpora.corpus import TRAIN
 from probes.evaluation.scored_rows import ScoredRows
 from probes.results.findings import MapTestSummary
+from probes.results.table import Subject
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
-from probes.results.vocabulary.methods import probe_label
+from probes.results.vocabulary.methods import METHODS
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -114,15 +115,17 @@ def map_caveats(
 
 def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
     """About one map of effects: no matched control, nothing significant, hardly any groups."""
-    name = f"{evidence.feature} ({probe_label(evidence.probe, evidence.method)})"
-    if evidence.effect:
-        name = f"{name[:-1]}, {evidence.effect} effect)"
+    _, site, probe, *measured = evidence.key
+    method, metric, effect, positions = measured
+    name = f"{evidence.feature} ({Subject(site, method, probe, metric, effect, positions).label})"
     caveats = []
     if not test.control_null:
+        # The same words for all variants of a method, so that it is said once.
         caveats.append(
-            f"{name}: there are no other training texts of the same answer and alternatives, so "
-            "effects are tested against 0 only. With enough texts almost any edit moves the "
-            "measure a little: look at the size of an effect before its p-value."
+            f"{evidence.feature} ({METHODS[method].label}): there are no other training texts of "
+            "the same answer and alternatives, so effects are tested against 0 only. With enough "
+            "texts almost any edit moves the measure a little: look at the size of an effect "
+            "before its p-value."
         )
     elif not test.control_familywise and test.significant_familywise:
         caveats.append(

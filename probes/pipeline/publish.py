@@ -14,9 +14,9 @@ from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.recorder import RunRecorder
 from probes.pipeline.sharded_fits import PARTS
 from probes.reporting.console import new_console
-from probes.reporting.drawing.maps import save_map
+from probes.reporting.drawing.maps import save_maps
 from probes.reporting.page.report import write_report
-from probes.reporting.terminal import print_map
+from probes.reporting.terminal import print_maps
 from probes.results.banks import save_banks
 from probes.results.evidence import save_evidence
 from probes.results.quantities import describe_metrics
@@ -47,15 +47,15 @@ def publish(
         base_model = {"name": record.model.name, "fingerprint": record.model.fingerprint}
         save_banks(run_dir, banks, base_model)
         for feature in record.tasks:
-            save_map(table, feature, run_dir / "maps", record=record, level=level)
-        write_report(table, record, run_dir / "report.html", level=level)
+            save_maps(table, feature, run_dir / "maps", record=record, level=level)
+        write_report(table, record, run_dir / "report.html", level=level, maps=evaluation.maps)
     record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
     sync_tree(run_dir, without=PARTS)  # what the record promises is on the disk
     write_record(record, run_dir / RECORD)
 
     console = new_console()
     for feature in record.tasks:
-        print_map(table, feature, console, record=record, level=level)
+        print_maps(table, feature, console, record=record, level=level)
     for caveat in record.caveats:
         log.warning("caveat: %s", caveat)
     spent = ", ".join(

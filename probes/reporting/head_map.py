@@ -60,6 +60,8 @@ class HeadMap:
     site: str
     probe: str
     method: str = PROBE
+    label: str = ""
+    """How the numbers were obtained, in words."""
 
     @property
     def best_place(self) -> str:
@@ -88,7 +90,7 @@ class HeadMap:
 
 def head_map(
     own: FeatureTable,
-    name: str = "accuracy",
+    name: str | None = None,
     *,
     level: float = 0.05,
     k: int = 5,
@@ -96,11 +98,14 @@ def head_map(
 ) -> HeadMap:
     """The map of one quantity on the test rows, with the ``k`` best heads of validation.
 
+    Of a signed map these are the heads of the largest effects, whatever their sign.
+
     At most a third of the heads is marked: in a tiny model five marks would say nothing.
 
     Raises:
         UserError: the quantity is not in the table.
     """
+    name = name or own.metric
     if own.values(name)["value"].notna().sum() == 0:
         allowed = ", ".join(own.names)
         raise UserError(f"feature '{own.feature}' has no '{name}' on test", allowed=allowed)
@@ -129,15 +134,17 @@ def head_map(
         site=own.site,
         probe=own.probe,
         method=own.method,
+        label=own.subject.label,
     )
 
 
-def layer_profile(own: FeatureTable, stream: str, name: str = "accuracy") -> pd.DataFrame:
+def layer_profile(own: FeatureTable, stream: str, name: str | None = None) -> pd.DataFrame:
     """By layer: the best and the mean head, and the comparators that have numbers by layer.
 
     The best head of a layer, also of another model, is chosen on validation, like everything that
     is chosen. p- and q-values have no profile.
     """
+    name = name or own.metric
     grid = own.map(name, stream=stream)
     if own.quantity(name).probability:
         return pd.DataFrame(index=grid.index)  # a mean of p-values has no meaning
@@ -162,7 +169,8 @@ def layer_profile(own: FeatureTable, stream: str, name: str = "accuracy") -> pd.
 def _best_by_layer(own: FeatureTable, stream: str, name: str) -> pd.DataFrame:
     """By layer the test value and interval of the head that is best on validation.
 
-    Quantities that are not measured on validation are chosen by accuracy.
+    Quantities that are not measured on validation are chosen by the map's own metric. Of a signed
+    map it is the head of the largest effect.
     """
     rows = pick(own.values(name), stream=stream)
     grid = layers_by_heads(rows)
@@ -171,7 +179,7 @@ def _best_by_layer(own: FeatureTable, stream: str, name: str) -> pd.DataFrame:
     chosen_by = own.ranked_by(name)
     lower = own.quantity(chosen_by).lower_is_better
     validation = own.map(chosen_by, split="validation", stream=stream).reindex_like(grid)
-    by = validation.to_numpy()
+    by = validation.abs().to_numpy() if own.signed else validation.to_numpy()
     by = np.where(np.isnan(by) | np.isnan(grid.to_numpy()), -np.inf, -by if lower else by)
     best = by.argmax(axis=1)  # (L,)
     columns = {

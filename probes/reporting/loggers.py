@@ -27,9 +27,11 @@ from probes.core.errors import UserError
 from probes.reporting.head_map import head_map
 from probes.reporting.reachable import reachable
 from probes.results.feature_table import FeatureTable
+from probes.results.method_maps import feature_maps
 from probes.results.record import RunRecord
 from probes.results.summary import baselines, best_estimate
 from probes.results.table import features
+from probes.results.vocabulary.methods import PROBE
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -259,36 +261,62 @@ def run_metrics(table: pd.DataFrame, record: RunRecord) -> dict[str, float]:
         best = best_estimate(own)
         first = next((cell for cell, rank in drawn.ranks.items() if rank == 1), None)
         if best.value is not None and first is not None:
-            metrics[f"{feature}/best_head_accuracy"] = best.value
+            metrics[f"{feature}/best_head_{own.metric}"] = best.value
             metrics[f"{feature}/best_layer"] = float(first[1])
             if first[2] is not None:
                 metrics[f"{feature}/best_head"] = float(first[2])
         for baseline in baselines(own):
             if baseline.estimate.value is not None:
                 name = baseline.comparator.label.replace(" ", "_").lower()
-                metrics[f"{feature}/{name}_accuracy"] = baseline.estimate.value
+                metrics[f"{feature}/{name}_{own.metric}"] = baseline.estimate.value
         if drawn.evidence:
             metrics[f"{feature}/significant_heads"] = float(drawn.passed)
+        for other in feature_maps(table, feature)[1:]:
+            metrics |= _method_metrics(other)
     metrics |= {f"time/{name}": seconds for name, seconds in record.timings.items()}
     if record.tokens_per_second:
         metrics["time/tokens_per_second"] = record.tokens_per_second
     return metrics
 
 
+def _method_metrics(own: FeatureTable) -> dict[str, float]:
+    """The head of the largest effect of one method, and how many are significant."""
+    s, drawn, best = own.subject, head_map(own), best_estimate(own)
+    start = "/".join([own.feature, *filter(None, (s.method, s.probe, s.effect, s.positions))])
+    metrics = {}
+    first = next((cell for cell, rank in drawn.ranks.items() if rank == 1), None)
+    if best.value is not None and first is not None:
+        metrics[f"{start}/largest_{own.metric}"] = best.value
+        metrics[f"{start}/largest_layer"] = float(first[1])
+        if first[2] is not None:
+            metrics[f"{start}/largest_head"] = float(first[2])
+    if drawn.evidence:
+        metrics[f"{start}/significant_heads"] = float(drawn.passed)
+    return metrics
+
+
 def heads_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each head of each feature: its place, its validation accuracy, all quantities."""
+    """A row for each head of each map: its place, its value on validation, all quantities.
+
+    Where a run has methods beside probes, columns say how the numbers of a row were obtained.
+    """
     tables = []
-    for feature in features(table):
-        own = FeatureTable.of(table, feature)
+    several = set(table["method"]) - {PROBE}
+    for own in (own for feature in features(table) for own in feature_maps(table, feature)):
         for panel in head_map(own).panels:
             row, column = np.nonzero(panel.values.notna().to_numpy())
             heads = pd.DataFrame(
-                {"feature": feature, "stream": panel.stream}, index=range(len(row))
+                {"feature": own.feature, "stream": panel.stream}, index=range(len(row))
             )
+            if several:
+                columns = {**own.subject.map_columns, "metric": own.metric}
+                heads = heads.assign(**columns)
             heads["layer"] = panel.values.index.to_numpy()[row]
             heads["head"] = panel.values.columns.to_numpy()[column]
-            grid = own.map("accuracy", split="validation", stream=panel.stream)
-            heads["validation_accuracy"] = grid.reindex_like(panel.values).to_numpy()[row, column]
+            grid = own.map(own.metric, split="validation", stream=panel.stream)
+            heads[f"validation_{own.metric}"] = grid.reindex_like(panel.values).to_numpy()[
+                row, column
+            ]
             for name in own.names:
                 grid = own.map(name, stream=panel.stream).reindex_like(panel.values)
                 heads[name] = grid.to_numpy()[row, column]

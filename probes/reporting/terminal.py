@@ -15,10 +15,11 @@ from rich.style import Style
 from rich.text import Text
 
 from probes.core.shown import shown
-from probes.reporting.captions import map_subtitle, map_title
+from probes.reporting.captions import chosen_label, map_subtitle, map_title
 from probes.reporting.drawing.colours import Scale, hexadecimal, number, scale_of
 from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable
+from probes.results.method_maps import feature_maps
 from probes.results.record import RunRecord
 from probes.results.vocabulary import COMPARATORS
 
@@ -28,7 +29,7 @@ PLAIN_SHADES = "-.:*#"
 BELOW = "1234"
 """Strengths of negative differences."""
 LABEL, NUMBER, SIDE = 4, 5, 5
-"""Characters of a layer's label, of a head's number, of a number beside the map."""
+"""Characters of a layer's label, of a head's number (at least), of a number beside the map."""
 
 
 def sides() -> dict[str, tuple[str, str]]:
@@ -44,7 +45,7 @@ def print_map(
     console: Console,
     *,
     record: RunRecord | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
     level: float = 0.05,
 ) -> None:
     """Print one feature's map, never wider than the console.
@@ -52,10 +53,34 @@ def print_map(
     A star marks the heads that are best on validation; parentheses or a dot mean not significant.
     Layer 0 is at the bottom.
     """
-    own = FeatureTable.of(table, feature)
+    print_table(FeatureTable.of(table, feature), console, record=record, metric=metric, level=level)
+
+
+def print_maps(
+    table: pd.DataFrame,
+    feature: str,
+    console: Console,
+    *,
+    record: RunRecord | None = None,
+    level: float = 0.05,
+) -> None:
+    """Print the feature's map by each method, the run's own first."""
+    for own in feature_maps(table, feature):
+        print_table(own, console, record=record, level=level)
+
+
+def print_table(
+    own: FeatureTable,
+    console: Console,
+    *,
+    record: RunRecord | None = None,
+    metric: str | None = None,
+    level: float = 0.05,
+) -> None:
+    """Print the map that a feature's table is about."""
     drawn = head_map(own, metric, level=level)
     subtitle = map_subtitle(own, drawn, record)
-    print_head_map(drawn, console, title=map_title(feature, record), subtitle=subtitle)
+    print_head_map(drawn, console, title=map_title(own.feature, record), subtitle=subtitle)
 
 
 def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: str) -> None:
@@ -67,7 +92,7 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
         if len(drawn.panels) > 1:
             console.print(Text(panel.stream, style="bold"))
         beside, width = _layout(drawn, panel, console.width)
-        if width == NUMBER:
+        if width >= NUMBER:
             header, rows = _numbers(drawn, panel)
         else:
             header, rows = _blocks(drawn, panel, width, console)
@@ -82,7 +107,7 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
         names = "".join(f"{known[name][0]:>{SIDE}}" for name in beside)
         foot = Text(" " * LABEL + header + names, style="dim", no_wrap=True)
         console.print(foot, overflow="crop")
-    legend = ["* best on validation"] if drawn.ranks else []
+    legend = [f"* {chosen_label(drawn)}"] if drawn.ranks else []
     if together > 1:
         of = "largest" if drawn.quantity.diverging else "best"
         legend.append(f"a block: the {of} of {together} heads")
@@ -91,7 +116,10 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
     if drawn.evidence == "interval":
         legend.append("() or dot: the interval includes 0")
     elif drawn.evidence:
-        legend.append("() or dot: not significant")
+        legend.append(
+            "() or dot: not "
+            + ("beyond the matched control" if "control" in drawn.evidence else "significant")
+        )
     legend += [": ".join(known[name]) for name in beside]
     console.print(Text(", ".join(legend), style="dim"))
 
@@ -110,7 +138,7 @@ def _layout(drawn: HeadMap, panel: Panel, width: int) -> tuple[list[str], int]:
     map give way to them.
     """
     known = [name for name in sides() if name in panel.profile and drawn.site == "heads"]
-    for characters in (NUMBER, 2, 1):
+    for characters in (_number_width(drawn, panel), 2, 1):
         for count in range(len(known), max(min(1, len(known)), len(known) - 2) - 1, -1):
             if LABEL + characters * panel.heads + SIDE * count <= width:
                 return known[:count], characters
@@ -119,24 +147,34 @@ def _layout(drawn: HeadMap, panel: Panel, width: int) -> tuple[list[str], int]:
 
 def _numbers(drawn: HeadMap, panel: Panel) -> tuple[str, list[Text]]:
     """A number a head: the header of head numbers, and a line for each layer."""
-    scale = scale_of(drawn)
-    header = "".join(f"{str(name)[:4]} ".rjust(NUMBER) for name in panel.values.columns)
+    scale, width = scale_of(drawn), _number_width(drawn, panel)
+    header = "".join(f"{str(name)[:4]} ".rjust(width) for name in panel.values.columns)
     lines = []
     for layer in panel.values.index:
         line = Text()
         for head in panel.values.columns:
             value = float(panel.values.loc[layer, head])
             if np.isnan(value):
-                line.append(" " * NUMBER)
+                line.append(" " * width)
                 continue
-            mark = "*" if _ranked(drawn, panel, layer, head) else " "
-            text = number(value, drawn.quantity.name) + mark
-            if _strong(panel, layer, head):
-                line.append(text.rjust(NUMBER), style=_style(scale, value))
-            else:
-                line.append(f"({text.strip()})".rjust(NUMBER), style="dim")
+            text = _cell(drawn, panel, layer, head)
+            strong = _strong(panel, layer, head)
+            line.append(text.rjust(width), style=_style(scale, value) if strong else "dim")
         lines.append(line)
     return header, lines
+
+
+def _cell(drawn: HeadMap, panel: Panel, layer: int, head: Any) -> str:
+    """A head's number with its star, or in parentheses."""
+    mark = "*" if _ranked(drawn, panel, layer, head) else " "
+    text = number(float(panel.values.loc[layer, head]), drawn.quantity.name) + mark
+    return text if _strong(panel, layer, head) else f"({text.strip()})"
+
+
+def _number_width(drawn: HeadMap, panel: Panel) -> int:
+    """Characters of a head's number; one more where weak effects need a sign."""
+    texts = (_cell(drawn, panel, layer, h) for layer in panel.values.index for h in panel.values)
+    return max(NUMBER, max(map(len, texts))) if drawn.quantity.diverging else NUMBER
 
 
 def _blocks(drawn: HeadMap, panel: Panel, width: int, console: Console) -> tuple[str, list[Text]]:

@@ -65,7 +65,7 @@ class FeatureTable:
         feature: str,
         *,
         site: str | None = None,
-        method: str = PROBE,
+        method: str | None = None,
         probe: str | None = None,
         metric: str | None = None,
         effect: str | None = None,

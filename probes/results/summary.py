@@ -11,8 +11,6 @@ from probes.results.feature_table import FeatureTable
 from probes.results.vocabulary import COMPARATORS
 from probes.results.vocabulary.comparators import Comparator, Compared
 
-METRIC = "accuracy"
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -40,9 +38,9 @@ class Baseline:
 
 def best_estimate(own: FeatureTable) -> Estimate:
     """What the head (or layer) that is best on validation reaches on test."""
-    if own.values(METRIC, split="validation")["value"].isna().all():
+    if own.values(own.metric, split="validation")["value"].isna().all():
         return Estimate(None)
-    return Estimate.of(own.top(1, metric=METRIC).iloc[0], "test")
+    return Estimate.of(own.top(1).iloc[0], "test")
 
 
 def baselines(own: FeatureTable) -> list[Baseline]:
@@ -59,9 +57,15 @@ def baselines(own: FeatureTable) -> list[Baseline]:
             continue
         estimate = _corpus(other) if row.compared is Compared.SAME_ROWS else best_estimate(other)
         if estimate.value is not None:
-            gain = None if best.value is None else best.value - estimate.value
-            listed.append(Baseline(row, estimate, gain))
+            listed.append(Baseline(row, estimate, _gain(own, best.value, estimate.value)))
     return listed
+
+
+def _gain(own: FeatureTable, best: float | None, baseline: float) -> float | None:
+    """What the best reaches above a baseline; of effects, how much larger it is."""
+    if best is None:
+        return None
+    return abs(best) - abs(baseline) if own.signed else best - baseline
 
 
 def optional(value: Any) -> float | None:
@@ -70,5 +74,5 @@ def optional(value: Any) -> float | None:
 
 
 def _corpus(own: FeatureTable) -> Estimate:
-    rows = own.values(METRIC)
+    rows = own.values(own.metric)
     return Estimate.of(rows.iloc[0]) if len(rows) else Estimate(None)

@@ -23,7 +23,13 @@ from probes.core.errors import UserError
 from probes.core.files import atomic_path
 from probes.results.integrity import NO_DIGESTS, Digests, damaged, read_checked
 from probes.results.vocabulary.comparators import is_comparator
-from probes.results.vocabulary.methods import PROBE, effect_order
+from probes.results.vocabulary.methods import (
+    PROBE,
+    effect_order,
+    has_effects,
+    method_order,
+    probe_label,
+)
 from probes.results.vocabulary.sites import CORPUS, HEADS
 
 ACCURACY = "accuracy"
@@ -62,6 +68,8 @@ LARGEST, LARGEST_COUNT = 100_000, 2**40
 """No model has as many layers or heads in a layer, no corpus as many rows."""
 TEXT = ("feature", "site", "method", "probe", "effect", "positions", "stream", "split", "metric")
 WHOLE = ("layer", "head", "n")
+EVERYWHERE = "all"
+"""Value of the column ``positions`` that goes without saying."""
 
 
 def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -164,6 +172,20 @@ class Subject:
     """Which positions were edited, of methods that edit."""
 
     @property
+    def label(self) -> str:
+        """How the numbers were obtained, in words.
+
+        >>> Subject("heads", "ablation", "mean", "logit_difference", "direct", "read").label
+        'mean ablation, direct effect, at positions: read'
+        """
+        parts = [probe_label(self.probe, self.method)]
+        if self.effect and has_effects(self.method):
+            parts.append(f"{self.effect} effect")
+        if self.positions not in ("", EVERYWHERE):
+            parts.append(f"at positions: {self.positions}")
+        return ", ".join(parts)
+
+    @property
     def map_columns(self) -> dict[str, str]:
         """The columns that pick the rows of the map, of all metrics."""
         return {
@@ -180,7 +202,7 @@ class Subject:
         table: pd.DataFrame,
         *,
         site: str | None = None,
-        method: str = PROBE,
+        method: str | None = None,
         probe: str | None = None,
         metric: str | None = None,
         effect: str | None = None,
@@ -188,11 +210,16 @@ class Subject:
     ) -> Subject:
         """What a run was about, where the arguments leave it open.
 
+        The method: the first of the vocabulary, probes in front, that heads or layers have numbers
+        by.
         The site: heads, else the whole-layer site that the run was asked for. The probe: the kind
         of probe (or the variant of another method) at this site that is no comparator of the
         vocabulary. Rows of other methods do not count. The effect: the total one where there is
         one. Positions and metric: the first of the table; of probes always the accuracy.
         """
+        if method is None:
+            methods = distinct(table, "method", ~where(table, site=CORPUS))
+            method = min(methods, key=method_order, default=PROBE)
         if site is None:
             sites = distinct(table, "site", where(table, method=method))
             probed = [name for name in sites if name != CORPUS]

@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from probes.core.errors import UserError
 from probes.statistics.group_sums import GroupSums
@@ -26,6 +27,7 @@ from probes.statistics.ranks import (
     fisher,
     fisher_interval,
     jackknife_variance,
+    pearson,
     plain,
     random_halves,
     reliability,
@@ -34,6 +36,8 @@ from probes.statistics.ranks import (
 )
 
 PERMUTATIONS = 999
+MOST_CELLS = 4_000_000
+"""Permutations times units; models of thousands of heads get fewer permutations."""
 FEWEST = 4
 """Units in common below which nothing is correlated."""
 Bools = npt.NDArray[np.bool_]
@@ -304,13 +308,17 @@ def _layer_null(
     if len(np.unique(layers)) == len(layers):
         return LayerNull(*[float("nan")] * 4)
     random = np.random.default_rng(seed)
-    permuted = y[permute_within(layers, permutations, random)]  # (P, U)
-    null = correlate(np.broadcast_to(x, permuted.shape), permuted)
+    count = min(permutations, max(MOST_CELLS // len(x), 99))
+    drawn = permute_within(layers, count, random)  # (P, U)
+    if correlate is spearman:  # permuting leaves the ranks alone, so they are needed once
+        null = pearson(rankdata(y)[drawn], rankdata(x))
+    else:
+        null = correlate(np.broadcast_to(x, drawn.shape), y[drawn])
     mean = float(null.mean())
     value = float(correlate(x[None], y[None])[0])
     beyond = np.abs(null - mean) >= np.abs(value - mean) - 1e-9
     low, high = np.quantile(null, [0.025, 0.975])
-    p = float((1 + beyond.sum()) / (1 + permutations))
+    p = float((1 + beyond.sum()) / (1 + count))
     return LayerNull(mean, float(low), float(high), p)
 
 

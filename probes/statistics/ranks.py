@@ -23,9 +23,14 @@ Correlate = Callable[[Array, Array], Array]
 
 def spearman(x: Array, y: Array) -> Array:
     """Rank correlation of the rows of (B, U) and (B, U): (B,); NaN where a row is constant."""
-    x, y = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (x, y))
+    return pearson(rankdata(x, axis=1), rankdata(y, axis=1))
+
+
+def pearson(x: Array, y: Array) -> Array:
+    """Correlation along the last axis: (..., U), (..., U) -> (...); NaN where a row is constant."""
+    x, y = (values - values.mean(axis=-1, keepdims=True) for values in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        rho: Array = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        rho: Array = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
     return rho
 
 

@@ -30,17 +30,22 @@ WORSE_STOPS = ("#f8ecdc", "#f1c795", "#d98f3f")
 LESS_STOPS = ("#faf4ec", "#f8dcb9", "#eab171", "#cf7a18", "#a04f00", "#723007", "#3e1202")
 """Of the same OKLab lightness as ``BETTER_STOPS``, stop by stop."""
 INK, FAINT, RULE = "#1d2230", "#6b7280", "#c9cdd6"
+LARGEST = "largest head"
+"""The line of the best heads, where the best is the largest of either sign."""
 OWN_LINES: Lines = {"best": ("#1f5fa8", "best head"), "mean": ("#7fb2d6", "mean head")}
 
 
-def profile_lines() -> Lines:
+def profile_lines(*, signed: bool = False) -> Lines:
     """Colour and label of what a profile by layer may show, in the order in which it is drawn.
+
+    signed: of a map of effects.
 
     >>> list(profile_lines())[:3]
     ['best', 'mean', 'all_heads']
     """
     rows = sorted((row for row in COMPARATORS.values() if row.colour), key=lambda row: row.drawn)
-    return {**OWN_LINES, **{row.name: (row.colour, row.label) for row in rows}}
+    own = {**OWN_LINES, "best": (OWN_LINES["best"][0], LARGEST)} if signed else OWN_LINES
+    return {**own, **{row.name: (row.colour, row.label) for row in rows}}
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,8 @@ def number(value: float, name: str = "") -> str:
     if quantity_kind(name).probability and value < 0.1:
         return f"{value:.3f}"[1:] if value >= 0.001 else "<.001"
     if abs(value) >= 100:
+        return f"{value:.0f}"
+    if value < -9.95:  # one character less for the sign
         return f"{value:.0f}"
     if abs(value) >= 0.995:
         return f"{value:.1f}"

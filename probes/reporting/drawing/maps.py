@@ -42,8 +42,9 @@ from probes.reporting.drawing.colours import (
 from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable
+from probes.results.method_maps import feature_maps
 from probes.results.record import RunRecord
-from probes.results.table import features
+from probes.results.table import EVERYWHERE, features
 
 # Inches.
 LEFT, RIGHT, GAP = 0.62, 0.2, 0.34
@@ -80,7 +81,7 @@ def save_map(
     directory: str | os.PathLike[str],
     *,
     record: RunRecord | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
     level: float = 0.05,
 ) -> list[Path]:
     """Draw one feature's map into ``directory``: a PNG for screens, an SVG for papers.
@@ -88,14 +89,45 @@ def save_map(
     The same results give the same bytes.
     """
     own = FeatureTable.of(table, feature)
-    drawn = head_map(own, metric, level=level)
-    title = map_title(feature, record)
-    subtitle = map_subtitle(own, drawn, record)
     name = file_name(feature, features(table))
-    name += "" if metric == "accuracy" else f".{file_name(metric)}"
-    return save_figure(
-        lambda: draw_map(drawn, title=title, subtitle=subtitle), Path(directory) / f"{name}.png"
-    )
+    name += "" if metric in (None, own.metric) else f".{file_name(str(metric))}"
+    return _save(own, Path(directory) / f"{name}.png", record=record, metric=metric, level=level)
+
+
+def save_maps(
+    table: pd.DataFrame,
+    feature: str,
+    directory: str | os.PathLike[str],
+    *,
+    record: RunRecord | None = None,
+    level: float = 0.05,
+) -> list[Path]:
+    """Draw the feature's own map, and that of each other method beside it.
+
+    ``<feature>.png`` and ``<feature>.<method>.<variant>[.<effect>][.<positions>].png``.
+    """
+    stem = file_name(feature, features(table))
+    saved = []
+    for place, own in enumerate(feature_maps(table, feature)):
+        s = own.subject
+        told = [s.method, s.probe, s.effect, "" if s.positions == EVERYWHERE else s.positions]
+        parts = [stem, *(file_name(part) for part in told if part)] if place else [stem]
+        saved += _save(own, Path(directory) / f"{'.'.join(parts)}.png", record=record, level=level)
+    return saved
+
+
+def _save(
+    own: FeatureTable,
+    png: Path,
+    *,
+    record: RunRecord | None,
+    metric: str | None = None,
+    level: float,
+) -> list[Path]:
+    drawn = head_map(own, metric, level=level)
+    title = map_title(own.feature, record)
+    subtitle = map_subtitle(own, drawn, record)
+    return save_figure(lambda: draw_map(drawn, title=title, subtitle=subtitle), png)
 
 
 def save_figure(draw: Callable[[], Figure], png: Path) -> list[Path]:

@@ -21,7 +21,7 @@ def draw_profile(
 
     lines: by default those of a map.
     """
-    lines = profile_lines() if lines is None else lines
+    lines = profile_lines(signed=quantity.diverging) if lines is None else lines
     rows = np.arange(len(profile))
     few = len(rows) <= 40
     if quantity.anchor_label:

@@ -11,7 +11,15 @@ from markupsafe import Markup
 
 from probes.core.shown import shown
 from probes.reporting.captions import evidence_label
-from probes.reporting.drawing.colours import BETTER, WORSE, hexadecimal, profile_lines, scale_of
+from probes.reporting.drawing.colours import (
+    BETTER,
+    LARGEST,
+    LESS,
+    WORSE,
+    hexadecimal,
+    profile_lines,
+    scale_of,
+)
 from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable, sort_streams
 from probes.results.table import distinct, layers_by_heads, pick
@@ -37,6 +45,7 @@ def feature_data(
         return {"name": own.feature, "quantities": [], "panels": []}
     return {
         "name": own.feature,
+        "label": maps[0].label,
         "quantities": [_quantity_data(drawn) for drawn in maps],
         "panels": [
             _panel_data(own, maps, stream, detailed=only is None) for stream in _streams(maps)
@@ -55,6 +64,8 @@ def colour_data() -> dict[str, Any]:
     return {
         "better": [hexadecimal(colour) for colour in BETTER],
         "worse": [hexadecimal(colour) for colour in WORSE],
+        "less": [hexadecimal(colour) for colour in LESS],
+        "largest": LARGEST,
         "profile": {name: colour for name, (colour, _) in lines.items()},
         "labels": {name: label for name, (_, label) in lines.items()},
     }
@@ -77,7 +88,8 @@ def _quantity_data(drawn: HeadMap) -> dict[str, Any]:
     return {
         "name": q.name,
         "label": q.label,
-        "about": q.kind.description,
+        "about": q.about,
+        "diverging": q.diverging,
         "lower": q.lower_is_better,
         "probability": q.probability,
         "switch": not q.kind.hover_only,

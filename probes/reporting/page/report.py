@@ -21,17 +21,21 @@ from markupsafe import Markup
 
 from probes.core.files import write_atomically
 from probes.core.shown import shown
-from probes.reporting.captions import evidence_label
+from probes.reporting.captions import chosen_label, evidence_label
 from probes.reporting.head_map import HeadMap, head_map
+from probes.reporting.page.agreement import agreement_panel, method_card
 from probes.reporting.page.pagedata import colour_data, embed, feature_data
 from probes.reporting.page.sentences import facts, how_made, selection_line, task_line
 from probes.results.feature_table import FeatureTable
+from probes.results.method_maps import method_maps
 from probes.results.record import RunRecord
-from probes.results.summary import METRIC, Baseline, Estimate, baselines, best_estimate, optional
-from probes.results.table import features, pick
-from probes.results.vocabulary import quantity_kind
+from probes.results.summary import Baseline, Estimate, baselines, best_estimate, optional
+from probes.results.table import Subject, features, pick
+from probes.results.vocabulary import METHODS
+from probes.results.vocabulary.comparators import COMPARATORS, MATCHED
 from probes.results.vocabulary.quantities import evidence_columns
 from probes.results.vocabulary.sites import HEADS
+from probes.statistics.maps import MapEvidence
 
 CLASSES_SHOWN = 30
 WORD_NOT_TOKEN = {
@@ -56,31 +60,45 @@ class SummaryRow:
 
 
 def write_report(
-    table: pd.DataFrame, record: RunRecord, path: str | os.PathLike[str], *, level: float = 0.05
+    table: pd.DataFrame,
+    record: RunRecord,
+    path: str | os.PathLike[str],
+    *,
+    level: float = 0.05,
+    maps: Sequence[MapEvidence] = (),
 ) -> Path:
-    """Write the page of a run; the same results give the same bytes."""
+    """Write the page of a run; the same results give the same bytes.
+
+    maps: the evidence behind the maps, by which methods are compared; none: no such comparison.
+    """
     own = {name: FeatureTable.of(table, name) for name in features(table)}
-    drawn = {name: head_map(own[name], METRIC, level=level) for name in own}
+    drawn = {name: head_map(own[name], level=level) for name in own}
     against = {name: baselines(own[name]) for name in own}
     summaries = {name: _summary(own[name], drawn[name], against[name]) for name in own}
     columns = dict.fromkeys(column for row in summaries.values() for column in row.cells)
     names = ", ".join(drawn) if len(drawn) <= 4 else f"{len(drawn)} features"
+    sections = [_feature_section(own[n], record, drawn[n], against[n]) for n in own]
+    data = [feature_data(own[n], level=level, classes=_class_count(record, n)) for n in own]
+    agreements: list[list[tuple[int, int]]] = []
+    places = {(name, own[name].subject): number for number, name in enumerate(own)}
+    for number, name in enumerate(own):
+        sections[number]["index"] = number
+        sections[number] |= _methods(table, own[name], places, maps, data, agreements, level=level)
     page = render_page(
         "report.html.j2",
         title=f"{record.model.title}: which heads carry {names}",
         data={
             "colours": colour_data(),
-            "features": [
-                feature_data(own[name], level=level, classes=_class_count(record, name))
-                for name in own
-            ],
+            "features": data,
+            "agreements": agreements,
         },
-        subtitle=f"Probes on {record.corpus.name} · run of {moment(record.created)}",
-        metric=quantity_kind(METRIC).label,
+        scripts=("map.js", "agreement.js") if agreements or len(data) > len(own) else ("map.js",),
+        subtitle=f"{_methods_of(table)} on {record.corpus.name} · run of {moment(record.created)}",
+        metric=_common([quantity.label for quantity in (one.quantity for one in drawn.values())]),
         summary=list(summaries.values()),
         summary_columns=list(columns),
         caveats=record.caveats,
-        features=[_feature_section(own[name], record, drawn[name], against[name]) for name in own],
+        features=sections,
         words=how_made(table, record),
         facts=facts(record),
         footer=f"Made by headprobes {record.version}. results.csv in the same directory holds "
@@ -134,6 +152,56 @@ def _summary(own: FeatureTable, drawn: HeadMap, against: list[Baseline]) -> Summ
     return SummaryRow(drawn.feature, drawn.best_place, best, cells)
 
 
+def _methods(
+    table: pd.DataFrame,
+    own: FeatureTable,
+    places: dict[tuple[str, Subject], int],
+    maps: Sequence[MapEvidence],
+    data: list[dict[str, Any]],
+    agreements: list[list[tuple[int, int]]],
+    *,
+    level: float,
+) -> dict[str, Any]:
+    """What the section of a feature says of other methods; adds their maps to the page's data.
+
+    places: of the maps among ``data``. data, agreements: of the page so far.
+    """
+    if own.site != HEADS:
+        return {}
+    tables = method_maps(table, own.feature)
+    if len(tables) < 2:
+        return {}
+    cards = []
+    for one in tables:
+        index = places.setdefault((one.feature, one.subject), len(data))
+        drawn = head_map(one, level=level)
+        if index == len(data):
+            data.append(feature_data(one, level=level, classes=2))
+        columns, rows = _top(one, drawn)
+        card = method_card(one, drawn, own.feature, level=level)
+        data[index]["named"] = [f"{s} {layer}.{head}" for s, layer, head in card["named"]]
+        card |= {"index": index, "legend": _legend(drawn), "top_columns": columns, "top": rows}
+        cards.append(card)
+    panel = agreement_panel(tables, maps, level=level)
+    if panel is not None:
+        panel["index"] = len(agreements)
+        agreements.append([(cards[a]["index"], cards[b]["index"]) for a, b in panel["scatters"]])
+    return {"methods": cards, "agreement": panel}
+
+
+def _methods_of(table: pd.DataFrame) -> str:
+    """The methods of a run as the first words of a sentence."""
+    methods = [METHODS[m].label for m in METHODS if m in set(table["method"])]
+    labels = ["probes" if label == "probe" else label for label in methods] or ["probes"]
+    listed = ", ".join(labels)
+    return listed[:1].upper() + listed[1:]
+
+
+def _common(labels: Sequence[str]) -> str:
+    """What all features are measured by, else a word for all of it."""
+    return labels[0] if len(set(labels)) == 1 else "value"
+
+
 def _feature_section(
     own: FeatureTable, record: RunRecord, drawn: HeadMap, against: list[Baseline]
 ) -> dict[str, Any]:
@@ -151,9 +219,15 @@ def _feature_section(
         ]
     return {
         "name": drawn.feature,
+        "index": 0,
+        "metric": drawn.quantity.label,
+        "methods": [],
+        "agreement": None,
         "line": f"{line} {WORD_NOT_TOKEN.get(drawn.feature, '')}".strip(),
         "legend": _legend(drawn),
-        "selection": selection_line(record, drawn.feature, drawn.site, drawn.probe),
+        "selection": selection_line(
+            record, drawn.feature, drawn.site, drawn.probe, drawn.method
+        ),
         "top_columns": columns,
         "top": rows,
         "baselines": [
@@ -169,7 +243,9 @@ def _feature_section(
 
 def _legend(drawn: HeadMap) -> str:
     what = "head" if drawn.site == HEADS else "layer"
-    text = f"Framed and numbered: the {what}s that are best on validation."
+    text = f"Framed and numbered: the {what}s that are {chosen_label(drawn)}."
+    if drawn.quantity.diverging:
+        text += " Blue is above 0, orange below; both are as dark at the same size."
     if drawn.evidence:
         label = evidence_label(drawn).removeprefix("with ")
         text += (
@@ -186,9 +262,10 @@ def _top(own: FeatureTable, drawn: HeadMap) -> tuple[list[str], list[list[Any]]]
         return [], []
     top = own.top(5)
     columns = ["layer.head" if drawn.site == HEADS else "layer", "validation", "test"]
-    more = [column for column in evidence_columns() if column in top][:2]
+    more = [column for column in evidence_columns(signed=own.signed) if column in top][:2]
     more += [column for column in ("l2",) if column in top]
-    metrics = [name for name in BESIDE if len(own.values(name))]
+    beside = (COMPARATORS[MATCHED].gain,) if own.signed else BESIDE
+    metrics = [name for name in beside if len(own.values(name))]
     rows = []
     for _, head in top.iterrows():
         where = f"{int(head['layer'])}" + ("" if pd.isna(head["head"]) else f".{int(head['head'])}")

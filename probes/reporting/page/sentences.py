@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from probes.results.record import RunRecord, TaskRecord
-from probes.results.table import Subject, pick
-from probes.results.vocabulary import METHODS
-from probes.results.vocabulary.quantities import evidence_columns
+from probes.results.table import Subject, distinct, pick
+from probes.results.vocabulary import METHODS, quantity_kind
+from probes.results.vocabulary.methods import PROBE
+from probes.results.vocabulary.quantities import MEASURES, evidence_columns
 from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL
 
 SPLITS = ("train", "validation", "test")
@@ -30,6 +31,8 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
         )
     many = units_of(record)
     what = "head" if site == "heads" else "layer"
+    if subject.method != PROBE:
+        return [*sentences, *_of_effects(table, record)]
     chosen = METHODS[subject.method].variant(probe).chosen
     choice = (
         f"For each {what} {chosen} was chosen on validation, and {what}s are ranked there too."
@@ -65,6 +68,47 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
             f"No test over the whole map was run; the best of {many:,} {what}s is good by chance."
         ]
     )
+    return sentences + _of_effects(table, record)
+
+
+def _of_effects(table: pd.DataFrame, record: RunRecord) -> list[str]:
+    """How effects were measured, tested and compared, for each method that the table has."""
+    sentences = []
+    there = [METHODS[name] for name in METHODS if name in set(table["method"])]
+    signed = [method for method in there if method.signed]
+    for method in signed:
+        rows = pick(table, method=method.name, split="test")
+        measures = [quantity_kind(name) for name in distinct(rows, "metric")]
+        own = [kind for kind in measures if kind.name in MEASURES]
+        about = f" Measured on: {', '.join(kind.label for kind in own)}." if own else ""
+        name = method.label[:1].upper() + method.label[1:]
+        sentences.append(f"{name}. {method.oriented}{about}")
+    if signed:
+        group = record.corpus.group_name
+        sentences.append(
+            "Effects are means over test texts, with bootstrap intervals over "
+            f"{plural(group)}. Their tests are two-sided (sign flips of whole {plural(group)}, "
+            "max-statistic), because heads may work against the answer; heads are ranked by the "
+            "size of their effect on validation."
+        )
+        sentences += _effect_tests(record)
+    return sentences
+
+
+def _effect_tests(record: RunRecord) -> list[str]:
+    sentences = []
+    for test in record.tests:
+        if not METHODS.get(test.measured.method, METHODS[PROBE]).signed:
+            continue
+        m = test.measured
+        label = Subject(test.site, m.method, test.probe, m.metric, m.effect, m.positions).label
+        text = (
+            f"{test.feature}, {label}: {test.significant_familywise} of {test.units} heads refute "
+            f"(family-wise {test.level:g}) that {test.null}"
+        )
+        if test.control_null:
+            text += f", {test.control_familywise} that {test.control_null}"
+        sentences.append(text + ".")
     return sentences
 
 
@@ -87,10 +131,14 @@ def task_line(task: TaskRecord, group_name: str) -> str:
     return line
 
 
-def selection_line(record: RunRecord, feature: str, site: str, probe: str) -> str:
+def selection_line(
+    record: RunRecord, feature: str, site: str, probe: str, method: str = PROBE
+) -> str:
     """The highest test value, and the estimate that is freed from the selection."""
     for best in record.best:
         if (best.feature, best.site, best.probe) != (feature, site, probe):
+            continue
+        if best.measured.method != method:
             continue
         if best.naive is None or best.value is None:
             continue
@@ -100,10 +148,12 @@ def selection_line(record: RunRecord, feature: str, site: str, probe: str) -> st
         interval = ""
         if best.ci_low is not None and best.ci_high is not None:
             interval = f" [{best.ci_low:.3f}, {best.ci_high:.3f}]"
+        signed = method in METHODS and METHODS[method].signed
+        highest, high = ("largest", "large") if signed else ("highest", "high")
         return (
-            f"The highest test value of all is {best.naive:.3f} ({where}), too high on average "
-            f"because it was picked for being high. Freed from the choice the best {head} reaches "
-            f"{best.value:.3f}{interval} ({best.method})."
+            f"The {highest} test value of all is {best.naive:.3f} ({where}), too high on average "
+            f"because it was picked for being {high}. Freed from the choice the best {head} "
+            f"reaches {best.value:.3f}{interval} ({best.method})."
         )
     return ""
 
@@ -197,7 +247,9 @@ def _tests(record: RunRecord, site: str, probe: str) -> list[str]:
     """What the p-values refute, and what is left of the best head once it is known as chosen."""
     sentences = []
     for test in record.tests:
-        if (test.site, test.probe) != (site, probe) or test.smallest_p is None:
+        if (test.site, test.probe, test.measured.method) != (site, probe, PROBE):
+            continue
+        if test.smallest_p is None:
             continue
         sentences.append(
             f"{test.feature}: p-values refute that {test.null}. With "

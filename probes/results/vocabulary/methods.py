@@ -36,6 +36,8 @@ class Method:
     Otherwise each metric has its own anchor, and what is worse than that says nothing."""
     oriented: str = ""
     """What a large value means, as a sentence."""
+    above: str = ""
+    """The same of values above 0, in a few words under the title of a map."""
     better: str = "higher"
     """Which values are ranked first: ``higher``, ``lower``, or ``larger`` in absolute value."""
     measure: str = "{}"
@@ -43,8 +45,8 @@ class Method:
     effects: tuple[str, ...] = ()
     """Which of ``total`` (later layers react) and ``direct`` effects it measures, the one that is
     shown first in front."""
-    agreement: str = ""
-    """What it says about a head, for sentences that compare methods: *what a head ...*."""
+    tells: str = ""
+    """What it tells of a head, for sentences that compare methods."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     """Those with words of their own, by their name in the column ``probe``."""
 
@@ -64,7 +66,7 @@ METHODS = {
             PROBE,
             "probe",
             oriented="The feature can be decoded from the head's output.",
-            agreement="carries",
+            tells="what a head carries",
             variants={
                 "linear": Variant("linear probe", chosen="the L2 penalty"),
                 "mlp": Variant("MLP probe", chosen="the number of epochs"),
@@ -77,10 +79,11 @@ METHODS = {
             signed=True,
             oriented="Clean minus ablated: above 0 the model does better with the head's own "
             "output, so the head helps; below 0 the head works against the answer.",
+            above="above 0 the head helps",
             better="larger",
             measure="effect on {}",
             effects=(TOTAL, DIRECT),
-            agreement="is needed for",
+            tells="what the model loses without it",
             variants={
                 "mean": Variant("mean ablation"),
                 "zero": Variant("zero ablation"),
@@ -94,10 +97,11 @@ METHODS = {
             signed=True,
             oriented="Above 0 the head carries what makes the clean answer win; below 0 it carries "
             "what makes it lose. Noising is shown times -1, so that both directions read alike.",
+            above="above 0 the head carries what makes the clean answer win",
             better="larger",
             measure="effect on {}",
             effects=(TOTAL, DIRECT),
-            agreement="passes on of the contrast",
+            tells="what of the contrast passes through it",
             variants={
                 "denoise": Variant("denoising patching"),
                 "noise": Variant("noising patching"),
@@ -109,10 +113,11 @@ METHODS = {
             signed=True,
             oriented="A linear estimate of the effect of patching or of mean ablation, from "
             "gradients, in the same sign: above 0 the head helps the answer.",
+            above="above 0 the head helps",
             better="larger",
             measure="estimated effect on {}",
             effects=(TOTAL,),
-            agreement="is needed for, to first order,",
+            tells="what an edit would change, to first order",
             variants={
                 "mean": Variant("attribution of mean ablation"),
                 "denoise": Variant("attribution of denoising patching"),
@@ -126,10 +131,11 @@ METHODS = {
             signed=True,
             oriented="What the head itself writes towards the answer, through the final norm and "
             "the unembedding: above 0 towards the answer, below 0 towards the alternatives.",
+            above="above 0 the head writes towards the answer",
             better="larger",
             measure="part of {}",
             effects=(DIRECT,),
-            agreement="writes towards",
+            tells="what the head itself writes towards the answer",
             variants={"parts": Variant("direct logit attribution")},
         ),
         Method(
@@ -138,10 +144,11 @@ METHODS = {
             signed=True,
             oriented="Steered minus clean: above 0 pushing the head's output along the direction "
             "makes the model do better, below 0 worse.",
+            above="above 0 the push helps",
             better="larger",
             measure="change of {}",
             effects=(TOTAL,),
-            agreement="can be pushed to change",
+            tells="what pushing its output changes",
             variants={
                 "mean_difference": Variant("steering along the class difference"),
                 "probe": Variant("steering along the probe"),
@@ -159,6 +166,17 @@ def effect_order(effect: str, method: str) -> int:
     """
     effects = METHODS[method].effects if method in METHODS else ()
     return effects.index(effect) if effect in effects else len(effects)
+
+
+def method_order(method: str) -> int:
+    """Place of a method among those of the vocabulary; unknown ones come last."""
+    names = list(METHODS)
+    return names.index(method) if method in names else len(names)
+
+
+def has_effects(method: str) -> bool:
+    """Whether a method measures both total and direct effects, so that each must be named."""
+    return method in METHODS and len(METHODS[method].effects) > 1
 
 
 def is_signed(method: str) -> bool:

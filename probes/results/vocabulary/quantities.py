@@ -179,6 +179,8 @@ _MEASURES = (
     ),
 )
 """What effects are measured on (beside ``accuracy``); of all of them larger is better."""
+MEASURES = ("accuracy", *(kind.name for kind in _MEASURES))
+"""Names of what effects are measured on."""
 
 _PROBABILITIES = (
     _probability(

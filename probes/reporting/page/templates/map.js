@@ -6,6 +6,7 @@ function short(value, quantity) {
   if (value === null) return "";
   if (quantity.probability && value < 0.1) return value < 0.001 ? "<.001" : value.toFixed(3).slice(1);
   if (Math.abs(value) >= 100) return value.toFixed(0);
+  if (value < -9.95) return value.toFixed(0);
   if (Math.abs(value) >= 0.995) return value.toFixed(1);
   const text = value.toFixed(2).replace("0.", ".");
   return text === "-.00" ? ".00" : text;
@@ -25,8 +26,12 @@ function position(value, quantity) {
 
 function colour(value, quantity) {
   const at = position(value, quantity);
-  const ramp = at < 0 ? page.colours.worse : page.colours.better;
+  const ramp = at >= 0 ? page.colours.better : quantity.diverging ? page.colours.less : page.colours.worse;
   return ramp[Math.round(Math.abs(at) * (ramp.length - 1))];
+}
+
+function lineLabel(name, quantity) {
+  return quantity.diverging && name === "best" ? page.colours.largest : page.colours.labels[name];
 }
 
 function faded(hex) {
@@ -136,26 +141,26 @@ function drawProfile(svg, panel, quantity, index, left, top, cell, width) {
     for (const [v, i] of layers <= 48 ? known : []) {
       const dot = node(svg, "circle", { cx: x(v), cy: y(i), r: 3, fill: page.colours.profile[name] });
       const range = profile[name + "_low"] ? ` [${long(profile[name + "_low"][i])}, ${long(profile[name + "_high"][i])}]` : "";
-      node(dot, "title", {}, `layer ${panel.layers[i]}, ${page.colours.labels[name]}: ${long(v)}${range}`);
+      node(dot, "title", {}, `layer ${panel.layers[i]}, ${lineLabel(name, quantity)}: ${long(v)}${range}`);
     }
   }
   return names;
 }
 
-function drawScale(parent, feature, quantity) {
-  const svg = node(parent, "svg", { width: 420, height: 54, role: "img", "aria-label": `colour scale of ${quantity.label}` });
-  const low = quantity.log ? 0 : Math.min(0, (quantity.worst - quantity.anchor) / (quantity.best - quantity.anchor));
-  const left = 44, width = 300, at = (p) => left + (p - low) / (1 - low) * width;
+function drawScale(parent, feature, quantity, width = 300) {
+  const svg = node(parent, "svg", { width: width + 120, height: 54, role: "img", "aria-label": `colour scale of ${quantity.label}` });
+  const low = quantity.log ? 0 : quantity.diverging ? -1 : Math.min(0, (quantity.worst - quantity.anchor) / (quantity.best - quantity.anchor));
+  const left = 44, at = (p) => left + (p - low) / (1 - low) * width;
   const steps = 150;
   for (let i = 0; i < steps; i++) {
     const p = low + (i + 0.5) / steps * (1 - low);
-    const ramp = p < 0 ? page.colours.worse : page.colours.better;
+    const ramp = p >= 0 ? page.colours.better : quantity.diverging ? page.colours.less : page.colours.worse;
     node(svg, "rect", { x: left + i * width / steps, y: 14, width: width / steps + 0.6, height: 11,
       fill: ramp[Math.round(Math.min(1, Math.abs(p)) * (ramp.length - 1))] });
   }
   const ticks = quantity.log ? [[0, "1"], [1 / 3, ".1"], [2 / 3, ".01"], [1, "≤.001"]]
     : [[0, short(quantity.anchor, quantity)], [1, short(quantity.best, quantity)]];
-  if (low < -0.12) ticks.push([low, short(quantity.worst, quantity)]);
+  if (low < -0.12) ticks.push([low, short(quantity.diverging ? -quantity.best : quantity.worst, quantity)]);
   for (const [p, text] of ticks) {
     node(svg, "line", { x1: at(p), x2: at(p), y1: 25, y2: 28, stroke: "#9aa1ae" });
     node(svg, "text", { x: at(p), y: 39, "text-anchor": "middle" }, text);
@@ -240,7 +245,7 @@ function drawFeature(place, feature, index) {
   for (const name of shown) {
     const entry = node(legend, "span");
     node(entry, "i", { style: `border-color:${page.colours.profile[name]}` });
-    entry.append(page.colours.labels[name]);
+    entry.append(lineLabel(name, quantity));
   }
   if (quantity.anchorLabel && shown.size) {
     const entry = node(legend, "span");
