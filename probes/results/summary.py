@@ -8,8 +8,12 @@ from typing import Any
 import pandas as pd
 
 from probes.results.feature_table import FeatureTable
+from probes.results.table import ACCURACY
 from probes.results.vocabulary import COMPARATORS
 from probes.results.vocabulary.comparators import Comparator, Compared
+
+METRIC = ACCURACY
+"""Of probes; other methods have their own (``FeatureTable.metric``)."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from probes.core.errors import UserError
 from probes.results.feature_table import UNIT, FeatureTable
-from probes.results.summary import METRIC, Estimate, baselines, best_estimate
+from probes.results.summary import Estimate, baselines, best_estimate
 from probes.results.table import features
 from probes.sweeps.jobs import Job
 
@@ -62,8 +62,8 @@ def lines_of(job: Job, line: Line) -> list[Line]:
     lines = []
     for feature in features(job.results):
         own = FeatureTable.of(job.results, feature)
-        measured = own.values(METRIC, split="validation")["value"].dropna()
-        rows = own.values(METRIC)["n"].dropna()
+        measured = own.values(own.metric, split="validation")["value"].dropna()
+        rows = own.values(own.metric)["n"].dropna()
         lines.append(
             replace(
                 line,
@@ -85,7 +85,7 @@ def _place(own: FeatureTable) -> str:
         best = own.top(1).iloc[0]
     except UserError:
         return "–"
-    stream = f"{best['stream']}, " if len(own.streams(METRIC)) > 1 else ""
+    stream = f"{best['stream']}, " if len(own.streams(own.metric)) > 1 else ""
     head = "" if pd.isna(best["head"]) else f", head {int(best['head'])}"
     return f"{stream}layer {int(best['layer'])}{head}"
 

@@ -14,7 +14,7 @@ from probes.core.shown_progress import in_words
 from probes.reporting.page.pagedata import colour_data, feature_data
 from probes.reporting.page.report import render_page
 from probes.results.feature_table import FeatureTable
-from probes.results.summary import METRIC, Estimate
+from probes.results.summary import Estimate
 from probes.sweeps.best import best_lines, choice_caveats
 from probes.sweeps.effects import FEW, Point, effects
 from probes.sweeps.filters import filters_of, marks_of
@@ -119,7 +119,7 @@ def _job_maps(
             line.feature, 0, line.job, line.label, line.best, caption, line.where, line.page
         )
         classes = _classes(job, line.feature)
-        maps.append((small, feature_data(own, level=level, classes=classes, only=METRIC)))
+        maps.append((small, feature_data(own, level=level, classes=classes, only=own.metric)))
     return maps
 
 
