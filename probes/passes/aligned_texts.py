@@ -38,6 +38,8 @@ class AlignedTexts:
     """Tokens of the longest of ``too_long``, and the special ones around it."""
     split_texts: int
     """Texts cut into windows."""
+    words: tuple[int, int, int]
+    """Words and spans that have tokens, those of several tokens, and the tokens of all."""
 
 
 def align_texts(
@@ -63,6 +65,7 @@ def align_texts(
     text = units.example[low:high].astype(np.int64) - begin  # (U,)
     of_text = np.isin(units.level[low:high], [LEVELS.index(level) for level in TEXT_LEVELS])
     overlapped, first, last = tokens.match(text, units.start[low:high], units.end[low:high])
+    of_word = (last - first + 1)[overlapped & ~of_text]  # tokens of each word and span
 
     long = tokens.lengths > capacity
     labelled = np.unique(text[of_text])
@@ -108,6 +111,7 @@ def align_texts(
             default=(0, 0),
         ),
         split_texts=len(windowed),
+        words=(len(of_word), int((of_word > 1).sum()), int(of_word.sum())),
     )
 
 

@@ -63,8 +63,9 @@ class Alignment:
     counts: dict[str, int]
     """``units`` and ``dropped_units`` (no token overlaps them, or they cross a window),
     ``split_texts`` (cut into windows), ``truncated_texts`` (read at their end only),
-    ``unread_texts`` (too long or empty: their sentence or answer labels have no row), and where
-    there are any ``empty_texts``, those of them that have no token."""
+    ``unread_texts`` (too long or empty: their sentence or answer labels have no row); ``words``
+    (words and spans that have tokens), ``split_words`` (of several tokens) and ``word_tokens``; and
+    where there are any ``empty_texts``, those of them that have no token."""
     release: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Give back the memory of what was read of the arrays on disk; it is read again if needed."""
 
@@ -177,6 +178,7 @@ class _Joined:
         self.too_long, self.empty = array("i"), array("i")
         self.rows = self.units = self.split_texts = 0
         self.longest = (0, 0)
+        self.words = (0, 0, 0)
 
     def add(self, texts: AlignedTexts) -> None:
         unit, sequence, first, last = texts.rows
@@ -203,6 +205,8 @@ class _Joined:
         self.units += len(np.unique(unit))  # all rows of a unit are in the same texts
         self.longest = max(self.longest, texts.longest)
         self.split_texts += texts.split_texts
+        words, split, tokens = self.words
+        self.words = (words + texts.words[0], split + texts.words[1], tokens + texts.words[2])
 
     def finish(self, n_units: int, truncate: bool) -> Alignment:
         cut = len(self.too_long)
@@ -217,6 +221,7 @@ class _Joined:
                 "split_texts": self.split_texts,
                 "truncated_texts": cut if truncate else 0,
                 "unread_texts": len(self.empty) + (0 if truncate else cut),
+                **dict(zip(("words", "split_words", "word_tokens"), self.words, strict=True)),
                 **({"empty_texts": len(self.empty)} if self.empty else {}),
             },
             release=self.columns.release,

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,8 @@ def _streams(cache: Cache) -> list[StreamRecord]:
 
 
 def _corpus_record(corpus: Corpus, split: SplitConfig, cache: Cache) -> CorpusRecord:
-    empty = cache.manifest["counts"].get("empty_texts", 0)
+    counts = cache.manifest["counts"]
+    empty = counts.get("empty_texts", 0)
     left_out = [f"{empty} texts are empty to the tokenizer and left out"] if empty else []
     groups = np.array(corpus.groups, dtype=object)
     return CorpusRecord(
@@ -132,8 +133,23 @@ def _corpus_record(corpus: Corpus, split: SplitConfig, cache: Cache) -> CorpusRe
         examples={SPLITS[part]: int((corpus.splits == part).sum()) for part in PARTS},
         groups={SPLITS[part]: len(set(groups[corpus.splits == part])) for part in PARTS},
         split=_split_sentence(corpus, split),
-        notes=[*corpus.notes, *left_out],
+        notes=[*corpus.notes, *left_out, *words_note(counts)],
     )
+
+
+def words_note(counts: Mapping[str, int]) -> list[str]:
+    """How many tokens words are, in one line; none without words, and for caches that earlier
+    versions wrote.
+
+    >>> words_note({"words": 200, "split_words": 50, "word_tokens": 300})
+    ['50 of 200 words and spans (25%) are several tokens to the model, which has 1.50 for one']
+    """
+    words, split = counts.get("words", 0), counts.get("split_words", 0)
+    if not words:
+        return []
+    mean = counts["word_tokens"] / words
+    share = f"{split:,} of {words:,} words and spans ({split / words:.0%})"
+    return [f"{share} are several tokens to the model, which has {mean:.2f} for one"]
 
 
 def _split_sentence(corpus: Corpus, split: SplitConfig) -> str:

@@ -20,7 +20,7 @@ from probes.pipeline.methods import MethodsOfRun, tasks_of_maps
 from probes.pipeline.part_store import PartStore
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
-from probes.pipeline.recorder import RunRecorder
+from probes.pipeline.recorder import RunRecorder, words_note
 from probes.pipeline.shard_fits import fit_shard
 from probes.pipeline.sharded_fits import ShardedFits
 from probes.pipeline.work import Work
@@ -84,6 +84,8 @@ def _fit_and_publish(
     if config.until == "extraction":
         log.info("until=extraction: the activations are stored, nothing is fitted")
         return
+    for note in words_note(caches[TRAINED][config.site].manifest["counts"]):
+        log.info("%s: %s", corpus.name, note)
     units = caches[TRAINED][config.site].rows["unit"]
     tasks, erased = announcer.extracted(caches[TRAINED])
     plan = FitPlan(config, tasks, erased, activations.order)

@@ -34,9 +34,18 @@ from probes.corpora.generated import generate, load
 from probes.corpora.generated.kit.prompt import Prompt
 
 OPTIONS: Mapping[str, list[dict[str, Any]]] = {
-    "induction": [{}, {"symbols": 64, "cycle": 24, "length": 96}, {"cycle": 2, "length": 8}],
-    "markov": [{}, {"states": 4, "branching": 1, "successors": 2, "length": 12}],
-    "key_value": [{}, {"pairs": 2, "questions": 1}, {"spare": 3}],
+    "induction": [
+        {},
+        {"vocabulary": "invented"},
+        {"symbols": 64, "cycle": 24, "length": 96, "vocabulary": "invented"},
+        {"cycle": 2, "length": 8, "vocabulary": "invented"},
+    ],
+    "markov": [
+        {},
+        {"states": 4, "branching": 1, "successors": 2, "length": 12},
+        {"vocabulary": "common"},
+    ],
+    "key_value": [{}, {"pairs": 2, "questions": 1}, {"spare": 3}, {"vocabulary": "common"}],
     "structure": [{}, {"length": 20, "marked": 4}],
     "subwords": [{}, {"words": 3}],
     "succession": [{}, {"shots": 0}, {"letters": 5, "numbers": 30}],

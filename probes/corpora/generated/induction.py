@@ -1,4 +1,4 @@
-"""Induction: invented words in an order that only the context shows.
+"""Induction: words in an order that only the context shows.
 
 Each sequence has its own random cycle of words and walks along it in chunks, jumping between them,
 so that repeats come at no fixed distance: a fixed one is solved by position alone, without a
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
@@ -24,11 +25,14 @@ from probes.corpora.generated.kit.prompt import (
     targets_of,
     twin_random,
 )
-from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
+from probes.corpora.generated.kit.vocabulary import most_words, task_words
+from probes.corpora.generated.kit.writing import Writer, evenly
 
-DEFAULTS = {"symbols": 32, "cycle": 16, "length": 64, "chunk": 8, "marked": 16}
+DEFAULTS = {"symbols": 32, "cycle": 16, "length": 64, "chunk": 8, "marked": 16,
+            "vocabulary": "common"}  # fmt: skip
 """Words in all; words of one sequence's cycle; words of a text; mean words between jumps; words
-of a text at which features are read."""
+of a text at which features are read; which words: ``common`` ones are single tokens to most models,
+as the definition of an induction head has it, ``invented`` ones are not."""
 
 DESCRIPTIONS = {
     "token": "the word itself",
@@ -55,11 +59,12 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
     )
 
 
-def check(chosen: dict[str, int]) -> None:
+def check(chosen: dict[str, Any]) -> None:
     """Raise ``UserError`` for sizes at which nothing recurs."""
+    most = most_words(chosen["vocabulary"])
     symbols, cycle, length = chosen["symbols"], chosen["cycle"], chosen["length"]
     for name, low, high in (
-        ("symbols", 2, 1000),
+        ("symbols", 2, most),
         ("cycle", 2, symbols),
         ("length", 2 * cycle, None),
         ("chunk", 2, None),
@@ -75,9 +80,9 @@ def check(chosen: dict[str, int]) -> None:
             )
 
 
-def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
+def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt]:
     rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
-    words = invented_words(chosen["symbols"])
+    words = task_words(chosen, chosen["symbols"])
     answers = evenly(words, rng)
     while True:
         walk, said = _walk(rng, chosen["cycle"], chosen["length"], chosen["chunk"])

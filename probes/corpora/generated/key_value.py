@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
@@ -23,14 +24,16 @@ from probes.corpora.generated.kit.prompt import (
     targets_of,
     twin_random,
 )
-from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
+from probes.corpora.generated.kit.vocabulary import most_words, task_words
+from probes.corpora.generated.kit.writing import Writer, evenly
 
 VALUES = ["red", "blue", "green", "white", "black", "pink", "gold", "brown"]
 VALUES += ["grey", "orange", "purple", "silver"]
 
-DEFAULTS = {"keys": 32, "pairs": 4, "questions": 12, "spare": 0}
+DEFAULTS = {"keys": 32, "pairs": 4, "questions": 12, "spare": 0, "vocabulary": "invented"}
 """Keys in all; pairs of a text; how often a key is asked for, the last time at END; values that a
-text leaves out: with some, training can begin with copying any value of the text."""
+text leaves out: with some, training can begin with copying any value of the text; which words the
+keys are: ``invented`` or ``common`` ones."""
 
 DESCRIPTIONS = {
     "answer": "the value of the key that is asked for",
@@ -43,7 +46,7 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
     chosen = options(config.name, config.options, DEFAULTS)
     for name, low, high in (
         ("pairs", 2, len(VALUES)),
-        ("keys", chosen["pairs"], 1000),
+        ("keys", chosen["pairs"], most_words(chosen["vocabulary"])),
         ("questions", 1, 1000),
         ("spare", 0, len(VALUES) - chosen["pairs"]),
     ):
@@ -62,10 +65,10 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
     )
 
 
-def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
+def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt]:
     rng, draws = Random(f"{config.name} {config.seed}"), twin_random(config)
     n_pairs = chosen["pairs"]
-    names = invented_words(chosen["keys"])
+    names = task_words(chosen, chosen["keys"])
     values = VALUES[: n_pairs + chosen["spare"]]
     asked = evenly(names, rng)
     places = evenly([(value, place) for value in values for place in range(n_pairs)], rng)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
@@ -20,11 +21,13 @@ from probes.corpora.generated.kit.prompt import (
     Prompt,
     targets_of,
 )
-from probes.corpora.generated.kit.writing import Writer, evenly, invented_words
+from probes.corpora.generated.kit.vocabulary import most_words, task_words
+from probes.corpora.generated.kit.writing import Writer, evenly
 
-DEFAULTS = {"states": 10, "branching": 3, "successors": 3, "length": 64, "marked": 16}
+DEFAULTS = {"states": 10, "branching": 3, "successors": 3, "length": 64, "marked": 16,
+            "vocabulary": "invented"}  # fmt: skip
 """States of each table; how many of them have several successors; how many; words of a text; words
-of a text at which features are read."""
+of a text at which features are read; which words: ``invented`` or ``common`` ones."""
 
 DESCRIPTIONS = {
     "state": "the word itself",
@@ -37,7 +40,7 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
     """Walks of ``length`` words through tables of their own, ending where the next is certain."""
     chosen = options(config.name, config.options, DEFAULTS)
     for name, low, high in (
-        ("states", 3, 1000),
+        ("states", 3, most_words(chosen["vocabulary"])),
         ("branching", 0, chosen["states"] - 1),
         ("successors", 2, chosen["states"] - 1),
         ("length", 2 * chosen["states"], 100_000),
@@ -58,9 +61,9 @@ def generate(config: GeneratedConfig) -> GeneratedCorpus:
     )
 
 
-def _prompts(config: GeneratedConfig, chosen: dict[str, int]) -> Iterator[Prompt]:
+def _prompts(config: GeneratedConfig, chosen: dict[str, Any]) -> Iterator[Prompt]:
     rng = Random(f"{config.name} {config.seed}")
-    words = invented_words(chosen["states"])
+    words = task_words(chosen, chosen["states"])
     answers = evenly(words, rng)
     while True:
         table = _table(rng, chosen["states"], chosen["branching"], chosen["successors"])
