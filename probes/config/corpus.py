@@ -13,10 +13,10 @@ class CorpusConfig:
     """What all corpora share; each kind of corpus extends it."""
 
     name: str = "grammar"
-    max_examples: int | None = None
+    max_examples: int | None = field(default=None, kw_only=True)
     """At most so many texts, in whole groups: each part of a shipped split keeps its share. null:
     all."""
-    sample_seed: int = 0
+    sample_seed: int = field(default=0, kw_only=True)
     """Which groups ``max_examples`` draws."""
 
 

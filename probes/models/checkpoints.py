@@ -124,6 +124,12 @@ def weight_files(directory: Path) -> list[Path]:
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"model.name={directory}: {index.name} is damaged ({error})") from None
+        outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
+        if outside:
+            raise UserError(
+                f"model.name={directory}: {index.name} names {outside[0]!r}",
+                allowed="names of files in this directory",
+            )
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         pickled = sorted(path.name for path in directory.glob("*.bin"))

@@ -37,6 +37,7 @@ from probes.models.hf_config import (
 )
 from probes.models.hf_messages import explained, quiet
 from probes.models.packaged import PACKAGED, check_packaged, packaged_file
+from probes.models.quantised import check_quantised
 from probes.models.tokens import (
     check_bos,
     check_vocabulary,
@@ -73,6 +74,7 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
     }
     with quiet(), explained(base.name, "config"):
         config = transformers.AutoConfig.from_pretrained(source, **options)
+    check_quantised(settings, config)
     with quiet(), explained(settings.name, "tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             _tokenizer_source(source, adapter), config=config, **options

@@ -114,6 +114,21 @@ def test_checkpoint_keeps_its_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert next(handle.load().parameters()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_config_of_older_versions_names_its_dtype_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """``torch_dtype``, as transformers wrote it before 4.56."""
+    monkeypatch.setattr(dtypes, "cpu_has_bfloat16", lambda: True)
+    tiny_checkpoints.write_checkpoint(tmp_path, dtype=getattr(torch, dtype))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["torch_dtype"] = config.pop("dtype")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    handle = opened(tmp_path)
+    assert handle.dtype == dtype
+    assert next(handle.load().parameters()).dtype == getattr(torch, dtype)
+
+
 def test_mixture_of_experts_in_float64(tmp_path: Path) -> None:
     """The grouped product of experts knows no float64: another implementation is chosen."""
     body = loaded(tiny_checkpoints.write_checkpoint(tmp_path, "mixtral"), dtype="float64")
@@ -282,6 +297,26 @@ def test_pickled_weights_are_refused(llama: Path) -> None:
         r".*save_pretrained",
         ModelConfig(name=str(llama)),
     )
+
+
+def test_shards_hold_the_same_model(llama: Path, tmp_path: Path) -> None:
+    """Every weight in one of several files; a file that is cut short is a message."""
+    whole = opened(llama)
+    body = whole.load()
+    body.save_pretrained(tmp_path, max_shard_size="20KB")
+    whole.tokenizer.save_pretrained(tmp_path)
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2
+    again = opened(tmp_path)
+    state = again.load().state_dict()
+    assert state.keys() == body.state_dict().keys()
+    assert all(torch.equal(state[name], weight) for name, weight in body.state_dict().items())
+    assert again.fingerprint != whole.fingerprint
+    shards[1].write_bytes(shards[1].read_bytes()[:-40])
+    assert opened(tmp_path).fingerprint != again.fingerprint
+    refused("its weights cannot be read", ModelConfig(name=str(tmp_path), device="cpu"), load=True)
+    shards[1].unlink()
+    refused(rf"{shards[1].name} is missing", ModelConfig(name=str(tmp_path)))
 
 
 def test_missing_shard(llama: Path) -> None:
