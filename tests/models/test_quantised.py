@@ -24,7 +24,7 @@ from tests.tiny_models import build_with_head
 
 BLOCK = 16
 FP8 = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK], "activation_scheme": "dynamic"}
-NEEDS_PACKAGE = {
+NEEDS_PACKAGE: dict[str, tuple[dict[str, Any], str]] = {
     "bitsandbytes": ({"load_in_8bit": True}, "bitsandbytes"),
     "awq": ({"bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}, "gptqmodel"),
     "gptq": ({"bits": 4, "group_size": 128, "desc_act": False}, "optimum"),

@@ -55,7 +55,9 @@ def test_equals_a_search_token_by_token(any_tokenizer: Handle, word: str, text: 
     corpus = mixed_corpus(random_texts(40))
     position = PositionConfig(word=word, text=text)
     got = align(corpus, any_tokenizer, position)
-    words = [overlapping(any_tokenizer, corpus, u) for u in np.flatnonzero(corpus.units.level == 0)]
+    words = [
+        overlapping(any_tokenizer, corpus, int(u)) for u in np.flatnonzero(corpus.units.level == 0)
+    ]
     assert got.counts == {
         "units": len(corpus.units),
         "words": len(words),
