@@ -15,6 +15,7 @@ from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.data.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
 from probes.corpora.generated.kit.prompt import (
@@ -25,7 +26,6 @@ from probes.corpora.generated.kit.prompt import (
     targets_of,
     twin_random,
 )
-from probes.corpora.generated.kit.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 DEFAULTS = {"symbols": 32, "cycle": 16, "length": 64, "chunk": 8, "marked": 16,

@@ -14,6 +14,7 @@ from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.data.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
 from probes.corpora.generated.kit.prompt import (
@@ -24,7 +25,6 @@ from probes.corpora.generated.kit.prompt import (
     targets_of,
     twin_random,
 )
-from probes.corpora.generated.kit.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 VALUES = ["red", "blue", "green", "white", "black", "pink", "gold", "brown"]

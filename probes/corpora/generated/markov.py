@@ -13,6 +13,7 @@ from typing import Any
 
 from probes.config import GeneratedConfig
 from probes.core.errors import UserError
+from probes.corpora.generated.data.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.blocks import others
 from probes.corpora.generated.kit.options import options
 from probes.corpora.generated.kit.prompt import (
@@ -21,7 +22,6 @@ from probes.corpora.generated.kit.prompt import (
     Prompt,
     targets_of,
 )
-from probes.corpora.generated.kit.vocabulary import most_words, task_words
 from probes.corpora.generated.kit.writing import Writer, evenly
 
 DEFAULTS = {"states": 10, "branching": 3, "successors": 3, "length": 64, "marked": 16,

@@ -13,8 +13,8 @@ from probes.core.errors import UserError
 from probes.corpora.corpus import LEVELS, Corpus
 from probes.corpora.generated import generate, load
 from probes.corpora.generated.data.common_words import COMMON_WORDS
+from probes.corpora.generated.data.vocabulary import VOCABULARIES, common_words, most_words
 from probes.corpora.generated.key_value import VALUES
-from probes.corpora.generated.kit.vocabulary import VOCABULARIES, common_words, most_words
 from probes.corpora.generated.kit.writing import invented_words
 from probes.models.loading import open_model
 from probes.models.packaged import PACKAGED, packaged_file
