@@ -14,6 +14,7 @@ from probes.atlas.depth import depths
 from probes.atlas.execute import Outcome, run_jobs
 from probes.atlas.features import feature_lines
 from probes.atlas.heads import head_table
+from probes.atlas.identity import refuse_other_parts
 from probes.atlas.plan import LeftOut, by_reason, make_plan
 from probes.atlas.publish import publish_atlas
 from probes.atlas.result import Atlas, probed_entries
@@ -40,12 +41,11 @@ def run_atlas(atlas: AtlasConfig, base: RunConfig, run_dir: Path) -> Path:
         The page, ``report.html``.
 
     Raises:
-        UserError: the model cannot be opened, settings that an atlas cannot have, or nothing in
-            the catalogue suits the model.
+        UserError: the model cannot be opened, settings that an atlas cannot have, nothing in the
+            catalogue suits the model, or parts in ``run_dir`` are finished with other settings.
     """
     start = time.perf_counter()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    (run_dir / RECORD).unlink(missing_ok=True)
     cache_dir = os.path.expanduser(base.cache_dir)
     model = resolve(base.model, cache_dir, base.trainer)
     handle = open_model(model, cache_dir=cache_dir)
@@ -54,6 +54,8 @@ def run_atlas(atlas: AtlasConfig, base: RunConfig, run_dir: Path) -> Path:
     log.info("atlas of %s: %d features of %d corpora", handle.name, features, len(plan.jobs))
     for reason, labels in by_reason(plan.left_out).items():
         log.info("left out: %s: %s", ", ".join(labels), reason)
+    refuse_other_parts(plan.jobs, run_dir, handle)
+    (run_dir / RECORD).unlink(missing_ok=True)
     outcomes = run_jobs(plan.jobs, run_dir, handle)
     failed = [_failed(outcome) for outcome in outcomes if outcome.error]
     made = make_atlas(

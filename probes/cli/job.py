@@ -23,7 +23,7 @@ from probes.cli.messages import describe
 from probes.cli.overrides import check_keys
 from probes.config import ComposedConfig
 from probes.config.checks import check, check_atlas
-from probes.core.claims import InUse, held
+from probes.core.claims import AlreadyFinished, InUse, held
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
@@ -35,15 +35,12 @@ from probes.passes.shards import WHOLE
 from probes.pipeline.sharded_fits import shard_directory
 from probes.results.integrity import RUN_FILES, has_content
 from probes.results.record import IDENTITY_FILE, RECORD, intact, is_finished, read_record
+from probes.sweeps.refusals import note_refusal
 
 log = logging.getLogger("probes")
 
-CONFIGS = ".hydra"
+CONFIGS, ATLAS = ".hydra", "atlas.json"
 LINE = "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"
-
-
-class AlreadyFinished(UserError):
-    """The directory holds a finished run."""
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -67,8 +64,21 @@ def run_job(cfg: DictConfig) -> float | None:
             f"{key}={cfg[key]}: only a sweep has a {'name' if key == 'sweep' else 'plan'}",
             fix=f"-m {key}={str(cfg[key]).lower() if key == 'plan' else cfg[key]}",
         )
+    try:
+        return _claimed(cfg, run_dir)
+    except (AlreadyFinished, InUse) as error:
+        if in_sweep:
+            note_refusal(Path(HydraConfig.get().sweep.dir), run_dir, str(error))
+        raise
+
+
+def _claimed(cfg: DictConfig, run_dir: Path) -> float | None:
+    """Run the job in its directory, unless that is finished; its objective."""
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     if is_finished(run_dir) and _keep_or_refuse(cfg, run_dir):
         return _objective(cfg, run_dir)
+    if has_content(run_dir / ATLAS):
+        _refuse_other_atlas(cfg, run_dir)
     shard = chosen_shard(cfg.get("shard"), os.environ)
     if shard != WHOLE:
         _check_shard(cfg)
@@ -112,8 +122,6 @@ def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
         from probes.results.objective import check_objective
 
         check_objective(base.objective)
-        if has_content(run_dir / "atlas.json"):
-            raise finished_already(run_dir, "atlas")
         prepared = prepare(base)
         identity = job_identity(base, prepared.corpus)
         write_atomically(run_dir / CONFIGS / IDENTITY_FILE, identity, durable=False)
@@ -193,6 +201,20 @@ def _keep_or_refuse(cfg: DictConfig, run_dir: Path) -> bool:
     return True
 
 
+def _refuse_other_atlas(cfg: DictConfig, run_dir: Path) -> None:
+    """A finished atlas is made again from its parts, by the same settings only."""
+    from probes.atlas.identity import is_of_settings  # late: NumPy and pandas
+
+    composed = parse(cfg)
+    if composed.atlas is None:
+        raise finished_already(run_dir, "atlas")
+    if not is_of_settings(run_dir, composed.atlas, composed.run_config()):
+        raise AlreadyFinished(
+            f"{run_dir} holds a finished atlas of other settings",
+            fix="another directory: hydra.run.dir=DIR, or hydra.sweep.dir=DIR of a sweep",
+        )
+
+
 def finished_already(run_dir: Path, kind: str) -> AlreadyFinished:
     """The error for a directory that holds a finished run, or an atlas (``kind``)."""
     return AlreadyFinished(
@@ -213,7 +235,7 @@ def _begin(cfg: DictConfig, run_dir: Path) -> None:
 
 def remove_unfinished(run_dir: Path) -> None:
     """Remove what an unfinished run left, but for what this one can go on with."""
-    if (run_dir / CONFIGS / "config.yaml").is_file():
+    if (run_dir / CONFIGS / "config.yaml").is_file() and not has_content(run_dir / ATLAS):
         names = (*RUN_FILES, RECORD, "report.html", ERROR_FILE)
         stale = [run_dir / name for name in names]
         stale += [path for end in ("png", "svg") for path in (run_dir / "maps").glob(f"*.{end}")]

@@ -39,6 +39,10 @@ class InUse(UserError):
     """Another process writes the directory."""
 
 
+class AlreadyFinished(UserError):
+    """The directory holds something finished, which stays as it is."""
+
+
 def fresh_directory(path: str) -> str:
     """Make the directory and return its name, with ``-1``, ``-2``, ... where it is taken.
 

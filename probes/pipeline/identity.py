@@ -104,7 +104,17 @@ def gives_the_results_of(record: RunRecord, config: RunConfig) -> bool:
     as its default; one that this version does not know makes it another run.
     """
     layers = [(stream.name, layer) for stream in record.model.streams for layer in stream.layers]
-    stored = _that_change_results(_completed(record.config, config))
+    return same_settings(record.config, config, layers)
+
+
+def same_settings(
+    config_of_record: Mapping[str, object], config: RunConfig, layers: Sequence[Layer]
+) -> bool:
+    """Whether a stored configuration changes results as ``config`` does.
+
+    layers: of the model, of which ``auto`` takes some.
+    """
+    stored = _that_change_results(_completed(config_of_record, config))
     asked = result_keys(config)
     for settings in (stored, asked):
         settings["baseline"] = _whole_layers(settings["baseline"], layers)

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
 from probes.sweeps.progress import PAGE, unchanged
+from probes.sweeps.refusals import take_refusals
 
 if TYPE_CHECKING:
     from probes.sweeps.report import SweepReport
@@ -108,7 +110,10 @@ class SweepCallback(Callback):
 
         level = config.get("significance", {}).get("level", 0.05)
         every = write_sweep_report(config.hydra.sweep.dir, level=float(level))
-        report = every.begun_since(self.started)
+        refused = take_refusals(directory, self.started)
+        report = replace(every.begun_since(self.started), refused=refused)
+        for name, message in refused.items():
+            log.warning("job %s refused: %s", name, message)
         finished = len(report.jobs) - len(report.without_results)
         missing = ", ".join(f"{job.name} ({job.status})" for job in report.without_results[:SHOWN])
         if len(report.without_results) > SHOWN:

@@ -7,8 +7,8 @@ others from being reported.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from probes.core.errors import UserError
@@ -30,6 +30,8 @@ class SweepReport:
 
     directory: Path
     jobs: list[Job]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Messages by job of those that found another's finished or locked directory."""
 
     @property
     def page(self) -> Path:
@@ -41,7 +43,7 @@ class SweepReport:
 
         Where several multiruns share a directory, as those of atlases do, these are one's own.
         """
-        return SweepReport(self.directory, [job for job in self.jobs if job.begun >= moment])
+        return replace(self, jobs=[job for job in self.jobs if job.begun >= moment])
 
     @property
     def without_results(self) -> list[Job]:
@@ -51,7 +53,7 @@ class SweepReport:
     @property
     def exit_status(self) -> int:
         """0 when all jobs are finished, else 2: their errors are in their directories."""
-        return 2 if self.without_results else 0
+        return 2 if self.without_results or self.refused else 0
 
 
 def write_sweep_report(

@@ -16,9 +16,11 @@ from omegaconf import OmegaConf
 import probes.pipeline.run
 from probes.analysis.runs import load_run
 from probes.atlas.execute import finished_run
+from probes.atlas.identity import is_of_settings
 from probes.atlas.plan import AtlasJob, make_plan
 from probes.atlas.run import run_atlas
 from probes.config import AtlasConfig, BaselineConfig, EvaluationConfig, ModelConfig, RunConfig
+from probes.core.claims import AlreadyFinished
 from probes.core.errors import UserError
 from probes.models.handle import Handle
 from probes.models.loading import open_model
@@ -134,6 +136,47 @@ def test_another_configuration_is_not_taken_for_finished(made: Path, run_dir: Pa
         assert finished_run(job_named("acronyms", other, handle), directory, handle) is None
     elsewhere = replace(base, memory_budget="2GB", cache_dir="/elsewhere")
     assert finished_run(job_named("acronyms", elsewhere, handle), directory, handle) is not None
+
+
+def test_a_finished_atlas_is_recognised_by_its_settings(made: Path, run_dir: Path) -> None:
+    base = base_of(made)
+    assert is_of_settings(run_dir, ATLAS, base)
+    assert is_of_settings(run_dir, ATLAS, replace(base, cache_dir="/elsewhere"))
+    assert not is_of_settings(run_dir, ATLAS, replace(base, seed=4))
+    assert not is_of_settings(run_dir, replace(ATLAS, stages=["LR"]), base)
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_parts_of_other_settings_are_refused_and_stay(
+    made: Path, run_dir: Path, tmp_path: Path, finished: bool
+) -> None:
+    directory = tmp_path / "atlas"
+    shutil.copytree(run_dir, directory)
+    if not finished:
+        (directory / RECORD).unlink()
+    before = files_of(directory)
+    with pytest.raises(AlreadyFinished, match=r"acronyms, iteration are finished, with other"):
+        run_atlas(ATLAS, replace(base_of(made), seed=4), directory)
+    assert files_of(directory) == before
+
+
+def test_a_damaged_part_is_made_anew(made: Path, run_dir: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "atlas"
+    shutil.copytree(run_dir, directory)
+    table = directory / "corpora" / "acronyms" / "results.csv"
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) // 2])
+    run_atlas(ATLAS, base_of(made), directory)
+    assert load_atlas(directory).record["timings"]["reused"] == ["iteration"]
+    assert table.read_bytes() == whole
 
 
 def test_a_job_of_an_earlier_version_is_not_run_again(

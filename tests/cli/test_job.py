@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from probes import load_run
+from probes.cli import run as module
+from probes.cli.job import run_job
 from probes.cli.run import run
 from probes.core.claims import held
 from probes.core.process import Terminated
@@ -197,3 +201,48 @@ def test_what_is_logged_is_written_to_the_run_and_nowhere_else(
     assert start("hydra.run.dir=two", "features=[upso]") == 2
     assert len(logging.getLogger("probes").handlers) == handlers
     assert (tmp_path / "one" / "headprobes.log").is_file()
+
+
+@pytest.mark.parametrize("overrides", [(), ("experiment=atlas",)])
+def test_a_refused_command_leaves_a_finished_atlas_as_it_is(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("probes.atlas.identity.is_of_settings", lambda *_: False)
+    (tmp_path / "out" / ".hydra").mkdir(parents=True)
+    for name in ("atlas.json", "report.html", ".hydra/config.yaml"):
+        (tmp_path / "out" / name).write_text("{}")
+    before = content(tmp_path / "out")
+    assert start("hydra.run.dir=out", *overrides) == 2
+    assert "holds a finished atlas" in capsys.readouterr().err
+    assert content(tmp_path / "out") == before
+
+
+def test_a_job_refused_in_another_process_is_in_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 0
+    real = run_job
+
+    def elsewhere(cfg: DictConfig) -> None:
+        if pid := os.fork():
+            os.waitpid(pid, 0)
+            return
+        try:
+            real(cfg)
+        finally:
+            os._exit(0)
+
+    monkeypatch.setattr(module, "run_job", elsewhere)
+    first = next(path for path in (tmp_path / "sweep").glob("*/run.json"))
+    first.unlink()
+    with held(first.parent):
+        before = content(first.parent)
+        assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 2
+        assert content(first.parent) == before
+    said = capsys.readouterr().err
+    assert f"job {first.parent.name} refused: " in said and "being written by another" in said
+    assert not list((tmp_path / "sweep").glob("refused-*"))
+    assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 0, "nor blamed for it later"
