@@ -14,7 +14,7 @@ from pathlib import Path
 from probes.config import RunConfig
 from probes.config.layers import LayerChoice
 from probes.core.files import digest
-from probes.sweeps.plan import CorpusSize, PlannedJob
+from probes.sweeps.plan import CorpusSize, PlannedJob, key_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class SharedCache:
         layers = "null" if self.layers is None else self.layers
         if isinstance(layers, list):
             layers = f"[{','.join(map(str, layers))}]"
-        own = [given for given in self.jobs[0].overrides if _name(given) not in ("layers", "until")]
+        own = [
+            given for given in self.jobs[0].overrides if key_of(given) not in ("layers", "until")
+        ]
         return [*own, f"layers={layers}", "until=extraction"]
 
 
@@ -99,7 +101,3 @@ def _union(jobs: Sequence[PlannedJob]) -> list[int] | str | None:
             return None  # a stride is counted when the model is known
         numbers.update(choice.numbers)
     return sorted(numbers)
-
-
-def _name(given: str) -> str:
-    return given.partition("=")[0].lstrip("+~")

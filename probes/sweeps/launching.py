@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -31,7 +32,7 @@ from probes.core.process import heavy_imports
 from probes.results.record import is_finished
 from probes.sweeps.caches import SharedCache, shared_caches
 from probes.sweeps.launchers import Parse, PlanPrinted, batches, shared_cores
-from probes.sweeps.plan import PlannedJob, Planner
+from probes.sweeps.plan import PlannedJob, Planner, key_of
 from probes.sweeps.plan_text import plan_lines
 from probes.sweeps.progress import POLL_SECONDS, SweepProgress, error_text, unchanged, watched
 
@@ -56,9 +57,8 @@ class PlannedLauncher(Launcher):
         self.local.setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.directory = Path(str(config.hydra.sweep.dir))
         self.is_new = not self.directory.is_dir() or not any(self.directory.iterdir())
-        self.planner = Planner(
-            self.directory, config.get("sweep") is not None, self._compose, self.parse
-        )
+        named = config.get("sweep") is not None
+        self.planner = Planner(self.directory, named, self._compose, self.parse, _fixed(config))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -75,8 +75,9 @@ class PlannedLauncher(Launcher):
             with heavy_imports():
                 from probes.sweeps.cache_states import cache_state
             states = {cache.name: cache_state(cache) for cache in shared}
-        for line in plan_lines(jobs, shared, states, self.directory, self.config):
-            log.info("%s", line)
+        if not initial_job_idx:  # a search goes on asking for jobs
+            for line in plan_lines(jobs, shared, states, self.directory, self.config):
+                log.info("%s", line)
         if self.config.get("plan"):
             self._remove_if_new()
             raise PlanPrinted
@@ -124,7 +125,8 @@ class PlannedLauncher(Launcher):
         todo = [job for job in jobs if job.to_run]
         for job in todo:
             (job.directory / ERROR_FILE).unlink(missing_ok=True)  # of the last time
-        progress = SweepProgress(todo, jobs[-1].number + 1 if jobs else 0)
+        total = int(self.config.hydra.sweeper.get("n_trials", 0))  # of a search
+        progress = SweepProgress(todo, max(total, jobs[-1].number + 1) if jobs else 0)
         # Mistakes are told by the jobs themselves, for which nothing needs to be submitted.
         refused = [job for job in todo if job.state == "refused"]
         others = [job for job in todo if job.state != "refused"]
@@ -200,6 +202,12 @@ class PlannedLauncher(Launcher):
                     parent.rmdir()
                 except OSError:
                     break
+
+
+def _fixed(config: DictConfig) -> set[str]:
+    """Keys that a command sets to one value for all of its jobs."""
+    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    return {key_of(str(one.input_line)) for one in given if not one.is_sweep_override()}
 
 
 def _was_begun(job: PlannedJob) -> bool:

@@ -101,6 +101,8 @@ class Planner:
     """The configuration of a job from its overrides and its number, with its ``hydra`` node."""
     parse: Callable[[DictConfig], ComposedConfig]
     """Plain dataclasses of it."""
+    fixed: Container[str] = ()
+    """Keys that the command sets to one value for all jobs."""
     _begun: dict[str, Path] | None = None
     _records: dict[Path, RunRecord] = field(default_factory=dict)
     _taken: dict[str, PlannedJob] = field(default_factory=dict)
@@ -137,8 +139,11 @@ class Planner:
                 except UserError as error:
                     job = self._refused(composed.number, composed.overrides, error)
                 jobs[composed.number] = job
-        varied = swept_values(overrides)
-        return [_titled(jobs[number], varied) for number in sorted(jobs)]
+        return [self._titled(jobs[number]) for number in sorted(jobs)]
+
+    def _titled(self, job: PlannedJob) -> PlannedJob:
+        own = [given for given in job.overrides if key_of(given) not in self.fixed]
+        return replace(job, title=" ".join(own) or "no overrides")
 
     def _refused(self, number: int, overrides: Sequence[str], error: UserError) -> PlannedJob:
         return PlannedJob(
@@ -232,11 +237,14 @@ def swept_values(jobs: Iterable[Sequence[str]]) -> dict[str, list[str]]:
     values: dict[str, dict[str, None]] = {}
     for overrides in jobs:
         for given in overrides:
-            key, _, value = given.partition("=")
-            values.setdefault(key.lstrip("+"), {})[value] = None
+            values.setdefault(key_of(given), {})[given.partition("=")[2]] = None
     return {key: list(of_key) for key, of_key in values.items() if len(of_key) > 1}
 
 
-def _titled(job: PlannedJob, varied: Container[str]) -> PlannedJob:
-    own = [given for given in job.overrides if given.partition("=")[0].lstrip("+") in varied]
-    return replace(job, title=" ".join(own or job.overrides) or "no overrides")
+def key_of(given: str) -> str:
+    """The key of an override.
+
+    >>> key_of("+model.name=gpt2")
+    'model.name'
+    """
+    return given.partition("=")[0].lstrip("+~")

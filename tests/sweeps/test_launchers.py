@@ -1,0 +1,173 @@
+"""Launchers that are extras: what is done about them here, and each of them for real."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from probes.config import register
+from probes.config.files import config_dir
+from probes.core.cores import THREADS
+from probes.core.errors import UserError
+from probes.sweeps import launchers
+
+SMALL = ("debug=default", "corpus.sentences=40", "features=[upos]", "trainer.progress=false")
+CHOICES = [
+    *(("launcher", file.stem) for file in (config_dir() / "hydra" / "launcher").glob("*.yaml")),
+    *(("sweeper", file.stem) for file in (config_dir() / "hydra" / "sweeper").glob("*.yaml")),
+]
+
+
+def node_of(group: str, choice: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", [f"hydra/{group}={choice}"], return_hydra_config=True)
+    node = config.hydra[group]
+    assert isinstance(node, DictConfig)
+    return node
+
+
+@pytest.mark.parametrize(("group", "choice"), sorted(CHOICES))
+def test_every_config_composes_and_names_a_plugin_that_is_known(group: str, choice: str) -> None:
+    known = launchers.plugin_of(node_of(group, choice))
+    assert known is not None and known[1].choice == f"hydra/{group}={choice}"
+
+
+@pytest.mark.parametrize(("group", "choice"), sorted(CHOICES))
+def test_a_plugin_that_is_not_installed_is_told_with_its_extra(
+    group: str, choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = node_of(group, choice)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=rf"hydra/{group}={choice}: its package is not installed"):
+        launchers.check_installed(node)
+    launchers.check_installed(OmegaConf.create({"_target_": "hydra._internal.core_plugins.X"}))
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked", "jobs", "cores", "threads"),
+    [
+        ("processes", -1, 2, 8, "4"),
+        ("processes", 4, 10, 8, "2"),
+        ("processes", 4, 3, 8, "2"),
+        ("processes", 16, 20, 8, "1"),
+        ("slurm_here", None, 3, 8, "2"),
+        ("slurm", None, 3, 8, None),
+    ],
+)
+def test_jobs_on_this_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch,
+    choice: str,
+    asked: int | None,
+    jobs: int,
+    cores: int,
+    threads: str | None,
+) -> None:
+    node = node_of("launcher", choice)
+    if asked is not None:
+        node.n_jobs = asked
+    monkeypatch.delenv(THREADS, raising=False)
+    monkeypatch.setattr(launchers, "available_cores", lambda: cores)
+    with launchers.shared_cores(node, jobs):
+        assert os.environ.get(THREADS) == threads
+    assert THREADS not in os.environ
+    monkeypatch.setenv(THREADS, "3")  # the user's own choice
+    with launchers.shared_cores(node, jobs):
+        assert os.environ[THREADS] == "3"
+
+
+def test_submitit_gets_as_many_jobs_as_the_cores_have_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launchers, "available_cores", lambda: 4)
+    node, jobs = node_of("launcher", "slurm_here"), [[f"seed={i}"] for i in range(10)]
+    node.cpus_per_task = 2
+    portions = launchers.batches(node, jobs)
+    assert [len(portion) for portion in portions] == [2] * 5
+    assert [job for portion in portions for job in portion] == jobs
+    assert launchers.batches(node_of("launcher", "slurm"), jobs) == [jobs]
+
+
+def sweep(directory: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+    code = "import sys; from probes.cli.run import run; sys.exit(run(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, "-m", *SMALL, *overrides],
+        cwd=directory,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["processes", "slurm_here"])
+def test_jobs_in_other_processes_have_the_results_of_one_process(
+    tmp_path: Path, launcher: str
+) -> None:
+    pytest.importorskip(
+        "hydra_plugins.hydra_joblib_launcher"
+        if launcher == "processes"
+        else "hydra_plugins.hydra_submitit_launcher"
+    )
+    plain = sweep(tmp_path, "seed=1,2", "sweep=plain", OMP_NUM_THREADS="1")
+    assert plain.returncode == 0, plain.stderr
+    # One of the jobs takes its process with it, as the system does where memory is short.
+    (tmp_path / "deadly.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    deadly = "evaluation.metrics=[deadly.py:metric],[]"
+    done = sweep(
+        tmp_path,
+        "seed=1,2",
+        deadly,
+        f"hydra/launcher={launcher}",
+        "sweep=both",
+        OMP_NUM_THREADS="1",
+    )
+    assert done.returncode == 2, done.stderr
+    assert "2 of 4 jobs finished" in done.stderr
+    assert done.stderr.count("its process was killed") >= 2
+    tables = {
+        name: pd.read_csv(tmp_path / "outputs" / "sweeps" / name / "sweep.csv", dtype=str)
+        for name in ("plain", "both")
+    }
+    both = tables["both"][tables["both"]["status"] == "finished"]
+    columns = ["seed", "feature", "site", "probe", "layer", "head", "split", "metric", "value"]
+    pd.testing.assert_frame_equal(
+        both[columns].reset_index(drop=True), tables["plain"][columns].reset_index(drop=True)
+    )
+
+
+def test_slurm_is_given_a_job_array(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (
+        ("srun", "exit 0"),
+        ("sbatch", f'cp "$1" {tmp_path}/submitted.sh; echo "no such partition" >&2; exit 1'),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    done = sweep(
+        tmp_path,
+        *("seed=1,2,3", "layers=[0],[1]", "sweep=slurm", "hydra/launcher=slurm"),
+        *("hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"),
+        *("hydra.launcher.mem_gb=16", "hydra.launcher.array_parallelism=2", "disk_budget=1GB"),
+        PATH=f"{programs}:{os.environ['PATH']}",
+    )
+    assert done.returncode != 0 and "no such partition" in done.stderr
+    script = (tmp_path / "submitted.sh").read_text()
+    for line in ("--array=0-5%2", "--partition=gpu", "--gpus-per-node=1", "--mem=16GB",
+                 "--cpus-per-task=8", "--time=240", "--signal=USR2@120"):  # fmt: skip
+        assert f"#SBATCH {line}" in script, script
+    assert "submitit.core._submit" in script
