@@ -65,7 +65,8 @@ done("sorted", column(seed).join());
 headers[seed].click();
 done("reversed", column(seed).join());
 const labels = [...document.querySelectorAll("#filters label")];
-const select = labels.find((label) => label.textContent.startsWith("probe")).querySelector("select");
+const label = labels.find((one) => one.textContent.startsWith("probe"));
+const select = label.querySelector("select");
 select.value = "1";
 select.dispatchEvent(new Event("change"));
 done("filtered", column(1).join());
@@ -104,8 +105,11 @@ def test_chromium_sorts_and_filters_jobs_and_maps(tmp_path: Path) -> None:
 def test_jobs_that_are_equal_otherwise_are_paired(tmp_path: Path) -> None:
     grid(tmp_path)
     lines = [line for job in read_sweep(tmp_path) for line in lines_of(job, line_of(job, KEYS))]
-    reached = {tuple(line.settings): line.best.value for line in lines if line.best.value}
-    points: dict[str, list[Point]] = {"upos": list(reached.items())}
+    reached: dict[tuple[str, ...], float] = {
+        tuple(line.settings): line.best.value for line in lines if line.best.value
+    }
+    of_feature: list[Point] = list(reached.items())
+    points = {"upos": of_feature}
     by_probe, by_seed = effects(KEYS, points)
     assert by_seed.values == ["9", "10", "100"] and by_probe.values == ["linear", "mlp"]
     (gain,) = by_probe.differences
