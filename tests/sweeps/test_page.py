@@ -122,7 +122,7 @@ def test_jobs_that_are_equal_otherwise_are_paired(tmp_path: Path) -> None:
 def test_interval_of_paired_differences() -> None:
     rng = np.random.default_rng(0)
     low, high = rng.normal(0.5, 0.1, 12), rng.normal(0.6, 0.1, 12)
-    points = [((value, str(i)), float(x)) for value, xs in (("a", low), ("b", high))
+    points: list[Point] = [((value, str(i)), float(x)) for value, xs in (("a", low), ("b", high))
               for i, x in enumerate(xs)]  # fmt: skip
     (gain,) = effects(["key", "seed"], {"f": points})[0].differences
     expected = ttest_rel(high, low).confidence_interval(0.95)
