@@ -38,6 +38,7 @@ from probes.core.process import return_freed_memory
 from probes.core.version import __version__
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
+from probes.models.padding import PaddingError
 from probes.models.sites import Site, find_sites
 from probes.models.verification import verify_sites
 from probes.passes.alignment import Alignment, align
@@ -177,6 +178,8 @@ class _Extraction:
     memory_budget: int
     shard: Shard
     on_start: OnStart | None
+    one_by_one: bool = False
+    """Whether padding would change the model's numbers, so that no batch may have any."""
     rounding: dict[str, Rounding] = field(default_factory=dict)
     """What storage loses of each kind of site, where it was measured."""
 
@@ -312,11 +315,18 @@ class _Extraction:
     def _sites(self, body: nn.Module, kind: str) -> list[Site]:
         projection = self.handle.settings.head_projection
         sites = find_sites(body, kind, layers=self.layers, head_projection=projection)
-        verify_sites(body, sites)
+        try:
+            verify_sites(body, sites)
+        except PaddingError as error:
+            if not self.one_by_one:
+                log.warning("%s: texts are run one at a time", error.wrong)
+            self.one_by_one = True
         return sites
 
     def _tokens_per_batch(self, body: nn.Module) -> int:
-        """The configured batch size, or less where a small budget asks for it."""
+        """The configured batch size, or less where a small budget or the model asks for it."""
+        if self.one_by_one:
+            return 1  # fewer than any text has: a batch is a single text
         weight: Tensor = body.get_input_embeddings().weight  # type: ignore[operator]
         affordable = self.memory_budget // (WORKING_SET * weight.shape[-1])
         return max(1, min(self.extraction.tokens_per_batch, affordable))

@@ -84,7 +84,8 @@ class Editor:
         body = body_of(model)
         projection = handle.settings.head_projection
         sites = find_sites(body, layers=layers, head_projection=projection)
-        verify_sites(body, sites)
+        alone = tokens_per_batch == 1  # no batch has any padding then
+        verify_sites(body, sites, padding=() if alone else ("right",))
         restart = Restart(body, handle.kind)
         restart.prove(sites)
         if not restart.possible:

@@ -38,7 +38,10 @@ def forward(
 ) -> Any:
     """Run the body and return its output, or None where a hook stopped the pass early.
 
-    Padding on either side gives the numbers of the text alone, up to rounding.
+    Padding gives the numbers of the text alone, up to rounding, for the models and sides that
+    ``verify_sites`` passes: all kinds of attention on the right. On the left that takes positions
+    that can be given or are relative; layers that mix neighbouring tokens or keep a state
+    (convolutions, recurrences, linear attention) may let padding in.
 
     body: a body, or a model with its language-model head, whose output holds ``logits``.
     input_ids, attention_mask: (batch, tokens); any valid id may stand under a zero of the mask.
@@ -54,9 +57,14 @@ def forward(
 
 def _forward(body: nn.Module, kind: Kind, input_ids: Tensor, attention_mask: Tensor) -> Any:
     padded_left = not bool(attention_mask[:, 0].all())  # checked before it is on a busy device
-    device = body.get_input_embeddings().weight.device  # type: ignore[operator]
+    embeddings: Tensor = body.get_input_embeddings().weight  # type: ignore[operator]
+    device = embeddings.device
     if device.type != "meta":  # offloaded models move their inputs themselves
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
+    if padded_left:  # some models count positions from the first token that is no padding token
+        pad = getattr(body.config, "pad_token_id", None)
+        fill = pad if isinstance(pad, int) and 0 <= pad < len(embeddings) else 0
+        input_ids = input_ids.masked_fill(attention_mask == 0, fill)
     inputs: dict[str, Tensor] = {"input_ids": input_ids, "attention_mask": attention_mask}
     if kind == "encoder-decoder":
         inputs |= _decoder_inputs(body.config, input_ids, attention_mask)
@@ -100,10 +108,9 @@ def _positions(body: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _position_start(body: nn.Module) -> int:
     """The position of the first token: after the padding index in RoBERTa and models like it."""
-    for module in body.modules():
-        if hasattr(module, "create_position_ids_from_input_ids"):
-            return int(getattr(module, "padding_idx", -1)) + 1
-    return 0
+    tables = (getattr(module, "position_embeddings", None) for module in body.modules())
+    padding = (getattr(table, "padding_idx", None) for table in tables)
+    return next((index + 1 for index in padding if isinstance(index, int)), 0)
 
 
 def _fixed_positions(body: nn.Module) -> bool:
@@ -112,6 +119,12 @@ def _fixed_positions(body: nn.Module) -> bool:
         isinstance(module, nn.Embedding) and "pos" in name.rpartition(".")[2]
         for name, module in body.named_modules()
     )
+
+
+def reads_tokens(body: nn.Module) -> bool:
+    """Whether the body's forward pass takes token ids; that of speech models takes features."""
+    main = getattr(body, "main_input_name", "input_ids")
+    return main == "input_ids" or "input_ids" in _parameters_of(type(body).forward)
 
 
 @functools.cache

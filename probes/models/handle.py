@@ -154,7 +154,7 @@ def _options(handle: Handle) -> dict[str, Any]:
     return options
 
 
-def _body_class(config: Any) -> Any:
+def body_class(config: Any) -> Any:
     """AutoModel; for configs that it does not know, the one with the language-model head."""
     remote = getattr(config, "auto_map", None) or {}
     if type(config) in transformers.MODEL_MAPPING or "AutoModel" in remote:
@@ -178,7 +178,7 @@ def _weights_source(handle: Handle) -> str:
         return handle.source
     auto, mapping = _head_class(handle.kind)
     headless = handle.kind == "encoder" or type(handle.config) not in mapping
-    whole = _body_class(handle.config) if headless else auto
+    whole = body_class(handle.config) if headless else auto
     return str(handle.gguf.weights(handle.dtype, whole))
 
 
@@ -188,7 +188,7 @@ def _pretrained(handle: Handle, head: bool) -> Any:
     options["ignore_mismatched_sizes"] = True  # they are refused below, with their names
     if settings.device_map is not None:
         options["device_map"] = settings.device_map
-    auto = _head_class(handle.kind)[0] if head else _body_class(handle.config)
+    auto = _head_class(handle.kind)[0] if head else body_class(handle.config)
     beside = handle.adapter is not None and not handle.adapter.alone
     with bare(Path(handle.source)) if beside else nullcontext(_weights_source(handle)) as source:
         model, info = auto.from_pretrained(
@@ -225,7 +225,7 @@ def _fresh(handle: Handle, head: bool) -> Any:
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), device:
         torch.manual_seed(handle.settings.random_seed)
-        body = _body_class(handle.config).from_config(handle.config, **_options(handle))
+        body = body_class(handle.config).from_config(handle.config, **_options(handle))
         body = getattr(body, "base_model", body)
         if not head:
             return body

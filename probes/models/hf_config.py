@@ -24,7 +24,7 @@ PADDED_POSITIONS = {
     "layoutlmv3",
 }
 # Positions are relative or linear biases; what their configs call positions is no limit.
-NO_POSITIONS = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "bloom", "mpt"}
+NO_POSITIONS = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "bloom"}
 # Text towers with a causal mask and no head: CLIP and models like it. (SigLIP's is bidirectional.)
 CAUSAL_TOWERS = {
     *("clip_text_model", "clipseg_text_model", "groupvit_text_model", "metaclip_2_text_model"),
@@ -94,6 +94,17 @@ def position_limit(config: Any) -> int | None:
         limit -= (text.pad_token_id or 0) + 1
     # The decoder reads the text after its start token.
     return limit - 1 if config.is_encoder_decoder else limit
+
+
+def special_tokens(config: Any) -> set[int]:
+    """Ids that a config gives a meaning: padding, ends of texts, places of images."""
+    found: set[int] = set()
+    for part in (text_config(config), config):
+        for name, value in part.to_dict().items():
+            if name.endswith(("_token_id", "_token_index", "_token_ids")):
+                values = value if isinstance(value, list) else [value]
+                found.update(v for v in values if isinstance(v, int))
+    return found
 
 
 def decoder_start(config: Any) -> int:

@@ -13,6 +13,14 @@ from probes.models.sites import Site
 Visit = Callable[[Site, Tensor], Tensor | None]
 
 
+class VisitedTwice(RuntimeError):
+    """A site was visited again in one pass: what was read would be overwritten."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(f"{site.module} ran more than once in one forward pass")
+        self.site = site
+
+
 class PassStopped(Exception):
     """Raised by the last site's hook to end a forward pass early; ``forward`` swallows it."""
 
@@ -32,7 +40,7 @@ def hooked(
     then None.
 
     Raises:
-        RuntimeError: in a pass that visits a site twice.
+        VisitedTwice: in a pass that visits a site twice.
 
     >>> with hooked(body, sites, lambda site, z: print(site.layer, z.shape)):   # doctest: +SKIP
     ...     forward(body, "decoder", input_ids, attention_mask)
@@ -138,7 +146,7 @@ class _Pass:
 
     def _visit(self, site: Site, x: Tensor) -> Tensor | None:
         if site not in self.pending:  # a layer that is run again would overwrite what was read
-            raise RuntimeError(f"{site.module} ran more than once in one forward pass")
+            raise VisitedTwice(site)
         self.pending.discard(site)
         z = x.view(*x.shape[:-1], site.units, site.width)  # (B, T, H, D), or (B * T, H, D)
         if z.dim() == 3:

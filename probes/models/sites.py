@@ -17,10 +17,10 @@ from probes.core.errors import UserError
 from probes.models.structure import (
     ATTENTION,
     Projection,
-    candidates,
     feed_forward,
     head_count,
     layers_of,
+    projection_hints,
     projections_of,
 )
 
@@ -118,11 +118,12 @@ def _refuse_ambiguous(body: nn.Module, projections: Sequence[Projection]) -> Non
         key = (projection.stream, projection.layer.index)
         other = seen.setdefault(key, projection.path)
         if other != projection.path:
+            # Stacks that are alike have one name for all: no override tells them apart.
+            alike = other.endswith(f".{projection.name}")
             raise UserError(
                 f"{type(body).__name__}: both {other} and {projection.path} look like the "
                 f"attention output projection of {key[0]} layer {key[1]}",
-                allowed=candidates(body),
-                fix="model.head_projection=NAME with one of these",
+                **({} if alike else projection_hints(body)),
             )
 
 

@@ -19,7 +19,7 @@ from probes.models.hf_config import field_of, model_kind, text_config
 # Attribute names of attention output projections across model families.
 PROJECTIONS = {
     *("o_proj", "out_proj", "c_proj", "dense", "Wo", "wo", "o", "out_lin"),
-    *("proj", "out", "output", "attn_out", "linear_out"),
+    *("proj", "out", "output", "attn_out", "linear_out", "attention_out"),
 }
 # Attribute names of the feed-forward part, and of its last matrix.
 FEED_FORWARDS = {"mlp", "ffn", "feed_forward", "block_sparse_moe", "DenseReluDense", "moe"}
@@ -39,7 +39,15 @@ HEAD_COUNTS = (
     "encoder_attention_heads",
 )
 HIDDEN_SIZES = ("hidden_size", "d_model", "n_embd", "dim")
-ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+# In names of modules and of their classes: Nemotron-H calls each kind of mixer ``mixer``.
+ATTENTION = re.compile(r"attn|attention|mha$|multi_?head", re.IGNORECASE)
+FEED_FORWARD = re.compile(r"^(ff|ffn|mlp|feed_?forward|moe|experts?|intermediate)", re.IGNORECASE)
+# Classes of mixers that keep a state: they have no heads.
+STATE = re.compile(r"mamba|ssm|recurrent|lstm|rwkv|conv|mixer|fourier", re.IGNORECASE)
+# What makes queries, keys and values: never what the heads' outputs enter.
+INPUTS = re.compile(r"^([qkv]{1,3}|w[qkv]+|query|key|value)(_.*)?$", re.IGNORECASE)
+# Stacks that read no text.
+TOWERS = re.compile(r"vision|visual|image|img|audio|speech", re.IGNORECASE)
 CROSS = re.compile(r"encoder_?attn|encdec|cross", re.IGNORECASE)
 
 
@@ -90,6 +98,8 @@ def layers_of(body: nn.Module) -> Iterator[Layer]:
         if not isinstance(module, nn.ModuleList) or path.startswith(tuple(outer)):
             continue
         outer.append(f"{path}.")
+        if TOWERS.search(path):
+            continue
         stream: str = kind
         if kind == "encoder-decoder":
             stream = "decoder" if "decoder" in path else "encoder"
@@ -102,10 +112,12 @@ def layers_of(body: nn.Module) -> Iterator[Layer]:
 def projections_of(body: nn.Module, wanted: str | None = None) -> list[Projection]:
     """Every attention output projection, in module order.
 
-    wanted: the end of its path in a layer, for models that name it as no other does.
+    wanted: the end of its path in a layer, for models that name it as no other does. Maps of the
+    same name outside the attention are left out where there are some inside.
 
     Raises:
-        UserError: with the candidates, where there is none.
+        UserError: with the candidates, where there is none, and where ``wanted`` belongs to the
+            feed-forward part.
     """
     cross = model_kind(body.config) == "encoder-decoder"
     projections = []
@@ -120,9 +132,19 @@ def projections_of(body: nn.Module, wanted: str | None = None) -> list[Projectio
                 matches = shape[1] == layer.hidden and _named_like_one(layer, name)
             if matches:
                 projections.append(Projection(layer, name, *shape))
+    if wanted is not None:
+        inside = [p for p in projections if _in_attention(p.layer, p.name)]
+        projections = inside or projections
     if not projections:
         given = f" under model.head_projection={wanted}" if wanted else ""
         raise _unsettled(body, f"{type(body).__name__} has no attention output projection{given}")
+    for projection in projections:
+        if _in_feed_forward(projection):
+            raise _unsettled(
+                body,
+                f"model.head_projection={wanted}: {projection.path} of {type(body).__name__} is "
+                "part of the feed-forward, not of the attention",
+            )
     return projections
 
 
@@ -142,13 +164,16 @@ def head_count(body: nn.Module, projection: Projection) -> int:
             if not isinstance(count, int) or count < 1:
                 continue
             if projection.inputs % count:
-                raise _unsettled(
-                    body,
+                raise UserError(
                     f"{projection.path} takes {projection.inputs} inputs, which its {count} heads "
                     f"({name}) do not divide",
+                    **projection_hints(body, projection.path),
                 )
             return count
-    raise _unsettled(body, f"cannot tell how many heads {projection.path} has")
+    raise UserError(
+        f"cannot tell how many heads {projection.path} of {type(body).__name__} has",
+        allowed=f"a number in its module or config, called {', '.join(HEAD_COUNTS)}",
+    )
 
 
 def feed_forward(layer: Layer) -> str:
@@ -193,27 +218,87 @@ def input_dtype(module: nn.Module) -> torch.dtype:
     return kinds.pop() if len(kinds) == 1 else torch.float32
 
 
-def candidates(body: nn.Module) -> str:
-    """Names of the linear maps inside the layers that could be the projection."""
-    names: dict[str, None] = {}
+def in_attention(body: nn.Module, path: str) -> bool:
+    """Whether a module of the body is part of an attention module, by names and classes."""
+    for layer in layers_of(body):
+        if path.startswith(f"{layer.path}."):
+            return _in_attention(layer, path.removeprefix(f"{layer.path}."))
+    return False
+
+
+def candidates(body: nn.Module) -> list[str]:
+    """Names of the linear maps inside the layers that could be the projection.
+
+    They map onto the hidden size and make no queries, keys or values. Where some are part of an
+    attention module, only those; else those outside the feed-forward part and of no mixer that
+    keeps a state in place of attention.
+    """
+    named: dict[str, bool] = {}
     for layer in layers_of(body):
         for name, module in layer.block.named_modules():
             shape = linear_shape(module)
-            if name and shape is not None and shape[1] == layer.hidden:
-                names.setdefault(name)
-    return ", ".join(names) or "none (its layers hold no linear map onto the hidden size)"
+            if not name or shape is None or shape[1] != layer.hidden:
+                continue
+            attends = _in_attention(layer, name)
+            if INPUTS.search(name.rpartition(".")[2]) or not (attends or _unknown(layer, name)):
+                continue
+            named[name] = named.get(name, False) or attends
+    attending = [name for name, attends in named.items() if attends]
+    return attending or list(named)
+
+
+def projection_hints(body: nn.Module, failed: str = "") -> dict[str, str]:
+    """``allowed`` and ``fix`` of an error about the projection; empty where no override helps.
+
+    failed: dotted path of the projection that the error is about.
+    """
+    names = [name for name in candidates(body) if not failed.endswith(f".{name}")]
+    if not names:
+        return {}
+    return {
+        "allowed": ", ".join(names),
+        "fix": "model.head_projection=NAME with one of these",
+    }
 
 
 def _unsettled(body: nn.Module, wrong: str) -> UserError:
-    return UserError(
-        wrong, allowed=candidates(body), fix="model.head_projection=NAME with one of these"
-    )
+    hints = projection_hints(body)
+    if not hints:
+        wrong += ", and its layers hold no linear map that could be one"
+    return UserError(wrong, **hints)
 
 
 def _named_like_one(layer: Layer, name: str) -> bool:
-    *parents, leaf = name.split(".")
-    parents.append(layer.stack.rpartition(".")[2])
-    return leaf in PROJECTIONS and any(ATTENTION.search(parent) for parent in parents)
+    parent, _, leaf = name.rpartition(".")
+    if leaf == "linear":  # a projection in a wrapper of its own
+        leaf = parent.rpartition(".")[2]
+    return leaf in PROJECTIONS and _in_attention(layer, name)
+
+
+def _in_attention(layer: Layer, name: str) -> bool:
+    """Whether a module around this one, up to the stack of layers, is an attention module."""
+    parents = name.split(".")[:-1]
+    if any(ATTENTION.search(parent) for parent in (layer.stack.rpartition(".")[2], *parents)):
+        return True
+    return any(ATTENTION.search(type(module).__name__) for module in _around(layer, parents))
+
+
+def _around(layer: Layer, parents: list[str]) -> Iterator[nn.Module]:
+    for depth in range(1, len(parents) + 1):
+        yield layer.block.get_submodule(".".join(parents[:depth]))
+
+
+def _in_feed_forward(projection: Projection) -> bool:
+    parents = projection.name.split(".")[:-1]
+    inside = any(FEED_FORWARD.search(parent) for parent in parents)
+    return inside and not _in_attention(projection.layer, projection.name)
+
+
+def _unknown(layer: Layer, name: str) -> bool:
+    """Whether neither names nor classes say that a map is no part of attention."""
+    if any(FEED_FORWARD.search(parent) for parent in name.split(".")[:-1]):
+        return False
+    return not any(STATE.search(type(module).__name__) for module in layer.block.modules())
 
 
 def _attention_modules(projection: Projection) -> list[nn.Module]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_configs import tiny_body
 from probes.activations import extraction as module
 from probes.activations.cache import Cache
 from probes.activations.extraction import extract
@@ -23,8 +24,8 @@ from probes.models.loading import open_model
 from probes.models.sites import find_sites
 from tests.activations.interrupting import count_passes
 from tests.small_corpora import corpus_of_words, mixed_corpus, random_texts
-from tests.tiny_checkpoints import write_checkpoint
-from tests.tiny_families import FAMILIES
+from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
+from tests.tiny_families import CONTEXT, FAMILIES
 
 FLOAT32 = ExtractionConfig(dtype="float32", tokens_per_batch=100)
 
@@ -97,6 +98,25 @@ def test_equals_single_texts(family: str, tmp_path: Path) -> None:
     cache = extract(handle, corpus, extraction=FLOAT32, cache_dir=tmp_path / "c")["heads"]
     assert {info.stream for info in cache.layers} == set(FAMILIES[family].heads)
     check(cache, one_by_one(handle, corpus, "heads"), 2e-4)
+
+
+@pytest.mark.parametrize("model_type", ["nystromformer", "yoso"])
+def test_models_that_let_padding_in_run_one_text_at_a_time(
+    model_type: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = make_tokenizer()
+    body: Any = tiny_body(model_type, vocab_size=len(tokenizer), max_position_embeddings=CONTEXT)
+    body.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    handle = open_model(ModelConfig(name=str(tmp_path / "model")))
+    corpus = mixed_corpus(random_texts(12, seed=3, longest=8))
+    caches = extract(
+        handle, corpus, sites=["heads", "residual"], extraction=FLOAT32, cache_dir=tmp_path / "c"
+    )
+    for kind, cache in caches.items():
+        check(cache, one_by_one(handle, corpus, kind), 2e-4)
+        assert cache.manifest["tokens_per_batch"] == 1
+    assert caplog.text.count("texts are run one at a time") == 1
 
 
 @pytest.mark.parametrize(("word", "text"), [("mean", "mean"), ("first_subword", "last_token")])

@@ -82,8 +82,8 @@ def test_heads_add_up_to_the_output_of_the_projection(family: str) -> None:
 @families
 @pytest.mark.parametrize("kind", SITE_KINDS)
 def test_sites_verify(family: str, kind: str) -> None:
-    body = body_of(family)
-    verify_sites(body, find_sites(body, kind))
+    body = body_of(family, FAMILIES[family].padded)
+    verify_sites(body, find_sites(body, kind), padding=("right", "left"))
 
 
 @families

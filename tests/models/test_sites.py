@@ -53,23 +53,39 @@ def test_unknown_name_needs_the_override() -> None:
 def test_override_that_does_not_exist_names_the_candidates() -> None:
     body = tiny_models.build("gpt2")
     with pytest.raises(
-        UserError, match=r"head_projection=nope; allowed: attn\.c_proj, mlp\.c_proj"
+        UserError, match=r"head_projection=nope; allowed: attn\.c_proj\. Try model.head_projection"
     ):
         find_sites(body, head_projection="nope")
 
 
-def test_ambiguous_override_is_refused() -> None:
+def test_chosen_projection_is_that_of_the_attention() -> None:
     """GPT-2's feed-forward part has a c_proj too."""
     body = tiny_models.build("gpt2")
-    with pytest.raises(UserError, match=r"both h\.0\.attn\.c_proj and h\.0\.mlp\.c_proj"):
+    for name in ("c_proj", "attn.c_proj"):
+        assert find_sites(body, head_projection=name) == find_sites(body)
+
+
+def test_ambiguous_override_is_refused() -> None:
+    body = tiny_models.build("gpt2")
+    for layer in body.h:
+        layer.attn.second = nn.ModuleDict({"c_proj": nn.Linear(32, 32)})
+    with pytest.raises(UserError, match=r"both h\.0\.attn\.c_proj and h\.0\.attn\.second\.c_proj"):
         find_sites(body, head_projection="c_proj")
-    assert find_sites(body, head_projection="attn.c_proj") == find_sites(body)
+
+
+def test_stacks_that_are_alike_have_no_override() -> None:
+    body = tiny_models.build("gpt2")
+    body.copy = nn.ModuleList(body.h)
+    with pytest.raises(UserError, match=r"both h\.0\.attn\.c_proj and copy\.0\.attn\.c_proj") as e:
+        find_sites(body)
+    assert not e.value.fix
 
 
 def test_heads_that_do_not_divide_the_inputs() -> None:
-    body = tiny_models.build("llama_head_dim", intermediate_size=50)
-    with pytest.raises(UserError, match="50 inputs, which its 4 heads"):
-        find_sites(body, head_projection="mlp.down_proj")
+    body = tiny_models.build("llama_head_dim")
+    body.layers[0].self_attn.num_heads = 5
+    with pytest.raises(UserError, match="48 inputs, which its 5 heads"):
+        find_sites(body)
 
 
 def test_square_conv1d_read_the_wrong_way_round_would_be_noticed() -> None:
@@ -111,8 +127,9 @@ def test_shared_layers_are_refused() -> None:
     body = tiny_models.randomise(transformers.AutoModel.from_config(config))
     sites = find_sites(body)
     assert len(sites) == 1
-    with pytest.raises(UserError, match="ran 2 times in one forward pass"):
+    with pytest.raises(UserError, match="ran 2 times in one forward pass") as raised:
         verify_sites(body, sites)
+    assert not raised.value.fix  # no other projection would help
 
 
 @pytest.mark.parametrize("kind", ["heads", "attention_output"])
@@ -136,7 +153,7 @@ def test_layers_may_have_other_head_counts() -> None:
 
 def test_stacks_of_different_width() -> None:
     encoder = {**FAMILIES["t5gemma"].options["encoder"], "hidden_size": 40}
-    body = tiny_models.build("t5gemma", encoder=encoder)
+    body = tiny_models.build("t5gemma", torch.float32, encoder=encoder)
     residual = find_sites(body, "residual")
     assert [(s.stream, s.width) for s in residual] == [("encoder", 40)] * 2 + [("decoder", 32)] * 3
     for kind in ("heads", "residual", "attention_output", "mlp_output"):
@@ -227,8 +244,5 @@ def test_linear_shapes() -> None:
     assert linear_shape(nn.LayerNorm(3)) is None
 
 
-def test_candidates_are_the_maps_onto_the_hidden_size() -> None:
-    assert candidates(tiny_models.build("bert")) == (
-        "attention.self.query, attention.self.key, attention.self.value, "
-        "attention.output.dense, output.dense"
-    )
+def test_candidates_are_the_maps_of_the_attention_onto_the_hidden_size() -> None:
+    assert candidates(tiny_models.build("bert")) == ["attention.output.dense"]
