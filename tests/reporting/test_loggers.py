@@ -46,6 +46,8 @@ def run_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def clean_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Nobody is logged in, and nothing is left in the home directory or in the process."""
+    import wandb  # first: some versions leave a variable when they are imported
+
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -56,8 +58,6 @@ def clean_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     before.pop("PYTEST_CURRENT_TEST", None)
     # W&B's own service process announces itself; nothing of ours may be there.
     assert {k for k in after if k not in before} <= {"WANDB_SERVICE", "WANDB_SERVICE_TRANSPORT"}
-    import wandb
-
     assert wandb.run is None
 
 
