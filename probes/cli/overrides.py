@@ -46,7 +46,20 @@ def checked(arguments: Sequence[str]) -> list[str]:
             given.append(argument)
             continue
         given.append(_checked_override(argument))
+    _check_engine(given)
     return given
+
+
+def _check_engine(given: Sequence[str]) -> None:
+    """Refuse tasks of Ray inside jobs of Ray: they would wait for the cores that the jobs hold."""
+    on_ray = any(word in ("engine=ray", "engine.name=ray") for word in given)
+    launchers = [word for word in given if word.startswith("hydra/launcher=ray")]
+    if on_ray and launchers:
+        raise UserError(
+            f"engine=ray and {launchers[-1]}: the tasks of a job would wait for the cores that the "
+            "jobs hold",
+            fix=f"engine=ray without {launchers[-1]}, which takes the jobs one after another",
+        )
 
 
 def _takes_value(action: Any) -> bool:

@@ -19,6 +19,7 @@ from probes.config.methods import METHODS, AblationConfig
 from probes.config.model import ModelConfig
 from probes.config.run import (
     CustomProbeConfig,
+    EngineConfig,
     EvaluationConfig,
     ExtractionConfig,
     LinearConfig,
@@ -32,6 +33,7 @@ from probes.config.run import (
     TrainerConfig,
 )
 from probes.core.errors import UserError, closest
+from probes.core.memory import parse_size
 
 WANDB_TAG, WANDB_NAME, WANDB_FORBIDDEN = 64, 128, "/\\#?%:"
 """Most characters of a tag and of other names of W&B, and what projects must not have in them."""
@@ -51,6 +53,7 @@ def check(config: RunConfig) -> None:
     check_probe(config.probe)
     check_split(config.split)
     check_trainer(config.trainer)
+    check_engine(config.engine)
     check_logger(config.logger)
     check_evaluation(config.evaluation)
     check_significance(config.significance)
@@ -219,6 +222,15 @@ def check_trainer(config: TrainerConfig) -> None:
             allowed=", ".join(allowed),
             fix="trainer=cpu",
         )
+
+
+def check_engine(config: EngineConfig) -> None:
+    check_choices(config, "engine.")
+    _at_least(1, config, "engine", "cpus")
+    if not 0 <= config.gpus < math.inf:
+        raise UserError(f"engine.gpus={config.gpus}", allowed="numbers from 0", fix="engine.gpus=1")
+    if config.memory is not None:
+        parse_size(config.memory, key="engine.memory")
 
 
 def check_logger(config: LoggerConfig) -> None:

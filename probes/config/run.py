@@ -192,6 +192,22 @@ class LoggerConfig:
 
 
 @dataclass
+class EngineConfig:
+    """Where the parts of a run are carried out."""
+
+    name: str = choice("local", ("local", "ray"))
+    """local: in this process; ray: as tasks of Ray, on this machine or a cluster."""
+    address: str | None = None
+    """Of a Ray cluster: ``auto``, or HOST:PORT; null: Ray is started on this machine."""
+    cpus: int = 1
+    """Cores of a task, and threads of its computations."""
+    gpus: float = 0.0
+    """GPUs of a task."""
+    memory: str | None = None
+    """Memory that a task needs, such as 8GB, which Ray then keeps free for it."""
+
+
+@dataclass
 class AtlasConfig:
     """All features of the catalogue that suit the model, each read on its own corpus."""
 
@@ -223,6 +239,7 @@ class RunConfig:
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
     patching: PatchingConfig = field(default_factory=PatchingConfig)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lightning.pytorch.loggers import Logger
 
 from probes.config import RunConfig
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.part_result import PartResult
+from probes.pipeline.engine import LOCAL, Engine
 from probes.pipeline.part_store import PartStore
+from probes.statistics.maps import Layer
 from probes.training.bank import ProbeBank
 from probes.training.chunk_fit import ChunkFit
 from probes.training.convergence import Convergence
@@ -36,10 +38,13 @@ class Fits:
         store: PartStore,
         memory_budget: int,
         loggers: Sequence[Logger] = (),
+        engine: Engine = LOCAL,
     ) -> None:
-        """memory_budget: bytes of one chunk of activations. loggers: of the metrics of chunks."""
+        """memory_budget: bytes of one chunk of activations. loggers: of the metrics of
+        chunks. engine: what fits the parts, where it is not this process."""
         self.config, self.evaluator, self.store = config, evaluator, store
         self.memory_budget, self.loggers = memory_budget, loggers
+        self.engine = engine
         self.banks: list[ProbeBank] = []
         """Of the real problem of each part."""
         self.summary = FitSummary(0, 0.0)
@@ -48,13 +53,19 @@ class Fits:
         if self._results:
             log.info("%d parts of the fits were stored before", len(self._results))
 
-    def fit(self, sources: Sequence[ActivationSource]) -> None:
+    def fit(
+        self, sources: Sequence[ActivationSource], best: Mapping[str, Layer] | None = None
+    ) -> None:
         """Fit all problems of these sources, and hand them to the evaluator.
+
+        best: by feature the layer of the best head, where the sources follow from it.
 
         Raises:
             UserError: a configuration that cannot be fitted.
         """
         plan, notes = plan_parts(sources, self.config.probe.name, self.memory_budget)
+        self.engine.fit(plan, self.store, best)
+        self._results |= self.store.load()
         chunks = self.fit_only(sources, [planned.part for planned in plan])
         self.summary += FitSummary(0, 0.0, tuple(notes), chunks=chunks)
         for planned in plan:  # in this order, whatever was fitted before
@@ -80,15 +91,20 @@ class Fits:
         ).chunks
 
     def _on_fit(self, fit: ChunkFit) -> None:
-        convergence = Convergence()
-        for fitted in fit.fits:
-            convergence.add(fitted)
-        self._results[fit.part] = result = PartResult(
-            part=fit.part,
-            bank=fit.bank(),
-            chunk=self.evaluator.evaluate(fit),
-            convergence=convergence,
-            probes=len(fit.heads) * len(fit.fits),
-            seconds=fit.seconds,
-        )
+        self._results[fit.part] = result = part_result(fit, self.evaluator)
         self.store.save(result)
+
+
+def part_result(fit: ChunkFit, evaluator: Evaluator) -> PartResult:
+    """What is kept of one fit."""
+    convergence = Convergence()
+    for fitted in fit.fits:
+        convergence.add(fitted)
+    return PartResult(
+        part=fit.part,
+        bank=fit.bank(),
+        chunk=evaluator.evaluate(fit),
+        convergence=convergence,
+        probes=len(fit.heads) * len(fit.fits),
+        seconds=fit.seconds,
+    )

@@ -60,6 +60,8 @@ class Activations:
     on_start: OnStart
     stored_only: bool = False
     """Refuse to run the model."""
+    patience: float | None = PATIENCE
+    """Of a shard: see ``extract``."""
     in_passes: bool = False
     _infos: dict[str, list[LayerInfo]] = field(default_factory=dict)
     """Of all layers, by kind of site."""
@@ -170,7 +172,7 @@ class Activations:
                 whole_texts=not levels.isdisjoint(TEXT_LEVELS),
                 memory_budget=prepared.memory_budget,
                 shard=prepared.shard,
-                patience=PATIENCE,
+                patience=self.patience,
                 stored_only=self.stored_only,
                 progress=config.trainer.progress,
                 on_start=on_start if name == TRAINED else None,

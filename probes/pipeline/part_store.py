@@ -64,6 +64,19 @@ class PartStore:
         write_atomically(path, part_bytes(result, about), durable=False)
         self.nodes.add(self.node)
 
+    def accept(self, raw: bytes) -> None:
+        """Store a result that another process has fitted, as ``part_bytes`` gives it.
+
+        Raises:
+            UserError: the bytes are damaged, or of other fits.
+        """
+        path = self.directory / "received"
+        result, about = read_part(raw, path)
+        if about.get("identity") != digest(self.identity):
+            raise damaged(path, "it is of other settings")
+        self.directory.mkdir(exist_ok=True)
+        write_atomically(self.directory / part_file(result.part), raw, durable=False)
+
     def load(self) -> dict[Part, PartResult]:
         """All that is stored of these fits.
 

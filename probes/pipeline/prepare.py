@@ -65,24 +65,31 @@ def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
     shard = chosen_shard(config.shard, os.environ)
-    if shard != WHOLE:
-        _check_shard(config)
+    if shard != WHOLE or config.engine.name != "local":
+        _check_shared(config)
     return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget, shard)
 
 
-def _check_shard(config: RunConfig) -> None:
-    """Refuse shards of what processes cannot share."""
+def _check_shared(config: RunConfig) -> None:
+    """Refuse what several processes cannot share."""
+    key = "shard" if config.shard is not None else "engine"
+    value = config.shard or config.engine.name
+    if config.shard is not None and config.engine.name != "local":
+        raise UserError(
+            f"shard={config.shard} and engine={config.engine.name}: one of them divides the run",
+            fix="shard=null",
+        )
     if config.disk_budget is not None:
         raise UserError(
-            f"shard={config.shard} and disk_budget={config.disk_budget}: passes over the layers "
+            f"{key}={value} and disk_budget={config.disk_budget}: passes over the layers "
             "are made by one process",
             fix="disk_budget=null",
         )
     if "probe" not in config.methods:
         raise UserError(
-            f"shard={config.shard} with methods={list(config.methods)}: processes share the "
+            f"{key}={value} with methods={list(config.methods)}: processes share the "
             "activations and the probes of a run, and this one has none",
-            fix="shard=null",
+            fix="engine=local" if key == "engine" else "shard=null",
         )
 
 

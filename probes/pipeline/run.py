@@ -12,6 +12,8 @@ from probes.evaluation.own_metrics import check_on_rows
 from probes.passes.shards import WHOLE
 from probes.pipeline.announce import Announcer
 from probes.pipeline.disk_space import check_space, probe_bytes
+from probes.pipeline.engine import Engine
+from probes.pipeline.engine_choice import engine_of
 from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan
 from probes.pipeline.fits import Fits
@@ -55,8 +57,24 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: ShardedFits | Non
     """
     check_space(run_dir)
     recorder = RunRecorder(prepared.config)
-    work = Work.of(prepared)
-    announcer = Announcer(prepared.config, work.tasks, prepared.memory_budget)
+    with engine_of(prepared) as engine:
+        work = Work.of(prepared)
+        announcer = Announcer(prepared.config, work.tasks, prepared.memory_budget)
+        with recorder.phase("extract"):
+            engine.extract()
+        _run_on(engine, work, run_dir, recorder, announcer, merged)
+
+
+def _run_on(
+    engine: Engine,
+    work: Work,
+    run_dir: Path,
+    recorder: RunRecorder,
+    announcer: Announcer,
+    merged: ShardedFits | None,
+) -> None:
+    """The run, with what an engine has extracted."""
+    prepared = work.prepared
     with Activations(
         prepared,
         work.wanted,
@@ -66,7 +84,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: ShardedFits | Non
         announcer.started,
         stored_only=merged is not None,
     ) as activations:
-        _fit_and_publish(work, run_dir, recorder, activations, announcer, merged)
+        _fit_and_publish(work, run_dir, recorder, activations, announcer, merged, engine)
 
 
 def _fit_and_publish(
@@ -76,6 +94,7 @@ def _fit_and_publish(
     activations: Activations,
     announcer: Announcer,
     merged: ShardedFits | None,
+    engine: Engine,
 ) -> None:
     """The run from its activations on."""
     prepared, handle = work.prepared, work.handle
@@ -97,13 +116,14 @@ def _fit_and_publish(
     evaluator = work.evaluator(plan)
     # The checksums of what later passes will read are not known yet.
     identity = fit_identity(prepared, handle, [] if activations.in_passes else sources)
+    identity |= engine.machine()
     store = PartStore(run_dir, identity, node_name(accelerator_of(config.trainer)), merged)
     if prepared.shard != WHOLE:
         fit_shard(prepared, sources, evaluator, store)
         return
     with make_logger(config.logger, run_dir, recorder.plain_config()) as logger:
         logger.log_curve(training_curve(config.model, prepared.cache_dir))
-        fits = Fits(config, evaluator, store, prepared.memory_budget, logger.lightning)
+        fits = Fits(config, evaluator, store, prepared.memory_budget, logger.lightning, engine)
         with recorder.phase("fit"):
             fits.fit(sources)
         if probing:
@@ -114,7 +134,7 @@ def _fit_and_publish(
             left = {layer for of_site in plan.left(best).values() for _, layer in of_site}
             for caches in activations.holding(left):
                 with recorder.phase("fit"):
-                    fits.fit(plan.sources_of_best(caches, best))
+                    fits.fit(plan.sources_of_best(caches, best), best)
         with recorder.phase("fit"):
             evaluation = evaluator.finish()
         methods = MethodsOfRun(

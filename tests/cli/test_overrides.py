@@ -138,3 +138,12 @@ def test_a_name_that_is_far_from_all_gets_no_advice() -> None:
 def test_options_of_hydra_stay() -> None:
     given_arguments = ["--config-dir", "my dir", "-m", "--multirun", "--cfg=job", "seed=1"]
     assert checked(given_arguments) == given_arguments
+
+
+@pytest.mark.parametrize("launcher", ["ray", "ray_nodes"])
+def test_tasks_of_ray_inside_jobs_of_ray_are_refused(launcher: str) -> None:
+    with pytest.raises(UserError, match="would wait for the cores") as caught:
+        checked(["-m", "engine=ray", f"hydra/launcher={launcher}", "seed=1,2"])
+    assert "engine=ray without" in caught.value.fix
+    assert checked(["-m", "engine=ray", "seed=1,2"])
+    assert checked(["-m", f"hydra/launcher={launcher}", "seed=1,2"])
