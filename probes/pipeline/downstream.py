@@ -8,7 +8,7 @@ from pathlib import Path
 from probes.activations.extraction import extract
 from probes.config import EvaluationConfig, LinearConfig, RunConfig, SignificanceConfig
 from probes.core.errors import UserError
-from probes.corpora.corpus import Corpus
+from probes.corpora.corpus import TEXT_LEVELS, Corpus
 from probes.corpora.tasks import make_task
 from probes.evaluation.evidence_problems import evidence_problems
 from probes.interventions.behaviour import Behaviour, decoding
@@ -41,6 +41,7 @@ def downstream_behaviour(
     Raises:
         UserError: the probe does no better than the majority class.
     """
+    whole = corpus.feature(feature).level in TEXT_LEVELS
     streams = ("decoder", "encoder")
     residual = find_sites(
         editor.body, RESIDUAL, head_projection=editor.handle.settings.head_projection
@@ -56,6 +57,7 @@ def downstream_behaviour(
         extraction=config.extraction,
         cache_dir=cache_dir,
         truncate=config.truncate,
+        whole_texts=whole,
         memory_budget=memory_budget,
     )[RESIDUAL]
     task = make_task(corpus, feature, cache.rows["unit"], min_count=config.min_count)
@@ -97,6 +99,8 @@ def downstream_behaviour(
             "could feed",
             fix="features=[ANOTHER], or another corpus",
         )
-    alignment = align(corpus, editor.handle, config.position, truncate=config.truncate)
+    alignment = align(
+        corpus, editor.handle, config.position, truncate=config.truncate, whole_texts=whole
+    )
     behaviour = decoding(task, alignment, corpus, config.split)
     return behaviour, DownstreamProbe(last, tuple(banks))

@@ -1,0 +1,149 @@
+"""Runs of the methods beside probes, from a checkpoint to the page and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from probes import load_run
+from probes.config import (
+    EvaluationConfig,
+    GeneratedConfig,
+    GrammarConfig,
+    ModelConfig,
+    RunConfig,
+    TrainerConfig,
+)
+from probes.config.checks import check
+from probes.config.methods import AblationConfig
+from probes.core.errors import UserError
+from probes.pipeline.run import run
+from probes.results.table import pick
+from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
+from tests.tiny_families import FAMILIES
+from tests.tiny_models import build_with_head
+
+SHAPES = {"llama_gqa", "bert", "t5"}
+"""A decoder, an encoder, an encoder-decoder; the other families are with what takes minutes."""
+
+
+@pytest.fixture(scope="module")
+def talking_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory, tokenizer = tmp_path_factory.mktemp("talking"), make_tokenizer()
+    model = build_with_head(
+        "llama_gqa", torch.float32, vocab_size=len(tokenizer), max_position_embeddings=256
+    )
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def settings(model: Path, folder: Path, **options: Any) -> RunConfig:
+    return RunConfig(
+        model=ModelConfig(name=str(model)),
+        evaluation=EvaluationConfig(bootstrap=20),
+        trainer=TrainerConfig(progress=False),
+        cache_dir=str(folder / "cache"),
+        **options,
+    )
+
+
+def ioi(model: Path, folder: Path, **options: Any) -> RunConfig:
+    corpus = GeneratedConfig(name="ioi", examples=40)
+    return settings(
+        model, folder, corpus=corpus, features=["indirect_object"], min_count=1, **options
+    )
+
+
+def test_all_methods_of_a_decoder(talking_directory: Path, tmp_path: Path) -> None:
+    methods = ["probe", "ablation", "patching", "attribution", "direct_logit"]
+    run(ioi(talking_directory, tmp_path, methods=methods), tmp_path)
+    made = load_run(tmp_path)
+    for method in methods[1:]:
+        rows = pick(made.results, method=method, site="heads", split="test")
+        assert len(rows) >= 8 and np.isfinite(rows["value"]).all(), method
+        assert made.map("indirect_object", method=method).shape == (2, 4)
+    effects = set(pick(made.results, method="ablation")["effect"])
+    assert effects == {"total", "direct"}
+    assert {"heads", "all_heads", "mlp_output"} == set(
+        pick(made.results, method="ablation")["site"]
+    )
+    assert made.record.timings["effects_seconds"] > 0
+    page = (tmp_path / "report.html").read_text()
+    assert "ablation" in page and "agreement" in page.lower()
+
+
+def test_without_probes_only_effects_are_there(talking_directory: Path, tmp_path: Path) -> None:
+    run(ioi(talking_directory, tmp_path, methods=["ablation"], layers=[1]), tmp_path)
+    made = load_run(tmp_path)
+    assert set(made.results["method"]) == {"ablation"}
+    assert made.map("indirect_object", method="ablation").index.tolist() == [1]
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=() if family in SHAPES else pytest.mark.long)
+        for family in FAMILIES
+    ],
+)
+def test_every_family_is_ablated_downstream(family: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    config = settings(
+        write_checkpoint(tmp_path / "model", family),
+        tmp_path,
+        corpus=GrammarConfig(sentences=40),
+        features=["upos"],
+        methods=["ablation"],
+        measure="downstream",
+    )
+    run(config, run_dir)
+    rows = pick(load_run(run_dir).results, site="heads", split="test", effect="total")
+    expected = {stream: sum(n for n, _ in of) for stream, of in FAMILIES[family].heads.items()}
+    assert rows.groupby("stream")["head"].count().to_dict() == expected
+    assert rows["value"].abs().max() > 0
+
+
+def test_some_heads_are_ablated_and_the_others_stood_for(
+    talking_directory: Path, tmp_path: Path
+) -> None:
+    config = ioi(
+        talking_directory,
+        tmp_path,
+        methods=["probe", "ablation"],
+        ablation=AblationConfig(heads="top:1"),
+    )
+    run(config, tmp_path)
+    results = load_run(tmp_path).results
+    ablated = pick(results, method="ablation", site="heads", effect="total", split="test")
+    assert 2 <= len(ablated) < 8
+    # How well it chose is seen in the estimates of all heads.
+    assert len(pick(results, method="attribution", split="test")) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ["ablate"]}, r"no method 'ablate'.*methods=\[ablation\]"),
+        ({"methods": []}, r"nothing would be done"),
+        ({"ablation": AblationConfig(heads="best")}, r"ablation\.heads=best.*top:20"),
+        ({"ablation": AblationConfig(kind="median")}, r"ablation\.kind=median"),
+        ({"methods": ["ablation"], "site": "residual"}, r"it is heads that are edited"),
+    ],
+)
+def test_settings_that_no_method_has(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        check(settings(tmp_path, tmp_path, **options))
+
+
+def test_a_probe_that_knows_nothing_scores_nothing(talking_directory: Path, tmp_path: Path) -> None:
+    """The order of names in a text is not decodable in a random model's last layer."""
+    config = ioi(talking_directory, tmp_path, methods=["ablation"], measure="downstream")
+    with pytest.raises(UserError, match="nothing that a head could feed"):
+        run(config, tmp_path)
