@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from probes import load_run
 from probes.config import RunConfig
 from probes.pipeline.prepare import PreparedRun
+from probes.results.objective import objective_of
 from tests.cli.test_job import SMALL, content, finish, made_up, start, stop_with
 
 __all__ = ["made_up"]  # a fixture of every test here
@@ -156,3 +158,35 @@ def test_nothing_heavy_is_imported_where_nothing_is_missing(
     )
     assert done.stdout.strip().endswith("0 []"), done.stderr
     assert "2 of 2 jobs finished before" in done.stderr
+
+
+def test_a_search_maximises_validation_and_keeps_its_trials(
+    tmp_path: Path, made_up: list[Path]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra optuna")
+    pytest.importorskip("optuna", exc_type=ImportError, reason="the extra optuna")
+    search = ("-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=5", "seed=range(0,9)",
+              "sweep=search")  # fmt: skip
+    assert start(*search) == 0
+    reached = {
+        seed: objective_of(load_run(run).results)
+        for seed, run in directories(tmp_path / "outputs" / "sweeps" / "search").items()
+    }
+    best = OmegaConf.load("outputs/sweeps/search/optimization_results.yaml")
+    assert len(made_up) == len(reached) > 2
+    assert best.best_value == pytest.approx(max(reached.values()))
+    assert reached[int(best.best_params["seed"])] == best.best_value
+    begun = len(made_up)
+    assert start(*search) == 0
+    assert len(made_up) == begun  # the same trials, and each is there
+
+
+@pytest.mark.parametrize("choice", ["hydra/launcher=processes", "hydra/sweeper=search"])
+def test_an_extra_that_is_missing_is_one_message(
+    choice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("probes.sweeps.launchers.importlib.util.find_spec", lambda name: None)
+    assert start("-m", choice, "seed=1,2", "sweep=missing") == 2
+    shown = capsys.readouterr().err
+    assert f"error: {choice}: its package is not installed" in shown
+    assert "pip install 'headprobes[" in shown and "Traceback" not in shown

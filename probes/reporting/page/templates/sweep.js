@@ -121,7 +121,7 @@ function drawEffect(place, effect) {
     node(dot, "title", {}, `${effect.key}=${effect.values[i]}: mean ${value.toFixed(3)}`);
   });
   const every = Math.ceil(effect.values.length / Math.max(1, Math.floor((width - left - right) / 44)));
-  const room = Math.max(6, Math.floor(8 * every));
+  const room = Math.max(6, Math.floor((every * (width - left - right)) / Math.max(1, effect.values.length - 1) / 6));
   effect.values.forEach((value, i) => {
     if (i % every) return;
     const text = value.length > room ? value.slice(0, room - 1) + "…" : value;
