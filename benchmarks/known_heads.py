@@ -47,7 +47,7 @@ from probes.config import ModelConfig, SimplifiedConfig, TrainerConfig
 from probes.simplified.store import resolve
 
 QUICK: dict[str, Any] = {
-    "options": {"symbols": 16, "cycle": 8, "length": 40},
+    "options": {"symbols": 16, "cycle": 8, "length": 40, "vocabulary": "invented"},
     "steps": 600,
     "target": 0.98,
     "context": 64,

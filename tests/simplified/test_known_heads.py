@@ -13,7 +13,8 @@ from probes.config import ModelConfig, SimplifiedConfig
 from probes.simplified.store import about, resolve
 from tests.simplified.conftest import SILENT
 
-SMALL = {"symbols": 16, "cycle": 8, "length": 40}
+SMALL = {"symbols": 16, "cycle": 8, "length": 40, "vocabulary": "invented"}
+"""To this model any words are tokens; with others it is another one, as with another seed."""
 
 
 @pytest.fixture(scope="module")
