@@ -199,6 +199,19 @@ def user_cache() -> Path:
     return Path(base) / "headprobes"
 
 
+def remembered(key: str) -> str | None:
+    """What ``remember`` stored under a name that says all that it depends on; None: nothing."""
+    entry = _read_memo().get(key)
+    if isinstance(entry, list) and len(entry) == 1 and isinstance(entry[0], str):
+        return entry[0]
+    return None
+
+
+def remember(key: str, value: str) -> None:
+    """Store a value in the user's cache, beside the hashes of large files."""
+    _write_memo(_read_memo() | {key: [value]})
+
+
 def _memo_path() -> Path:
     return user_cache() / "hashes.json"
 

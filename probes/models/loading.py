@@ -36,13 +36,13 @@ from probes.models.hf_config import (
     position_limit,
 )
 from probes.models.hf_messages import explained, quiet
+from probes.models.large_tokenizers import fingerprint, open_tokenizer
 from probes.models.packaged import PACKAGED, check_packaged, packaged_file
 from probes.models.quantised import check_quantised
 from probes.models.tokens import (
     check_bos,
     check_vocabulary,
     padding_id,
-    tokenizer_fingerprint,
 )
 
 log = logging.getLogger(__name__)
@@ -75,10 +75,9 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
     with quiet(), explained(base.name, "config"):
         config = transformers.AutoConfig.from_pretrained(source, **options)
     check_quantised(settings, config)
+    tokenizer_source = _tokenizer_source(source, adapter)
     with quiet(), explained(settings.name, "tokenizer"):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            _tokenizer_source(source, adapter), config=config, **options
-        )
+        tokenizer = open_tokenizer(tokenizer_source, config, options)
     check_vocabulary(tokenizer, settings.name)
     check_bos(tokenizer, settings.bos)
     chat = chat_template(tokenizer, settings.chat, settings.name)
@@ -94,7 +93,7 @@ def open_model(settings: ModelConfig, *, cache_dir: str | Path | None = None) ->
         kind=model_kind(config),
         context=_context(settings, config, tokenizer),
         fingerprint=_fingerprint(base, config, gguf or directory or commit, device, adapter),
-        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer, settings.bos, chat),
+        tokenizer_fingerprint=fingerprint(tokenizer, tokenizer_source, settings.bos, chat),
         dtype=dtype,
         attention=settings.attention or _default_attention(config),
         device=device,
