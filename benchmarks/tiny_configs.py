@@ -20,7 +20,7 @@ VOCABULARY, CONTEXT = 96, 64
 LAYERS = r"(num_hidden_layers|n_layers?|num_layers|(num_)?(en|de)coder_layers)"
 
 SIZES: tuple[tuple[str, int], ...] = (
-    (r"vocab_size", VOCABULARY),
+    (r".*vocab_size.*", VOCABULARY),
     (LAYERS, 2),
     (r"(num_attention_heads|n_heads?|num_heads|attention_heads|(en|de)coder_attention_heads)", 4),
     (r"(num_key_value_heads|num_kv_heads)", 2),
@@ -41,9 +41,57 @@ SIZES: tuple[tuple[str, int], ...] = (
 )
 """Pattern of a field's name, and its size in a tiny model."""
 
+ROTARY = {"head_dim": 4}
+"""Of latent attention, where ``head_dim`` is the part that is rotated."""
+WIDE = {"head_dim": 16}
 OVERRIDES: dict[str, dict[str, Any]] = {
+    "axk1": ROTARY | {"num_key_value_heads": 4},
+    "axk2": ROTARY | {"num_key_value_heads": 4},
+    "bamba": {"mamba_n_heads": 4, "mamba_d_head": 16, "attn_layer_indices": [1]},
+    "codegen": {"rotary_dim": 4},
+    "deepseek_v2": ROTARY | {"num_experts_per_tok": 2, "num_key_value_heads": 4},
+    "deepseek_v3": ROTARY | {"num_key_value_heads": 4},
+    "deepseek_v32": ROTARY | {"num_key_value_heads": 4},
+    "dots1": {
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 2,
+        "num_key_value_heads": 4,
+    },
+    "dots3_note_text": {"num_key_value_heads": 4},
+    "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1},
+    "esmc": {"num_key_value_heads": 4, "head_dim": 8},
+    "funnel": {"block_sizes": [1, 1], "block_repeats": [1, 1], "d_head": 8, "d_inner": 48},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+    "glm4_moe_lite": ROTARY | {"num_key_value_heads": 4},
+    "glm_moe_dsa": ROTARY | {"num_key_value_heads": 4},
+    "gptj": {"rotary_dim": 4},
+    "granitemoehybrid": {
+        "mamba_n_heads": 4,
+        "mamba_d_head": 16,
+        "layer_types": ["mamba", "attention"],
+    },
+    "helium": {"head_dim": 8, "num_key_value_heads": 4},
+    "hunyuan_v1_dense": WIDE,
+    "hunyuan_v1_moe": WIDE,
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 4},
+    "kimi_linear": ROTARY | {"num_key_value_heads": 4},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "minicpm3": ROTARY | {"num_key_value_heads": 4},
+    "ministral": WIDE,
+    "mobilebert": {"intra_bottleneck_size": 32, "use_bottleneck": False},
+    "nemotron": WIDE | {"num_key_value_heads": 4},
     "recurrent_gemma": {"num_hidden_layers": 3},
+    "reformer": {
+        "axial_pos_embds": False,
+        "attn_layers": ["local", "local"],
+        "attention_head_size": 8,
+        "feed_forward_size": 48,
+    },
     "xlnet": {"d_head": 8},
+    "xmod": {"default_language": "en_XX"},
+    "youtu": ROTARY | {"num_key_value_heads": 4},
+    "zaya": {"num_experts_per_tok": 1},
 }
 """What a class needs beyond ``SIZES``, by model type; of a part of a config by the part's type."""
 
@@ -69,6 +117,7 @@ def tiny_body(model_type: str, seed: int = 0, **options: Any) -> nn.Module:
 def _small(fields: dict[str, Any]) -> dict[str, Any]:
     small = {name: _cut(name, value) for name, value in fields.items()}
     small |= _layers(fields)
+    small.pop("per_layer_config", None)  # of layers that are cut
     return small | OVERRIDES.get(str(fields.get("model_type")), {})
 
 

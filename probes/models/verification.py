@@ -176,8 +176,9 @@ def _check_silence(
         without = _read(body, [text], [site], stop=True)[site]
     where = torch.device("cpu") if z.device.type == "mps" else z.device
     one, other = (x[0].to(where).double() for x in (z, without))  # (tokens, H, D)
-    same = torch.nn.functional.cosine_similarity(one, other, dim=-1).mean(0)  # (H,)
-    same = torch.where(one.norm(dim=-1).mean(0) > 0, same, 1.0)
+    same = torch.nn.functional.cosine_similarity(one, other, dim=-1)  # (tokens, H)
+    nothing = (one.norm(dim=-1) == 0) & (other.norm(dim=-1) == 0)  # as of a first token's values
+    same = torch.where(nothing, 1.0, same).mean(0)  # (H,)
     share = float((one - other)[:, head].norm() / one[:, head].norm().clamp(min=1e-300))
     others = [h for h in range(site.units) if h != head and not same[h] >= 0.9]
     if others or share < 0.5:
