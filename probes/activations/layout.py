@@ -13,14 +13,12 @@ from typing import Any
 
 from probes.activations.dtypes import DTYPES
 from probes.core.errors import UserError
-from probes.core.files import digest
+from probes.core.files import ALIGNMENT, digest
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 ROWS = "rows.safetensors"
 ROW_FIELDS = ("unit", "example", "window", "first_token", "last_token")
-ALIGNMENT = 64
-"""Bytes: a cache line, so that vector loads from the map are aligned."""
 
 
 @dataclass(frozen=True)

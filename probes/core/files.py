@@ -21,6 +21,8 @@ from probes.core.errors import UserError
 log = logging.getLogger(__name__)
 
 PIECE = 1 << 20  # bytes read at a time: they stay in the processor's cache while they are checked
+ALIGNMENT = 64
+"""Bytes: a cache line, so that vector loads from a mapped file are aligned."""
 DEEPEST = 60
 """Levels of lists and objects in a JSON file; ours have about ten."""
 NEW_PARENTS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from probes.activations.layout import ALIGNMENT
+from probes.core.files import ALIGNMENT
 
 METADATA = "__metadata__"
 
