@@ -43,10 +43,11 @@ class PreparedRun:
     """The part of the run that this process does."""
 
 
-def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
+def prepare(config: RunConfig, *, corpus: Corpus | None = None, tell: bool = True) -> PreparedRun:
     """Read the corpus of a configuration that ``config.checks.check`` has passed.
 
     corpus: what was read before for the same ``corpus`` and ``split``; it is not read again.
+    tell: log what reading it left out or changed.
 
     Raises:
         UserError: what is wrong, what is allowed and which override fixes it.
@@ -55,13 +56,12 @@ def prepare(config: RunConfig, *, corpus: Corpus | None = None) -> PreparedRun:
     disk_budget = None
     if config.disk_budget is not None:
         disk_budget = parse_size(config.disk_budget, key="disk_budget")
-    fresh = corpus is None
     if corpus is None:
         corpus = assign_splits(load_corpus(config.corpus), config.split)
     features = chosen_features(config, corpus)
     if config.model.simplified is None:
         check_source(config.model)
-    for note in corpus.notes if fresh else ():
+    for note in corpus.notes if tell else ():
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
     shard = chosen_shard(config.shard, os.environ)

@@ -133,7 +133,7 @@ class Planner:
             for composed in members:
                 assert composed.config is not None
                 try:
-                    prepared = prepare(composed.config, corpus=corpus)
+                    prepared = prepare(composed.config, corpus=corpus, tell=False)
                     corpus = prepared.corpus
                     job = self._job(composed, prepared)
                 except UserError as error:

@@ -52,7 +52,9 @@ def plan_lines(
     if len(shared) > SHOWN:
         yield f"  ... and of {len(shared) - SHOWN} more kinds"
     yield from _time(jobs)
-    if any(job.to_run for job in jobs) and config.get("sweep") is None:
+    # An atlas has a directory of its own, which the same command finds again.
+    unfinished = any(job.to_run and (job.config or job.reason) for job in jobs)
+    if unfinished and config.get("sweep") is None:
         fix = override("hydra.sweep.dir", str(directory))
         yield f"  to go on after an interruption: the same command with {fix}"
 
