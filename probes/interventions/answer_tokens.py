@@ -99,24 +99,35 @@ def _with_answer(text: str, answer: Answer | None) -> str:
     return text + answer.text if answer is not None and at_end and ends else text
 
 
-def _answers(
-    corpus: Corpus, measure: Measure, feature: str | None, examples: Sequence[int] | None
-) -> Iterable[Answer]:
-    wanted = None if examples is None else set(examples)
+def require_answers(corpus: Corpus, measure: Measure) -> None:
+    """Refuse a corpus whose texts have no answers that a measure could score.
+
+    Raises:
+        UserError: with the measure that does.
+    """
+    if measure.score is None or measure.texts:
+        return
     if not corpus.answers:
         raise UserError(
             f"measure={measure.name}: corpus '{corpus.name}' says of no text what comes next",
             allowed="corpora with answers (ioi, facts, induction, ..., tables with corpus.answer)",
             fix="measure=downstream",
         )
-    fitting = [a for a in corpus.answers if a.sequence == measure.sentences]
-    if not fitting:
+    if not any(answer.sequence == measure.sentences for answer in corpus.answers):
         fix = "measure=sentence_difference" if not measure.sentences else "measure=logit_difference"
         raise UserError(
             f"measure={measure.name}: the answers of corpus '{corpus.name}' are "
             + ("words" if measure.sentences else "whole sentences"),
             fix=fix,
         )
+
+
+def _answers(
+    corpus: Corpus, measure: Measure, feature: str | None, examples: Sequence[int] | None
+) -> Iterable[Answer]:
+    require_answers(corpus, measure)
+    wanted = None if examples is None else set(examples)
+    fitting = [a for a in corpus.answers if a.sequence == measure.sentences]
     return [
         a
         for a in fitting

@@ -14,7 +14,7 @@ from probes.interventions.attribution import Attribution, OtherValues
 from probes.interventions.behaviour import Behaviour
 from probes.interventions.editor import DownstreamProbe, Editor, sequences_of
 from probes.interventions.exact import Head
-from probes.interventions.measures import part_sums, row_values
+from probes.interventions.measures import Measure, part_sums, row_values
 from probes.interventions.patching import Pairs
 from probes.interventions.readout import Readout
 from probes.interventions.replacements import FromOtherTexts, Places
@@ -84,14 +84,18 @@ def estimate_patching(
     return Estimates(tuple(editor.heads), total)
 
 
-def _require_gradients(editor: Editor, behaviour: Behaviour) -> None:
-    if not behaviour.measure.differentiable:
+def require_differentiable(measure: Measure) -> None:
+    """Raise ``UserError`` for a measure without a gradient."""
+    if not measure.differentiable:
         raise UserError(
-            f"methods=[attribution] measure={behaviour.measure.name}: right or wrong has no "
-            "gradient",
+            f"methods=[attribution] measure={measure.name}: right or wrong has no gradient",
             allowed="logit_difference, log_probability, sentence_difference, loss, downstream",
             fix="measure=logit_difference",
         )
+
+
+def _require_gradients(editor: Editor, behaviour: Behaviour) -> None:
+    require_differentiable(behaviour.measure)
     require_gradients(editor.body)
 
 

@@ -13,7 +13,7 @@ from probes.interventions.behaviour import Behaviour
 from probes.interventions.direct_logit import direct_logit_parts
 from probes.interventions.editor import Editor
 from probes.interventions.exact import Head
-from probes.interventions.measures import MEASURES, row_values
+from probes.interventions.measures import MEASURES, Measure, row_values
 from probes.interventions.scored_texts import ScoredTexts
 from probes.models.residual_reading import read_stream
 from probes.passes.batches import Batch, BatchPlan
@@ -45,13 +45,7 @@ def logit_parts(editor: Editor, behaviour: Behaviour) -> RowParts:
         UserError: another measure than the logit difference, and a model whose parts do not add up
             (post-norm).
     """
-    if behaviour.measure is not MEASURE:
-        raise UserError(
-            f"methods=[direct_logit] measure={behaviour.measure.name}: parts add up to a "
-            "difference of logits",
-            allowed="logit_difference",
-            fix="measure=logit_difference, on a corpus whose answers have alternatives",
-        )
+    require_logit_difference(behaviour.measure)
     stream = editor.stream
     if stream is None:
         raise UserError(
@@ -106,6 +100,17 @@ def logit_parts(editor: Editor, behaviour: Behaviour) -> RowParts:
         rows(mlps[shown]),
         rows(total)[0],
     )
+
+
+def require_logit_difference(measure: Measure) -> None:
+    """Raise ``UserError`` for any other measure."""
+    if measure is not MEASURE:
+        raise UserError(
+            f"methods=[direct_logit] measure={measure.name}: parts add up to a difference of "
+            "logits",
+            allowed="logit_difference",
+            fix="measure=logit_difference, on a corpus whose answers have alternatives",
+        )
 
 
 def _answers(texts: ScoredTexts, reads: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from probes.interventions.answer_tokens import twin_ids
 from probes.interventions.behaviour import Behaviour
 from probes.interventions.editor import Editor, sequences_of
 from probes.interventions.exact import Head
-from probes.interventions.measures import part_sums, row_values
+from probes.interventions.measures import Measure, part_sums, row_values
 from probes.interventions.replacements import FromOtherTexts, Places
 from probes.interventions.scored_texts import ScoredTexts
 from probes.passes.loop import run_batches
@@ -61,13 +61,19 @@ class PatchEffects:
     """(N,)"""
 
 
-def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str | None) -> Pairs:
-    """The rows of a behaviour that have a twin of a kind (None: the first that there is).
+def chosen_contrast(corpus: Corpus, kind: str | None, measure: Measure) -> str:
+    """The kind of twins that are patched from; None: the first that the corpus has.
 
     Raises:
-        UserError: the corpus has no such twins, or none of as many tokens as its text.
+        UserError: the corpus has no such twins, or the measure is of several texts.
     """
     kinds = list(dict.fromkeys(contrast.kind for contrast in corpus.contrasts))
+    if measure.score is None:
+        raise UserError(
+            "methods=[patching] measure=downstream: corrupted texts are about what the model says "
+            "next",
+            fix="methods=[ablation], or a decoder and a corpus with answers",
+        )
     if not kinds:
         raise UserError(
             f"methods=[patching]: corpus '{corpus.name}' has no corrupted texts",
@@ -81,13 +87,21 @@ def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str |
             allowed=", ".join(kinds),
             fix=f"patching.contrast={kinds[0]}",
         )
-    if behaviour.measure.sentences:
+    if measure.sentences:
         raise UserError(
-            f"measure={behaviour.measure.name} compares two texts already: patching needs a "
-            "measure of one",
+            f"measure={measure.name} compares two texts already: patching needs a measure of one",
             fix="measure=loss, or methods=[ablation]",
         )
-    chosen = kind or kinds[0]
+    return kind or kinds[0]
+
+
+def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str | None) -> Pairs:
+    """The rows of a behaviour that have a twin of a kind (None: the first that there is).
+
+    Raises:
+        UserError: the corpus has no such twins, or none of as many tokens as its text.
+    """
+    chosen = chosen_contrast(corpus, kind, behaviour.measure)
     ids, has_twin, notes = twin_ids(
         corpus, editor.handle, behaviour.texts, chosen, answers=behaviour.measure.every_token
     )
@@ -96,7 +110,7 @@ def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str |
         raise UserError(
             f"patching.contrast={chosen}: no reported text of '{behaviour.feature}' has a twin of "
             "as many tokens" + "".join(f"; {count} {name}" for name, count in notes.items()),
-            allowed=", ".join(kinds),
+            allowed=", ".join(dict.fromkeys(contrast.kind for contrast in corpus.contrasts)),
             fix="patching.contrast=ANOTHER_KIND",
         )
     texts = behaviour.texts

@@ -22,7 +22,7 @@ from probes.corpora.corpus import Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.effect_map import EffectMap, judge_effects
 from probes.interventions.ablation import References, ablate
-from probes.interventions.answer_tokens import answer_features, score_answers
+from probes.interventions.answer_tokens import answer_features, require_answers, score_answers
 from probes.interventions.behaviour import (
     Behaviour,
     answering,
@@ -31,10 +31,15 @@ from probes.interventions.behaviour import (
 )
 from probes.interventions.editor import MLP, DownstreamProbe, Editor
 from probes.interventions.effects import Named, effect_evidence
-from probes.interventions.estimates import Estimates, estimate_ablation, estimate_patching
-from probes.interventions.logit_parts import logit_parts
+from probes.interventions.estimates import (
+    Estimates,
+    estimate_ablation,
+    estimate_patching,
+    require_differentiable,
+)
+from probes.interventions.logit_parts import logit_parts, require_logit_difference
 from probes.interventions.measures import Measure
-from probes.interventions.patching import make_pairs, patch
+from probes.interventions.patching import chosen_contrast, make_pairs, patch
 from probes.interventions.replacements import Places
 from probes.interventions.sampled_heads import SampledHeads, sample_heads
 from probes.models.handle import Handle
@@ -100,7 +105,7 @@ class MethodsOfRun:
             UserError: corpus, model and measure do not go together; found before anything is
                 edited.
         """
-        self._refuse_what_is_not_there()
+        self.check()
         config = self.config
         measure = self.measure
         editor = Editor.open(
@@ -129,6 +134,23 @@ class MethodsOfRun:
             for method in self.methods:
                 maps += getattr(self, f"_{method}")(editor, behaviour, probe, draws)
         return maps
+
+    def check(self) -> None:
+        """Refuse corpus, model and measure that do not go together, before the model is loaded.
+
+        Raises:
+            UserError: the first reason.
+        """
+        if not self.methods:
+            return
+        self._refuse_what_is_not_there()
+        require_answers(self.corpus, self.measure)
+        if "patching" in self.methods:
+            chosen_contrast(self.corpus, self.config.patching.contrast, self.measure)
+        if "attribution" in self.methods:
+            require_differentiable(self.measure)
+        if "direct_logit" in self.methods:
+            require_logit_difference(self.measure)
 
     def _refuse_what_is_not_there(self) -> None:
         there = [name for name in self.methods if hasattr(self, f"_{name}")]

@@ -59,15 +59,25 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: ShardedFits | Non
     recorder = RunRecorder(prepared.config)
     with engine_of(prepared) as engine:
         work = Work.of(prepared)
+        methods = MethodsOfRun(
+            dataclasses.replace(prepared.config, layers=work.layers),
+            prepared.corpus,
+            prepared.features,
+            work.handle,
+            prepared.cache_dir,
+            prepared.memory_budget,
+        )
+        methods.check()
         announcer = Announcer(prepared.config, work.tasks, prepared.memory_budget)
         with recorder.phase("extract"):
             engine.extract()
-        _run_on(engine, work, run_dir, recorder, announcer, merged)
+        _run_on(engine, work, methods, run_dir, recorder, announcer, merged)
 
 
 def _run_on(
     engine: Engine,
     work: Work,
+    methods: MethodsOfRun,
     run_dir: Path,
     recorder: RunRecorder,
     announcer: Announcer,
@@ -84,11 +94,12 @@ def _run_on(
         announcer.started,
         stored_only=merged is not None,
     ) as activations:
-        _fit_and_publish(work, run_dir, recorder, activations, announcer, merged, engine)
+        _fit_and_publish(work, methods, run_dir, recorder, activations, announcer, merged, engine)
 
 
 def _fit_and_publish(
     work: Work,
+    methods: MethodsOfRun,
     run_dir: Path,
     recorder: RunRecorder,
     activations: Activations,
@@ -137,15 +148,7 @@ def _fit_and_publish(
                     fits.fit(plan.sources_of_best(caches, best), best)
         with recorder.phase("fit"):
             evaluation = evaluator.finish()
-        methods = MethodsOfRun(
-            dataclasses.replace(config, layers=work.layers),
-            corpus,
-            prepared.features,
-            handle,
-            prepared.cache_dir,
-            prepared.memory_budget,
-            evaluation.maps,
-        )
+        methods.probed = evaluation.maps
         if methods.methods:
             with recorder.phase("effects"):
                 effects = methods.run()

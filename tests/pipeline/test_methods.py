@@ -142,6 +142,23 @@ def test_settings_that_no_method_has(options: dict[str, Any], message: str, tmp_
         check(settings(tmp_path, tmp_path, **options))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ["patching"], "measure": "downstream"}, "about what the model says next"),
+        ({"methods": ["attribution"], "measure": "accuracy"}, "right or wrong has no gradient"),
+        ({"methods": ["direct_logit"], "measure": "loss"}, "parts add up to a difference"),
+        ({"methods": ["ablation"], "measure": "sentence_difference"}, "answers .* are words"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_the_model_runs(
+    options: dict[str, Any], message: str, talking_directory: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(ioi(talking_directory, tmp_path, **options), tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_probe_that_knows_nothing_scores_nothing(talking_directory: Path, tmp_path: Path) -> None:
     """The order of names in a text is not decodable in a random model's last layer."""
     config = ioi(talking_directory, tmp_path, methods=["ablation"], measure="downstream")
