@@ -41,7 +41,7 @@ def permuted_gains(chunk: ChunkFit, permutations: Sequence[Positions]) -> Array:
 def _linear_hits(chunk: ChunkFit, fold: Sequence[int], rows: Tensor, labels: Tensor) -> Tensor:
     """Rows that each probe gets right: (H, P), with labels (m, P)."""
     device, H = chunk.z.device, len(chunk.heads)
-    x = chunk.z[:, rows.to(device)]  # (H, m, D)
+    x = chunk.z[:, rows.to(device)].float()  # (H, m, D)
     labels = labels.to(device)
     columns = chunk.fits[fold[0]].tensors["bias"].shape[1]
     step = max(1, BLOCK // (H * x.shape[1] * columns))

@@ -58,7 +58,7 @@ def fit_logistic(
     ``StandardScaler``; two classes have one logit. Every column (a problem under a penalty) is
     judged alone and ends where it would end without the others, to within the tolerance.
 
-    z: (H, N, D) raw head outputs.
+    z: (H, N, D) raw head outputs; half precision gives the fit of the same numbers in float32.
     labels: (P, N) integers below ``classes``.
     weights: (P, N), at least 0; 0 leaves a row out of training.
     l2: K penalties, at least 0; in descending order each starts from the one before where that

@@ -52,7 +52,8 @@ def standardise(
 ) -> Standardised:
     """Centre and scale rows of z (H, M, D) for problems with row weights (P, N) on them.
 
-    rows: which of the M, as N indices, or all. The pilot mean and scale come from a few hundred
+    z: half precision is converted to float32 some rows at a time. rows: which of the M, as N
+    indices, or all. The pilot mean and scale come from a few hundred
     rows: any will do, as the rest is exact algebra, but float32 loses the variance of a head with
     a large mean, so rows are centred before anything is squared. Many rows are stored in float32
     also for a fit in float64. Where classes are separable and the penalty is tiny, the fit then
@@ -64,7 +65,8 @@ def standardise(
     blocks = [slice(at, min(N, at + step)) for at in range(0, N, step)]
 
     def taken(part: slice) -> Tensor:
-        return z[:, part] if isinstance(rows, slice) else z[:, rows[part]]  # (H, n, D)
+        some = z[:, part] if isinstance(rows, slice) else z[:, rows[part]]  # (H, n, D)
+        return some if z.dtype == torch.float64 else some.float()
 
     pilot = taken(slice(None, None, max(1, N // PILOT_ROWS))).double()  # (H, pilot, D)
     mean = pilot.mean(1, keepdim=True)  # (H, 1, D)
@@ -83,7 +85,7 @@ def standardise(
     whole = space.empty("x", (H, count * size, D), torch.empty(0, dtype=stored, device=z.device))
     whole[:, N:] = 0
     x = whole[:, :N]
-    single = z.dtype == torch.float32 and stored == torch.float32
+    single = z.dtype != torch.float64 and stored == torch.float32
     if single:  # rounded first, so that folding back undoes exactly what is done here
         shift, stretch = mean.float(), (1 / scale).float()
         mean, scale = shift.double(), 1 / stretch.double()

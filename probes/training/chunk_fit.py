@@ -54,7 +54,8 @@ class ChunkFit:
     kind: str
     """``linear`` or ``mlp``."""
     z: Tensor
-    """(H, n, D) raw float32 activations on the rows of the task."""
+    """(H, n, D) raw activations on the rows of the task: of linear probes as they are stored, of
+    others in float32."""
     seconds: float
     """Time of the fit, without reading the chunk."""
 

@@ -29,18 +29,20 @@ class Chunk:
     z: Tensor
     """(H, N, D) in the dtype of the cache."""
 
-    def rows(self, rows: Tensor) -> Tensor:
-        """(H, n, D) float32: the given rows of the cache, a copy."""
-        H, _, D = self.z.shape
-        taken = torch.empty(H, len(rows), D, device=self.z.device)
+    def rows(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(H, n, D): the given rows of the cache, a copy; all rows as they are stored are none."""
+        H, N, D = self.z.shape
+        if len(rows) == N and dtype == self.z.dtype:
+            return self.z
+        taken = torch.empty(H, len(rows), D, dtype=dtype, device=self.z.device)
         for unit, own in zip(taken, self._each(rows), strict=True):
             unit.copy_(own)
         return taken
 
-    def rows_together(self, rows: Tensor) -> Tensor:
-        """(1, n, H*D) float32: the same with the units of the layer side by side."""
+    def rows_together(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(1, n, H*D): the same with the units of the layer side by side, always a copy."""
         H, _, D = self.z.shape
-        wide = torch.empty(len(rows), H, D, device=self.z.device)
+        wide = torch.empty(len(rows), H, D, dtype=dtype, device=self.z.device)
         for unit, own in zip(wide.unbind(1), self._each(rows), strict=True):
             unit.copy_(own)
         return wide.view(1, len(rows), H * D)

@@ -24,7 +24,9 @@ def fit_linear(
     classes: int,
     extend: bool = True,
 ) -> list[Fitted]:
-    """Fit every problem on every head of ``z`` (H, n, D) float32; results in the problems' order.
+    """Fit every problem on every head of ``z`` (H, n, D); results in the problems' order.
+
+    z: float32, or as it is stored, float16 or bfloat16: the same numbers in half the memory.
 
     Each head of each problem with ``select`` rows takes the penalty that is most accurate on them;
     penalties of equal accuracy are told apart by the smaller log-loss. Where ``config.l2`` is None,

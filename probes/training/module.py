@@ -90,16 +90,19 @@ class BankModule(lightning.LightningModule):
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))
         for planned in chunk.parts:
             rows = torch.from_numpy(planned.problem_set.task.rows)
+            # The exact solver converts some rows at a time; other probes take float32.
+            linear = isinstance(self.config, LinearConfig)
+            dtype = chunk.z.dtype if linear else torch.float32
             if planned.part.site == chunk.source.site:
-                z = chunk.rows(rows)  # (H, n, D)
+                z = chunk.rows(rows, dtype)  # (H, n, D)
             else:
-                z = chunk.rows_together(rows)  # (1, n, H*D)
+                z = chunk.rows_together(rows, dtype)  # (1, n, H*D)
             self._fit(chunk, planned.problem_set, z, planned.part)
             del z  # free it first: two copies do not fit the budget
 
     def _fit(self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, part: Part) -> None:
         site, heads = part.site, part.heads
-        if not torch.isfinite(z).all():
+        if not all(bool(torch.isfinite(unit).all()) for unit in z):
             raise UserError(
                 f"activations of layer {chunk.layer} ({chunk.stream}, {site}) are not finite",
                 fix="extraction.dtype=float32, or a fresh cache_dir=...",

@@ -116,7 +116,7 @@ def score_path(z: Tensor, problem: Problem, weight: Tensor, bias: Tensor) -> tup
     loss = torch.zeros_like(hits)
     step = max(1, BLOCK // (H * max(D, K * max(columns, 2))))
     for start in range(0, len(rows), step):
-        x, y = z[:, rows[start : start + step]], labels[start : start + step]
+        x, y = z[:, rows[start : start + step]].float(), labels[start : start + step]
         scores = torch.baddbmm(offset, x, flat).view(H, len(y), K, columns)
         scores = class_logits(scores)
         own = scores.gather(-1, y.view(1, -1, 1, 1).expand(H, -1, K, 1)).squeeze(-1)  # (H, n, K)

@@ -58,3 +58,25 @@ def test_rows_taken_in_blocks_are_standardised_as_at_once(monkeypatch: pytest.Mo
     torch.testing.assert_close(found.centre[0] * found.scale[0] + found.mean[0], mean)
     variance = (weights[:, :, None] * (kept - mean[:, None]) ** 2).sum(1) / weights.sum(1)[:, None]
     torch.testing.assert_close(found.std[0] * found.scale[0], variance.sqrt())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("weights", ["all rows", "two groups"])
+def test_half_precision_gives_the_fit_of_the_same_numbers(
+    dtype: torch.dtype, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, whatever the size of the blocks that are converted."""
+    generator = torch.Generator().manual_seed(3)
+    z = (5 + torch.randn(2, 700, 6, generator=generator) * 3).to(dtype)
+    z[1, :, 2] = 1.5  # constant
+    labels = torch.randint(0, 3, (2, 700), generator=generator)
+    w = torch.ones(2, 700)
+    if weights == "two groups":
+        w[0, 300:] = 0
+        w[1, :350] = 0
+    monkeypatch.setattr(tuning, "STANDARDISED_NUMBERS", 1000)
+    fits = [
+        fit_logistic(given, labels, w, [10.0, 1.0, 1e-7], classes=3) for given in (z, z.float())
+    ]
+    for name in ("weight", "bias", "gap", "iterations"):
+        assert torch.equal(getattr(fits[0], name), getattr(fits[1], name)), name

@@ -88,3 +88,12 @@ def test_rows_apart_and_together(source: ActivationSource, rows: torch.Tensor) -
         assert torch.equal(together[0, :, h * D : (h + 1) * D], z[h, rows].float())
     apart += 1
     assert torch.equal(chunk.rows(rows), z[:, rows].float()), "rows() must be a copy"
+    every = torch.arange(chunk.z.shape[1])
+    assert chunk.rows(every, chunk.z.dtype) is chunk.z, "all rows as they are stored take no memory"
+    for some in (rows, every):
+        stored = chunk.rows(some, chunk.z.dtype)
+        assert torch.equal(stored, chunk.z[:, some])
+        assert torch.equal(
+            chunk.rows_together(some, chunk.z.dtype),
+            stored.transpose(0, 1).reshape(1, len(some), -1),
+        )
