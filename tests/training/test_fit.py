@@ -276,3 +276,20 @@ def test_a_gpu_fits_what_the_cpu_fits(config: Any) -> None:
         found.append(banks)
     for (_, a), (_, b) in zip(*found, strict=True):
         assert (a == b).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["linear", "mlp"])
+def test_probes_of_float16_are_those_of_the_same_numbers_in_float32(config: Any) -> None:
+    source = make_source()
+    half = [z.half() for z in memory(source).tensors]
+    stored, widened = (
+        run(replace(source, cache=as_cache(layers)), config)
+        for layers in (half, [z.float() for z in half])
+    )
+    assert len(stored) == len(widened)
+    for mine, theirs in zip(stored, widened, strict=True):
+        for name, tensor in mine.bank().tensors.items():
+            assert torch.equal(tensor, theirs.bank().tensors[name]), (mine.part, name)
+    # Exact probes of all rows take no copy of their own: only blocks of rows are converted.
+    whole = next(fit for fit in stored if fit.site == "heads" and len(fit.task.rows) == N)
+    assert whole.z.dtype == (torch.float16 if config is LINEAR else torch.float32)
