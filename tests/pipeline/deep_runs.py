@@ -26,10 +26,14 @@ LAYERS = 6
 
 
 def write_deep_model(folder: Path) -> Path:
-    """A checkpoint of ``LAYERS`` layers with 4 heads; those of the outer layers put out zeros, so
-    that the best head is in a layer between them."""
+    """A checkpoint of ``LAYERS`` layers with 4 heads; those of the outer layers put out constants,
+    their biases, so that the best head is in a layer between them."""
     directory = write_checkpoint(
-        folder / "model", "llama_gqa", num_hidden_layers=LAYERS, max_position_embeddings=256
+        folder / "model",
+        "llama_gqa",
+        num_hidden_layers=LAYERS,
+        max_position_embeddings=256,
+        attention_bias=True,
     )
     weights = load_file(directory / "model.safetensors")
     for layer in (0, LAYERS - 1):
