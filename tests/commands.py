@@ -35,9 +35,9 @@ class Command:
         """What it has printed so far."""
         return self.output.read_text()
 
-    def wait_for(self, path: Path, pattern: str, count: int = 1) -> None:
+    def wait_for(self, path: Path, pattern: str, count: int = 1, seconds: float = 60.0) -> None:
         """Wait until there are so many files of this pattern, or the command has ended."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + seconds
         while len(list(path.glob(pattern))) < count and _lives(self.pid):
             assert time.monotonic() < end, self.text
             time.sleep(0.002)

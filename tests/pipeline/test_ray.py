@@ -81,7 +81,7 @@ def test_a_run_on_two_nodes(
     )
     words = ("probe=custom", f"probe._target_='{slow}:fit'")
     command = two_nodes.start(small, tmp_path / "stopped", own_cache, *words)
-    command.wait_for(tmp_path, "begun")
+    command.wait_for(tmp_path, "begun", seconds=300.0)
     begun = time.monotonic()
     os.kill(command.pid, signal.SIGINT)
     assert command.wait() == 130, command.text
@@ -94,7 +94,7 @@ def test_a_node_that_is_lost_midway(
 ) -> None:
     run_dir = tmp_path / "run"
     command = two_nodes.start(small, run_dir, f"cache_dir={tmp_path / 'cache'}")
-    command.wait_for(run_dir, "parts/*.part", 2)
+    command.wait_for(run_dir, "parts/*.part", 2, seconds=300.0)
     two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=False)
     assert command.wait() == 0, command.text
     assert results_of(run_dir) == undisturbed
