@@ -181,7 +181,7 @@ def _check_silence(
     same = torch.where(nothing, 1.0, same).mean(0)  # (H,)
     share = float((one - other)[:, head].norm() / one[:, head].norm().clamp(min=1e-300))
     others = [h for h in range(site.units) if h != head and not same[h] >= 0.9]
-    if others or share < 0.5:
+    if others or share < 0.1:  # values may reach it past the attention too (Nystromformer)
         what = f"heads {others} change" if others else f"head {head} does not change"
         raise _wrong(
             body,
