@@ -122,6 +122,26 @@ def check_methods(config: RunConfig) -> None:
             allowed="numbers of heads of at least 1",
             fix="steering.heads=[1,8,48]",
         )
+    _at_least(1, config.steering, "steering", "draws")
+    _check_steering(config)
+
+
+def _check_steering(config: RunConfig) -> None:
+    if "steering" not in config.methods:
+        return
+    if set(config.methods) == {"steering"}:
+        raise UserError(
+            "methods=[steering]: nothing says which heads are the best, which are steered",
+            allowed="steering beside a method that gives every head a number",
+            fix="methods=[probe,steering]",
+        )
+    if config.split.folds:
+        # Each fold would have heads of its own: those chosen on all folds were chosen on test rows.
+        raise UserError(
+            f"methods=[steering] goes with one split, not with split.folds={config.split.folds}: "
+            "heads are chosen on validation rows",
+            fix="split.folds=0",
+        )
 
 
 def top_of(config: AblationConfig) -> int | None:

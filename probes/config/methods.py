@@ -64,6 +64,11 @@ class SteeringConfig:
     """In standard deviations of the head's output along its direction."""
     heads: list[int] = field(default_factory=lambda: [1, 8, 48])
     """How many of the best heads are steered together."""
+    draws: int = 1
+    """Random directions, and random heads, that each control is the mean of."""
     positions: str = choice("last", ("last", "generated", "all"))
+    """last: where the model is read; generated: tokens of answers that it is given back; all: every
+    token but the first."""
     neutral: str | None = None
-    """Text file whose perplexity is shown beside; null: the corpus' own training texts."""
+    """Text file, one text a line, whose perplexity is shown beside; null: the corpus' own training
+    texts, up to their answers."""

@@ -50,11 +50,13 @@ class Evaluation:
     penalties: dict[MapKey, list[float]] = field(default_factory=dict)
     """That linear probes chose, of each head and fold."""
 
-    def with_effects(self, effects: Sequence[EffectMap], caveats: Sequence[str]) -> Evaluation:
-        """With the maps of other methods after those of probes."""
+    def with_effects(
+        self, effects: Sequence[EffectMap], caveats: Sequence[str], rows: Sequence[Row] = ()
+    ) -> Evaluation:
+        """With the maps of other methods after those of probes, and rows that are of no map."""
         of_maps = [caveat for one in effects for caveat in one.caveats]
         return Evaluation(
-            [*self.rows, *(row for one in effects for row in one.rows)],
+            [*self.rows, *(row for one in effects for row in one.rows), *rows],
             [*self.maps, *(evidence for one in effects for evidence in one.maps)],
             [*self.best, *(one.best for one in effects)],
             [*self.tests, *(one.test for one in effects)],

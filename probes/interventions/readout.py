@@ -100,9 +100,11 @@ class ProbeReadout:
     """One, or one for each fold."""
     fold: np.ndarray
     """(R,) which of the banks scores each read."""
+    log_odds: bool = False
+    """Score by the log-odds of each read's class against all others instead."""
 
     def __call__(self, batch: Batch, *, variants: int = 1, gradients: bool = False) -> Tensor:
-        """(V, n) log-probabilities of the reads' classes."""
+        """(V, n) log-probabilities (or log-odds) of the reads' classes."""
         read: list[Tensor] = []
 
         def keep(site: Site, z: Tensor) -> None:
@@ -137,7 +139,11 @@ class ProbeReadout:
             said = bank.to(rows.device).logits(rows[:, mine].flatten(0, 1)[None])[0]  # (V * n, C)
             log_p = said.float().log_softmax(-1).unflatten(0, (len(rows), -1))
             wanted = targets[mine].expand(len(rows), -1)[..., None]
-            scores[:, mine] = log_p.gather(-1, wanted)[..., 0]
+            of_class = log_p.gather(-1, wanted)[..., 0]
+            if self.log_odds:
+                # Not log(1 - p), which is rounded away where the probe is sure.
+                of_class -= log_p.scatter(-1, wanted, -torch.inf).logsumexp(-1)
+            scores[:, mine] = of_class
         return scores.cpu()
 
     def bytes_of_variant(self, batch: Batch) -> int:

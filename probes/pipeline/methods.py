@@ -44,6 +44,7 @@ from probes.interventions.replacements import Places
 from probes.interventions.sampled_heads import SampledHeads, sample_heads
 from probes.models.handle import Handle
 from probes.pipeline.downstream import downstream_behaviour
+from probes.pipeline.steering import Steered, SteeringOfRun, no_map, wanted_class
 from probes.results.vocabulary.comparators import MATCHED
 from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
 from probes.results.vocabulary.quantities import NORMALISED
@@ -52,6 +53,8 @@ from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.maps import MapEvidence
 
 log = logging.getLogger(__name__)
+
+STEERING = "steering"
 
 
 @dataclass
@@ -67,12 +70,15 @@ class MethodsOfRun:
     probed: Sequence[MapEvidence] = ()
     """The maps of the run's probes, by which heads may be chosen."""
     caveats: list[str] = field(default_factory=list)
+    steered: list[Steered] = field(default_factory=list)
+    """What steering gave, feature after feature."""
     _made: dict[str, Estimates] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
-        """Those that edit, in the order asked for."""
-        return [name for name in dict.fromkeys(self.config.methods) if name != PROBE]
+        """Those that edit, in the order asked for; steering, which chooses by the others, last."""
+        names = [name for name in dict.fromkeys(self.config.methods) if name != PROBE]
+        return sorted(names, key=lambda name: name == STEERING)
 
     @cached_property
     def measure(self) -> Measure:
@@ -110,7 +116,7 @@ class MethodsOfRun:
         measure = self.measure
         editor = Editor.open(
             self.handle,
-            head=measure.score is not None,
+            head=measure.score is not None or self._speaks,
             layers=config.layers,
             whole_layers=config.baseline.all_heads != "none",
             tokens_per_batch=config.extraction.tokens_per_batch,
@@ -122,9 +128,7 @@ class MethodsOfRun:
         for name, of in self.named().items():
             probe = None
             if measure.score is None:
-                behaviour, probe = downstream_behaviour(
-                    config, self.corpus, editor, name, self.cache_dir, self.memory_budget
-                )
+                behaviour, probe = self._downstream(name, editor)
             else:
                 behaviour = answering(
                     self.corpus, self.handle, measure, of, config.split, name=name
@@ -132,7 +136,10 @@ class MethodsOfRun:
             log.info("%s", counts_line(behaviour))
             draws = self._draws(behaviour)
             for method in self.methods:
-                maps += getattr(self, f"_{method}")(editor, behaviour, probe, draws)
+                if method == STEERING:
+                    self._steer(name, of, editor, behaviour, probe, maps)
+                else:
+                    maps += getattr(self, f"_{method}")(editor, behaviour, probe, draws)
         return maps
 
     def check(self) -> None:
@@ -143,7 +150,6 @@ class MethodsOfRun:
         """
         if not self.methods:
             return
-        self._refuse_what_is_not_there()
         require_answers(self.corpus, self.measure)
         if "patching" in self.methods:
             chosen_contrast(self.corpus, self.config.patching.contrast, self.measure)
@@ -151,16 +157,54 @@ class MethodsOfRun:
             require_differentiable(self.measure)
         if "direct_logit" in self.methods:
             require_logit_difference(self.measure)
+        if STEERING in self.methods:
+            self._check_steering()
 
-    def _refuse_what_is_not_there(self) -> None:
-        there = [name for name in self.methods if hasattr(self, f"_{name}")]
-        missing = [name for name in self.methods if name not in there]
-        if missing:
-            raise UserError(
-                f"methods=[{','.join(self.config.methods)}]: {missing[0]} is not there yet",
-                allowed="probe, ablation, patching, attribution, direct_logit",
-                fix="methods=[probe,ablation]",
+    def _check_steering(self) -> None:
+        """Refuse a class that a feature has not, and features by which no heads are chosen."""
+        probed = self.features if PROBE in self.config.methods else ()
+        for feature in self.named():
+            wanted_class(self.corpus, feature, self.config.steering.towards)
+            if feature not in probed and self.methods == [STEERING]:
+                raise no_map(feature, probed)
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether steering wants the model's next tokens, for the perplexity of neutral texts."""
+        return STEERING in self.methods and self.handle.kind == "decoder"
+
+    def _downstream(self, feature: str, editor: Editor) -> tuple[Behaviour, DownstreamProbe]:
+        return downstream_behaviour(
+            self.config, self.corpus, editor, feature, self.cache_dir, self.memory_budget
+        )
+
+    def _steer(
+        self,
+        name: str,
+        answers_of: str | None,
+        editor: Editor,
+        behaviour: Behaviour,
+        probe: DownstreamProbe | None,
+        maps: Sequence[EffectMap],
+    ) -> None:
+        steering = SteeringOfRun(
+            self.config,
+            self.corpus,
+            self.handle,
+            self.cache_dir,
+            self.memory_budget,
+            editor,
+            [*self.probed, *(evidence for one in maps for evidence in one.maps)],
+        )
+        if probe is not None:
+            known = (behaviour, probe)
+            done = steering.steer(name, None, None, lambda: known)
+        else:
+            done = steering.steer(
+                name, behaviour, answers_of, lambda: self._downstream(name, editor)
             )
+        self.steered.append(done)
+        self.caveats += [f"'{name}', steering: {note}" for note in done.record.notes]
 
     def _ablation(
         self,

@@ -14,6 +14,7 @@ from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.recorder import RunRecorder
 from probes.pipeline.sharded_fits import PARTS
 from probes.reporting.console import new_console
+from probes.reporting.drawing.doses import save_doses
 from probes.reporting.drawing.maps import save_maps
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_maps
@@ -48,6 +49,8 @@ def publish(
         save_banks(run_dir, banks, base_model)
         for feature in record.tasks:
             save_maps(table, feature, run_dir / "maps", record=record, level=level)
+        for steered in record.steering:
+            save_doses(table, steered, run_dir / "maps", run=record)
         write_report(table, record, run_dir / "report.html", level=level, maps=evaluation.maps)
     record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
     sync_tree(run_dir, without=PARTS)  # what the record promises is on the disk

@@ -152,7 +152,8 @@ def _fit_and_publish(
         if methods.methods:
             with recorder.phase("effects"):
                 effects = methods.run()
-            evaluation = evaluation.with_effects(effects, methods.caveats)
+            steered = [row for one in methods.steered for row in one.rows]
+            evaluation = evaluation.with_effects(effects, methods.caveats, steered)
             tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
         record = recorder.record(
             corpus,
@@ -165,6 +166,7 @@ def _fit_and_publish(
             work.metrics,
         )
         record.environment.update(store.machines())
+        record.steering.extend(one.record for one in methods.steered)
         table, record = publish(
             run_dir,
             evaluation,

@@ -30,6 +30,7 @@ from probes.results.integrity import (
     read_checked,
     sealed,
 )
+from probes.results.steered import SteeringRecord
 
 SCHEMA = 1
 RECORD = "run.json"
@@ -169,6 +170,8 @@ class RunRecord:
     """What the tests of each map refute."""
     metrics: dict[str, MetricRecord] = field(default_factory=dict)
     """Metrics of the user's own, by their name in the results."""
+    steering: list[SteeringRecord] = field(default_factory=list)
+    """What was steered; absent where nothing was."""
     files: dict[str, FileDigest] = field(default_factory=dict)
     """Size and SHA-256 of each file that is read back; set when the record is written."""
     identity: str = ""
@@ -201,6 +204,8 @@ def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
         }
     )
     plain = json.loads(json.dumps(content, default=str, allow_nan=False))
+    if not record.steering:  # as in the records of versions that could not steer
+        del plain["steering"]
     whole = sealed(plain, file_digests(path.parent, RUN_FILES))
     write_atomically(path, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

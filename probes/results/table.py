@@ -62,6 +62,8 @@ NUMBERS = (
     "p_control_familywise",
     "q_control",
     "l2",
+    "strength",
+    "heads_steered",
 )
 """Further columns that hold numbers."""
 LARGEST, LARGEST_COUNT = 100_000, 2**40
@@ -257,7 +259,7 @@ def distinct(
     return [str(name) for name in pd.unique(cells if rows is None else cells[rows])]
 
 
-def pick(table: pd.DataFrame, **wanted: str | int | None) -> pd.DataFrame:
+def pick(table: pd.DataFrame, **wanted: str | float | None) -> pd.DataFrame:
     """The rows in which each of these columns has that value; ``None`` asks for nothing.
 
     >>> table = results_table([{"feature": "upos", "value": 0.5}, {"feature": "tense"}])
@@ -267,7 +269,7 @@ def pick(table: pd.DataFrame, **wanted: str | int | None) -> pd.DataFrame:
     return table[where(table, **wanted)]
 
 
-def where(table: pd.DataFrame, **wanted: str | int | None) -> npt.NDArray[np.bool_]:
+def where(table: pd.DataFrame, **wanted: str | float | None) -> npt.NDArray[np.bool_]:
     """(rows,) whether each of these columns has that value; ``None`` asks for nothing."""
     keep = np.ones(len(table), dtype=bool)
     for column, value in wanted.items():

@@ -26,6 +26,7 @@ from probes.reporting.head_map import HeadMap, head_map
 from probes.reporting.page.agreement import agreement_panel, method_card
 from probes.reporting.page.pagedata import colour_data, embed, feature_data
 from probes.reporting.page.sentences import facts, how_made, selection_line, task_line
+from probes.reporting.page.steering import steering_sections
 from probes.results.feature_table import FeatureTable
 from probes.results.method_maps import method_maps
 from probes.results.record import RunRecord
@@ -99,6 +100,7 @@ def write_report(
         summary_columns=list(columns),
         caveats=record.caveats,
         features=sections,
+        steering=steering_sections(table, record),
         words=how_made(table, record),
         facts=facts(record),
         footer=f"Made by headprobes {record.version}. results.csv in the same directory holds "

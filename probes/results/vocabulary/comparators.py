@@ -14,6 +14,11 @@ from probes.results.vocabulary.sites import ALL_HEADS, RESIDUAL, SITES
 MAJORITY, LEXICAL, BAG_OF_WORDS = "majority", "lexical", "bag_of_words"
 RANDOM_INIT, ERASED = "random_init", "erased"
 MATCHED = "matched"
+RANDOM_DIRECTION, RANDOM_COVARIANCE, RANDOM_HEADS = (
+    "random_direction",
+    "random_covariance",
+    "random_heads",
+)
 
 
 class Compared(StrEnum):
@@ -23,6 +28,8 @@ class Compared(StrEnum):
     """Predictions for the same rows of the corpus without any model; at site ``corpus``."""
     SAME_UNIT = "same unit"
     """The probe of the same head of another model, or of the same head after an edit."""
+    SAME_SET = "same set"
+    """As many heads pushed as far, in other directions or at other heads of their layers."""
     SAME_LAYER = "same layer"
     """The probe of the whole layer that the head is in; ``name`` is its site."""
 
@@ -122,6 +129,36 @@ COMPARATORS = {
             drawn=7,
             abbreviation="mat",
             legend="the same edit with a matched other text",
+        ),
+        Comparator(
+            RANDOM_DIRECTION,
+            Compared.SAME_SET,
+            label="random directions",
+            title="the same heads pushed as far in random directions",
+            gain_label="beyond random directions",
+            gain_description="Change by steering minus that of pushing the same heads as far in "
+            "random directions.",
+            colour="#a3a7b0",
+        ),
+        Comparator(
+            RANDOM_COVARIANCE,
+            Compared.SAME_SET,
+            label="directions of the covariance",
+            title="the same heads pushed as far in directions that their outputs vary in",
+            gain_label="beyond directions of the covariance",
+            gain_description="Change by steering minus that of pushing the same heads as far in "
+            "directions drawn with the covariance of their outputs.",
+            colour="#8a6d3b",
+        ),
+        Comparator(
+            RANDOM_HEADS,
+            Compared.SAME_SET,
+            label="random heads",
+            title="random heads of the same layers pushed as far",
+            gain_label="beyond random heads",
+            gain_description="Change by steering minus that of pushing random heads of the same "
+            "layers as far, each along its own direction.",
+            colour="#5c8a4d",
         ),
         Comparator(
             RESIDUAL,

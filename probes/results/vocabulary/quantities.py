@@ -177,6 +177,12 @@ _MEASURES = (
         "Log-probability of the gold label by the probe on the last layer's residual stream.",
         place=15,
     ),
+    QuantityKind(
+        "log_odds",
+        "log-odds",
+        "Log-odds of a class by the probe on the last layer's residual stream (nats).",
+        place=16,
+    ),
 )
 """What effects are measured on (beside ``accuracy``); of all of them larger is better."""
 MEASURES = ("accuracy", *(kind.name for kind in _MEASURES))

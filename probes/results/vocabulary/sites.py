@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CORPUS, HEADS, ALL_HEADS, RESIDUAL = "corpus", "heads", "all_heads", "residual"
+HEAD_SETS = "head_sets"
 
 STREAMS = ("encoder", "decoder", "cross")
 """Parts of a model that have layers of their own, in the order in which maps show them."""
@@ -19,7 +20,7 @@ class SiteKind:
     label: str
     """In legends and headers."""
     unit: str
-    """What has a number of its own: ``head``, ``layer``, or nothing for the corpus."""
+    """What has a number of its own: ``head``, ``layer``, or nothing: the corpus, sets of heads."""
 
     @property
     def whole_layer(self) -> bool:
@@ -36,6 +37,7 @@ SITES = {
         SiteKind("mlp_output", "MLP output", "layer"),
         SiteKind(ALL_HEADS, "all heads", "layer"),
         SiteKind(CORPUS, "corpus", ""),
+        SiteKind(HEAD_SETS, "sets of heads", ""),
     )
 }
 

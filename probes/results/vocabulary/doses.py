@@ -1,0 +1,10 @@
+"""Words of dose-response curves: what stands in the rows of steering beside a measure."""
+
+PERPLEXITY = "perplexity"
+"""Metric: of neutral texts, exp of the mean loss of a token."""
+NEUTRAL = "neutral"
+"""Split: texts that have nothing to do with what is steered."""
+EQUAL_PERPLEXITY = "_equal_perplexity"
+"""After ``gain_<control>``: the control where it costs as much perplexity."""
+LOG_ODDS = "log_odds"
+"""Metric: of a class by the probe of the last layer."""
