@@ -321,7 +321,7 @@ class _Passes:
             label=editor.label("steered neutral texts"),
         )  # fmt: skip
         losses = self._means(-steered.numpy())
-        what = f"{len(texts):,} {what} ({int(tokens.sum()):,} tokens)"
+        what = f"{what} ({len(texts):,} texts, {int(tokens.sum()):,} tokens)"
         return Perplexities(losses, tokens, self.run.draws(np.arange(len(texts)))), what
 
     def _changes(

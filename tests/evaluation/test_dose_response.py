@@ -99,6 +99,8 @@ def test_the_sentence_is_about_the_largest_push_that_leaves_the_model_speaking()
     assert "more than every control" in finding(cheap, RECORD, 8)
     dear = finding(DoseCurves.of(table(cost=0.5), "truth"), RECORD, 8)
     assert "even at this smallest strength" in dear
+    assert "beyond random heads (which cost at most" in dear
+    assert "which cost at most" not in finding(cheap, RECORD, 8)
 
 
 def test_a_direction_that_does_as_the_controls_do_is_called_so() -> None:

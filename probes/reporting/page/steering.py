@@ -65,11 +65,24 @@ def finding(curves: DoseCurves, steered: SteeringRecord, heads: int) -> str:
     known = {name: of for name, of in compared.items() if of is not None}
     if not known:
         return text + "."
-    gains = [f"{_number(of)} beyond {COMPARATORS[name].label}" for name, of in known.items()]
+    gains = [
+        f"{_number(of)} beyond {COMPARATORS[name].label}{_cheaper(curves, name, heads, strength)}"
+        for name, of in known.items()
+    ]
     gain = f"{COMPARATORS[next(iter(known))].gain}{EQUAL_PERPLEXITY}"
     equal = curves.curve(gain, heads) is not None
     text += f". At equal {'perplexity' if equal else 'strength'} that is " + ", ".join(gains) + ": "
     return text + _verdict(known)
+
+
+def _cheaper(curves: DoseCurves, control: str, heads: int, strength: float) -> str:
+    """Said of a control that costs less at every strength, so that perplexities are not equal."""
+    own, other = curves.curve(PERPLEXITY, heads), curves.curve(PERPLEXITY, heads, control)
+    if own is None or other is None:
+        return ""
+    most = float(other.values[other.strengths > 0].max())
+    cheaper = most < own.at(strength)[0]
+    return f" (which cost at most {most:.4g})" if cheaper else ""
 
 
 def _verdict(known: dict[str, Estimated]) -> str:
