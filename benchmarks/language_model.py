@@ -33,6 +33,7 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.passes.alignment import align
 from probes.pipeline import run as pipeline
+from probes.pipeline import work
 from probes.pipeline.fits import Fits
 from probes.pipeline.prepare import prepare
 from probes.results.record import RECORD, read_record
@@ -91,7 +92,7 @@ def measure(name: str, sentences: int, rounds: int, directory: Path) -> None:
     run_dir.mkdir()
     with (
         mock.patch.object(pipeline, "Fits", TimedFits),
-        mock.patch.object(pipeline, "open_model", return_value=loaded),
+        mock.patch.object(work, "open_model", return_value=loaded),
     ):
         pipeline.run_prepared(prepared, run_dir)
     record = read_record(run_dir / RECORD)

@@ -219,7 +219,7 @@ def test_language_model(
     model = write_checkpoint(tmp_path / "model", "llama_gqa", max_position_embeddings=256)
     monkeypatch.setattr(language_model, "SHARED", tmp_path)  # no treebank: the grammar
     monkeypatch.setattr(language_model, "QUICK", 120)
-    monkeypatch.setattr(publish, "print_map", lambda *given, **keywords: None)
+    monkeypatch.setattr(publish, "print_maps", lambda *given, **keywords: None)
     language_model.main(["--quick", "--rounds", "1", "--models", str(model), str(tmp_path)])
     found = lines("language_model")
     assert [line for line in found if "missing" in line and line["setting"] == str(tmp_path)]

@@ -31,6 +31,9 @@ KEYS_THAT_CHANGE_NO_RESULT = (
 )
 """Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
 
+EARLIER_OPTIONS = {"vocabulary": "invented"}
+"""Options of generated corpora that earlier versions did not have, and what they did."""
+
 Settings = dict[str, object]
 
 LENGTH = 16
@@ -116,9 +119,22 @@ def same_settings(
     """
     stored = _that_change_results(_completed(config_of_record, config))
     asked = result_keys(config)
+    _add_earlier_options(stored, asked)
     for settings in (stored, asked):
         settings["baseline"] = _whole_layers(settings["baseline"], layers)
     return stored == asked
+
+
+def _add_earlier_options(stored: Settings, asked: Settings) -> None:
+    """Options of a generated corpus that a stored configuration lacks, as they were then."""
+    of_stored, of_asked = (
+        corpus.get("options") if isinstance(corpus := settings.get("corpus"), dict) else None
+        for settings in (stored, asked)
+    )
+    if isinstance(of_stored, dict) and isinstance(of_asked, dict):
+        for name, value in EARLIER_OPTIONS.items():
+            if name in of_asked:
+                of_stored.setdefault(name, value)
 
 
 def _whole_layers(baseline: object, layers: Sequence[Layer]) -> object:

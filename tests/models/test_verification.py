@@ -198,7 +198,7 @@ def test_rows_that_are_not_one_vector_for_each_token(model_type: str) -> None:
         verify_sites(body, find_sites(body))
 
 
-@pytest.mark.parametrize("model_type", ["whisper", "trocr", "xmod"])
+@pytest.mark.parametrize("model_type", ["whisper", "trocr"])
 def test_models_that_cannot_read_a_text(model_type: str) -> None:
     body = tiny_body(model_type)
     with pytest.raises(UserError, match=r"reads input_features|cannot be run on a tiny text"):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from probes.reporting.head_map import HeadMap
 from probes.results.quantities import DIFFERENCE
 from probes.results.vocabulary import COMPARATORS, quantity_kind
+from probes.results.vocabulary.comparators import Compared
 
 Colours = npt.NDArray[np.float64]
 Lines = Mapping[str, tuple[str, str]]
@@ -43,7 +44,8 @@ def profile_lines(*, signed: bool = False) -> Lines:
     >>> list(profile_lines())[:3]
     ['best', 'mean', 'all_heads']
     """
-    rows = sorted((row for row in COMPARATORS.values() if row.colour), key=lambda row: row.drawn)
+    shown = (r for r in COMPARATORS.values() if r.colour and r.compared is not Compared.SAME_SET)
+    rows = sorted(shown, key=lambda row: row.drawn)
     own = {**OWN_LINES, "best": (OWN_LINES["best"][0], LARGEST)} if signed else OWN_LINES
     return {**own, **{row.name: (row.colour, row.label) for row in rows}}
 
