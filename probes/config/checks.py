@@ -318,6 +318,12 @@ def check_atlas(config: RunConfig) -> None:
         )
     if config.site != "heads":
         raise UserError(f"site={config.site}: an atlas is about heads", fix="site=heads")
+    if config.methods != ["probe"]:
+        raise UserError(
+            f"methods=[{','.join(config.methods)}]: an atlas is of probes, for not every corpus of "
+            "the catalogue has what other methods need",
+            fix="methods=[probe]",
+        )
     if config.layers is not None:
         raise UserError(
             f"layers={config.layers}: an atlas compares depths, so it needs all layers",

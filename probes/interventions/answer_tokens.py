@@ -61,42 +61,44 @@ def answer_features(corpus: Corpus, wanted: Sequence[str]) -> list[str | None]:
 
 
 def twin_ids(
-    corpus: Corpus, handle: Handle, texts: ScoredTexts, kind: str, *, answers: bool
+    corpus: Corpus, handle: Handle, texts: ScoredTexts, kind: str
 ) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
     """Tokens of the corrupted twins in the place of the texts': ids (T,), kept rows (N,), notes.
 
-    Only twins with as many tokens are kept: those that are scored are then at the same places.
-
-    answers: whether the sequences end with tokens of the answers, which the twins get too.
+    Only twins with as many tokens are kept: those that are scored are then at the same places. A
+    twin is continued with the answer of its text, where that comes after the text's end.
     """
     twins = {c.example: c.text for c in corpus.contrasts if c.kind == kind}
-    last = {a.example: a for a in corpus.answers}
+    endings = {
+        a.example: a.text for a in corpus.answers if a.offset == len(corpus.texts[a.example])
+    }
     ids = np.array(texts.alignment.ids)
     kept = np.zeros(len(texts), dtype=bool)
     notes: Counter[str] = Counter()
     rows = texts.sequence_rows
     examples = [int(texts.example[row]) for row in rows]
-    originals = [_with_answer(corpus.texts[e], last.get(e)) for e in examples]
-    others = [_with_answer(twins.get(e, ""), last.get(e)) for e in examples]
-    encoded = _encode(handle, [*originals, *others])
+    written, replies = [], []
+    for example in examples:
+        own, reply = corpus.texts[example], corpus.replies[example]
+        twin = twins.get(example, "")
+        written += [text + endings.get(example, "") for text in (own, twin)]
+        replies += [reply, len(twin) if reply == len(own) else reply]
+    encoded = _encode(handle, written, replies)
     for number, example in enumerate(examples):
         if example not in twins:
             notes["texts without a corrupted twin"] += 1
             continue
-        original, other = encoded[number], encoded[len(examples) + number]
+        original, other = encoded[2 * number : 2 * number + 2]
         if len(original.ids) != len(other.ids):
             notes["texts whose corrupted twin has another number of tokens"] += 1
             continue
         begin, end = texts.alignment.offsets[number : number + 2]
+        if original.ids[: end - begin] != ids[begin:end].tolist():  # of several answers at its end
+            notes["texts that end with another answer than their twin"] += 1
+            continue
         ids[begin:end] = other.ids[: end - begin]
         kept[rows[number]] = True
     return ids.astype(np.int32), kept, notes
-
-
-def _with_answer(text: str, answer: Answer | None) -> str:
-    at_end = answer is not None and (answer.offset >= len(text) or answer.sequence is False)
-    ends = answer is not None and not text.startswith(answer.text, answer.offset)
-    return text + answer.text if answer is not None and at_end and ends else text
 
 
 def require_answers(corpus: Corpus, measure: Measure) -> None:
@@ -135,10 +137,11 @@ def _answers(
     ]
 
 
-def _encode(handle: Handle, texts: Sequence[str]) -> list[Encoding]:
+def _encode(handle: Handle, texts: Sequence[str], replies: Sequence[int]) -> list[Encoding]:
     encodings: list[Encoding] = []
     for begin in range(0, len(texts), AT_ONCE):
-        encodings += handle.encode(texts[begin : begin + AT_ONCE])
+        some = slice(begin, begin + AT_ONCE)
+        encodings += handle.encode(texts[some], replies[some])
     return encodings
 
 
@@ -209,9 +212,12 @@ class _AnswerReader(_Reader):
         text = self.corpus.texts[example]
         last = answers[-1]
         whole = text if last.offset < len(text) else text + last.text
-        encoding, *alternatives = self.handle.encode(
-            [whole, *(text[: a.offset] + other for a in answers for other in a.alternatives)]
-        )
+        reply = self.corpus.replies[example]
+        written, replies = [whole], [reply]
+        for answer in answers:
+            written += [text[: answer.offset] + other for other in answer.alternatives]
+            replies += [reply if reply <= answer.offset else -1] * len(answer.alternatives)
+        encoding, *alternatives = self.handle.encode(written, replies)
         if not self.fits(encoding.ids):
             return
         usable: list[tuple[Answer, int, list[int]]] = []
@@ -266,7 +272,9 @@ class _SentenceReader(_Reader):
         for answer in answers:
             before = text[: answer.offset]
             written = [answer.text, *answer.alternatives]
-            encodings = self.handle.encode([before + other for other in written])
+            encodings = self.handle.encode(
+                [before + other for other in written], [self.corpus.replies[example]] * len(written)
+            )
             starts = [first_token(encoding, answer.offset) for encoding in encodings]
             if any(len(e.ids) > self.handle.context for e in encodings):
                 self.notes["texts beyond the context"] += 1
@@ -290,18 +298,19 @@ def _whole_texts(corpus: Corpus, handle: Handle, examples: Sequence[int] | None)
     """All tokens of every text but the first, each predicted from those before it."""
     reader = _Reader(corpus, handle, Measure("loss", None, texts=True))
     wanted = range(len(corpus.texts)) if examples is None else examples
-    for example, encoding in zip(
-        wanted, _encode(handle, [corpus.texts[e] for e in wanted]), strict=True
-    ):
-        stop = _end(encoding, len(corpus.texts[example]), 1)
-        if not reader.fits(encoding.ids) or stop < 2:
+    encodings = _encode(
+        handle, [corpus.texts[e] for e in wanted], [corpus.replies[e] for e in wanted]
+    )
+    for example, encoding in zip(wanted, encodings, strict=True):
+        tokens = [t for t in range(1, len(encoding.ids)) if not encoding.special[t]]
+        if not reader.fits(encoding.ids) or not tokens:
             continue
         reader.examples.append(example)
         reader.owners.append(example)
         reader.begin_part()
-        for token in range(1, stop):
+        for token in tokens:
             reader.read(len(reader.sequences), token - 1, encoding.ids[token], [])
-        reader.sequences.append(list(encoding.ids[: stop - 1]))
+        reader.sequences.append(list(encoding.ids[: tokens[-1]]))
     return reader.finish("measure=loss")
 
 

@@ -102,9 +102,7 @@ def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str |
         UserError: the corpus has no such twins, or none of as many tokens as its text.
     """
     chosen = chosen_contrast(corpus, kind, behaviour.measure)
-    ids, has_twin, notes = twin_ids(
-        corpus, editor.handle, behaviour.texts, chosen, answers=behaviour.measure.every_token
-    )
+    ids, has_twin, notes = twin_ids(corpus, editor.handle, behaviour.texts, chosen)
     kept = has_twin & np.any([part.scored for part in behaviour.parts], axis=0)
     if not (kept & behaviour.reported).any():
         raise UserError(

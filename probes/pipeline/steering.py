@@ -16,7 +16,7 @@ from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import LinearConfig, RunConfig
 from probes.core.errors import UserError, closest
-from probes.corpora.corpus import TRAIN, Corpus
+from probes.corpora.corpus import TEXT_LEVELS, TRAIN, Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.dose_response import Changed, Dose, Perplexities, dose_rows
 from probes.evaluation.table_rows import Row
@@ -205,6 +205,7 @@ class SteeringOfRun:
             extraction=config.extraction,
             cache_dir=self.cache_dir,
             truncate=config.truncate,
+            whole_texts=self.corpus.feature(name).level in TEXT_LEVELS,
             memory_budget=self.memory_budget,
         )[HEADS]
         task = make_task(self.corpus, name, cache.rows["unit"], min_count=config.min_count)

@@ -110,6 +110,7 @@ def test_features_with_too_few_rows_leave_the_others(decoder: Handle) -> None:
         (AtlasConfig(examples=0), RunConfig(), "atlas.examples=0; allowed: 1"),
         (AtlasConfig(corpora=["facts"], stages=["LR"]), RunConfig(), "no entry .* has both"),
         (AtlasConfig(), RunConfig(features=["upos"]), r"features=\[upos\]: the atlas takes"),
+        (AtlasConfig(), RunConfig(methods=["ablation"]), "an atlas is of probes"),
         (AtlasConfig(), RunConfig(site="residual"), "site=residual: an atlas is about heads"),
         (AtlasConfig(), RunConfig(layers=[0]), r"layers=\[0\]: an atlas compares depths"),
     ],

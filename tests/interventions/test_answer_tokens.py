@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.corpora.answers import Answer, Contrast
 from probes.corpora.corpus import Corpus
 from probes.interventions.answer_tokens import score_answers, twin_ids
 from probes.interventions.measures import MEASURES
 from probes.models.handle import Handle
+from probes.models.loading import open_model
+from tests.models.test_chat import TEMPLATES, templated
 from tests.small_corpora import corpus_of_texts
+from tests.tiny_checkpoints import write_checkpoint
 
 DIFFERENCE, PROBABILITY = MEASURES["logit_difference"], MEASURES["log_probability"]
 
@@ -119,8 +124,43 @@ def test_only_twins_of_as_many_tokens_are_patched_from(talking: Handle) -> None:
         ),
     )
     scored = score_answers(corpus, talking, DIFFERENCE)
-    ids, kept, notes = twin_ids(corpus, talking, scored, "other", answers=False)
+    ids, kept, notes = twin_ids(corpus, talking, scored, "other")
     assert kept.tolist() == [True, False] and sum(notes.values()) == 1
     end = int(scored.alignment.offsets[1])
     twin = talking.encode(["Cid met Eve and saw Eve"])[0].ids
     assert ids[:end].tolist() == twin[:end]
+
+
+def test_a_twin_is_not_continued_where_its_answer_stands_inside(talking: Handle) -> None:
+    text, twin = "one two three", "one wot three"  # as many tokens
+    corpus = replace(
+        corpus_with([text], [Answer(0, 3, " two", (" six",))]),
+        contrasts=(Contrast(0, "other", twin),),
+    )
+    scored = score_answers(corpus, talking, DIFFERENCE)
+    _, kept, notes = twin_ids(corpus, talking, scored, "other")
+    assert kept.tolist() == [True] and not notes
+
+
+@pytest.mark.parametrize("template", ["chatml", "headers", "inst"])
+def test_in_a_chat_the_answer_is_what_the_model_replies(template: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, tokenizer=templated(TEMPLATES[template]))
+    chat = replace(open_model(ModelConfig(name=str(tmp_path), chat="user")), context=500)
+    text, twin = "Ann met Eve and saw", "Cid met Eve and saw"
+    corpus = replace(
+        corpus_with([text], [Answer(0, len(text), " Eve", (" Ann",))]),
+        contrasts=(Contrast(0, "other", twin),),
+    )
+    # The prompt as generation has it: the user's turn, and the beginning of the model's.
+    prompt, of_twin = (chat.encode([t], [len(t)])[0].ids for t in (text, twin))
+    scored = score_answers(corpus, chat, DIFFERENCE)
+    whole = chat.encode([text + " Eve"], [len(text)])[0].ids
+    (read,) = scored.alignment.last.tolist()
+    assert scored.alignment.ids.tolist() == whole[: read + 1]
+    assert scored.alignment.ids.tolist()[: len(prompt) - 1] == prompt[:-1]
+    assert written(chat, scored.targets.tolist()).strip().startswith("E")
+    ids, kept, _ = twin_ids(corpus, chat, scored, "other")
+    assert kept.tolist() == [True] and ids.tolist()[: len(of_twin) - 1] == of_twin[:-1]
+    # Whole texts are scored at their own tokens, not at those of the template.
+    loss = score_answers(corpus, chat, MEASURES["loss"])
+    assert written(chat, loss.targets.tolist()).replace(" ", "") == text.replace(" ", "")

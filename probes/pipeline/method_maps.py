@@ -1,0 +1,218 @@
+"""The maps of each method that edits, for one feature of a run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from probes.config import GeneratedConfig
+from probes.config.checks import top_of
+from probes.core.errors import UserError
+from probes.corpora import load_corpus
+from probes.evaluation.effect_map import EffectMap
+from probes.interventions.ablation import References, RowEffects, ablate
+from probes.interventions.answer_tokens import score_answers
+from probes.interventions.editor import MLP
+from probes.interventions.effects import Named, effect_evidence
+from probes.interventions.estimates import estimate_patching
+from probes.interventions.logit_parts import logit_parts
+from probes.interventions.patching import patch
+from probes.interventions.replacements import Places
+from probes.interventions.sampled_heads import SampledHeads, sample_heads
+from probes.pipeline.feature_effects import FeatureEffects
+from probes.results.vocabulary.comparators import MATCHED
+from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
+from probes.results.vocabulary.quantities import NORMALISED
+from probes.results.vocabulary.sites import HEADS
+
+log = logging.getLogger(__name__)
+
+
+def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
+    """Total and direct effects of heads, of all heads of a layer, and of its MLP.
+
+    Raises:
+        UserError: heads are to be chosen and there is no validation text, or whatever ``ablate``
+            refuses.
+    """
+    config, behaviour = one.config.ablation, one.behaviour
+    maps: list[EffectMap] = []
+    weights: dict[str, np.ndarray | None] = {}
+    units = one.editor.units
+    if (top := top_of(config)) is not None:
+        sample = _sample(one, top)
+        units = units | {HEADS: [one.editor.heads[number] for number in sample.chosen]}
+        weights[HEADS] = sample.weights
+        if "attribution" not in one.config.methods:  # how well it chose is to be seen
+            maps.append(one.estimated_ablation())
+    of_unit = [(site, head) for site, heads in units.items() for head in heads]
+    effects = ablate(
+        one.editor,
+        behaviour,
+        [head for _, head in of_unit],
+        config,
+        probe=one.probe,
+        references=_references(one),
+        seed=one.config.seed,
+    )
+    _say_what_was_left_out(one, effects)
+    for site, heads in units.items():
+        rows = np.array([number for number, (of, _) in enumerate(of_unit) if of == site])
+        shared: dict[str, Any] = {
+            "site": site,
+            "kept": effects.kept,
+            "weights": weights.get(site),
+        }
+        for effect, of, matched in (
+            (TOTAL, effects.total, effects.matched),
+            (DIRECT, effects.direct, effects.matched_direct),
+        ):
+            if of is None or np.isnan(of[rows]).all():
+                continue
+            named = Named("ablation", config.kind, effect, config.positions)
+            evidence = effect_evidence(behaviour, heads, of[rows], named, **shared)
+            control = None
+            if matched is not None and site == HEADS:
+                values = effect_evidence(behaviour, heads, matched[rows], named, **shared)
+                control = replace(values, probe=MATCHED)
+            maps.append(one.judge(evidence, control=control, kept=effects.kept))
+    return maps
+
+
+def _say_what_was_left_out(one: FeatureEffects, effects: RowEffects) -> None:
+    reported = one.behaviour.reported
+    if effects.kept is not None and not effects.kept.all():
+        one.caveat(
+            f"{int((~effects.kept).sum())} texts are left out of ablation: their template has too "
+            "few others to take a mean by position over"
+        )
+    if effects.paired is not None and (alone := reported & ~effects.paired).any():
+        one.caveat(
+            f"{int(alone.sum())} of {int(reported.sum())} reported texts have no training text of "
+            "the same answer; they count as no difference to the matched control, which makes that "
+            "difference smaller"
+        )
+
+
+def _sample(one: FeatureEffects, top: int) -> SampledHeads:
+    """The best heads by attribution and by probe on validation, and a sample of the others.
+
+    Raises:
+        UserError: there are no validation rows, as with folds.
+    """
+    rows, feature = one.behaviour.validation, one.behaviour.feature
+    if not rows.any():
+        raise UserError(
+            f"ablation.heads=top:{top}: heads are chosen on validation, and '{feature}' has no "
+            "validation text",
+            fix="ablation.heads=all, or split.folds=0",
+        )
+    scores = [one.estimates.total[:, rows].mean(axis=1)]
+    number = {(s.stream, s.layer, head): n for n, (s, head) in enumerate(one.editor.heads)}
+    for evidence in one.probed:
+        own = evidence.site == HEADS and evidence.probe == one.config.probe.name
+        if own and evidence.feature == feature and evidence.method == PROBE:
+            by_probe = np.full(len(number), np.nan)
+            for unit, value in zip(evidence.keys, evidence.validation, strict=True):
+                by_probe[number[unit]] = value
+            scores.append(by_probe)
+    sample = sample_heads(scores, top, seed=one.config.seed)
+    log.info(
+        "%s: %d of %d heads are ablated, %d of them drawn",
+        feature, len(sample.chosen), len(number), int((sample.weights > 1).sum()),
+    )  # fmt: skip
+    return sample
+
+
+def _references(one: FeatureEffects) -> References | None:
+    """Other texts of a generated corpus; None: not asked for, or it is not generated."""
+    config = one.config.corpus
+    if one.config.ablation.kind != "mean_position" or not isinstance(config, GeneratedConfig):
+        return None
+    other = load_corpus(replace(config, seed=config.seed + 1))
+    own = set(one.corpus.texts)
+    new = [number for number, text in enumerate(other.texts) if text not in own]
+    texts = score_answers(other, one.editor.handle, one.behaviour.measure, examples=new)
+    return References(one.corpus, other, texts)
+
+
+def patching_maps(one: FeatureEffects) -> list[EffectMap]:
+    """Total and direct effects of heads, and total ones as a share of the whole contrast."""
+    config, behaviour, pairs = one.config.patching, one.behaviour, one.pairs
+    heads = one.editor.heads
+    for note in pairs.notes:
+        log.info("%s, %s: %s", behaviour.feature, pairs.kind, note)
+    effects = patch(one.editor, behaviour, pairs, heads, config)
+    named = {
+        effect: Named("patching", config.direction, effect, config.positions)
+        for effect in (TOTAL, DIRECT)
+    }
+    maps = [
+        one.judge(
+            effect_evidence(behaviour, heads, of, named[effect], kept=pairs.kept), kept=pairs.kept
+        )
+        for effect, of in ((TOTAL, effects.total), (DIRECT, effects.direct))
+        if of is not None
+    ]
+    whole = effect_evidence(
+        behaviour, heads[:1], effects.contrast[None], named[TOTAL], kept=pairs.kept
+    ).sums()
+    low = high = float(whole.value()[0])
+    if (draws := one.draws(pairs.kept)) is not None:
+        interval = draws.interval(whole)
+        low, high = float(interval.low[0]), float(interval.high[0])
+    if low > 0 or high < 0:
+        share = effect_evidence(
+            behaviour,
+            heads,
+            effects.total,
+            named[TOTAL],
+            metric=NORMALISED + behaviour.measure.name,
+            kept=pairs.kept,
+            reference=effects.contrast,
+        )
+        return [*maps, one.judge(share, kept=pairs.kept)]
+    one.caveat(
+        f"the corrupted texts ({pairs.kind}) do not change the {behaviour.measure.name} (interval "
+        f"{low:.3g} to {high:.3g}), so that effects of patching are not shown as shares of that "
+        "change"
+    )
+    return maps
+
+
+def attribution_maps(one: FeatureEffects) -> list[EffectMap]:
+    """The estimate of mean ablation, and where there are twins that of patching."""
+    config, behaviour = one.config, one.behaviour
+    measure = behaviour.measure
+    if not one.corpus.contrasts or measure.score is None or measure.sentences:
+        return [one.estimated_ablation()]
+    direction, steps = config.patching.direction, config.attribution.steps
+    places = Places(config.patching.positions)  # type: ignore[arg-type]
+    of_pairs = estimate_patching(one.editor, behaviour, one.pairs, direction, places, steps)
+    variant = "integrated" if steps > 1 else direction
+    named = Named("attribution", variant, TOTAL, config.patching.positions)
+    kept = one.pairs.kept
+    evidence = effect_evidence(behaviour, of_pairs.heads, of_pairs.total, named, kept=kept)
+    return [one.estimated_ablation(), one.judge(evidence, kept=kept)]
+
+
+def direct_logit_maps(one: FeatureEffects) -> list[EffectMap]:
+    """What heads and MLPs write towards the answer."""
+    parts = logit_parts(one.editor, one.behaviour)
+    named = Named("direct_logit", "parts", DIRECT, "read")
+    maps = [effect_evidence(one.behaviour, parts.heads, parts.of_heads, named)]
+    if parts.mlps:
+        maps.append(effect_evidence(one.behaviour, parts.mlps, parts.of_mlps, named, site=MLP))
+    return [one.judge(evidence) for evidence in maps]
+
+
+MAPS = {
+    "ablation": ablation_maps,
+    "patching": patching_maps,
+    "attribution": attribution_maps,
+    "direct_logit": direct_logit_maps,
+}
+"""By method, as in ``methods``."""
