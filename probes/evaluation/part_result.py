@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,26 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
 
-from probes.core.files import canonical
 from probes.core.records import from_json
 from probes.evaluation.chunk_results import ChunkResult
 from probes.evaluation.table_rows import Row
 from probes.results.banks import describe_bank, rebuild_bank
+from probes.results.checked_tensors import checked_bytes, read_checked
 from probes.results.evidence import (
     describe_evidence,
     evidence_arrays,
     rebuild_evidence,
 )
 from probes.results.integrity import damaged
-from probes.results.tensor_files import metadata_of, with_metadata
 from probes.training.bank import ProbeBank
 from probes.training.convergence import Convergence
 from probes.training.parts import Part
-
-CONTENT, CHECKSUM = "content", "sha256"
-"""Metadata of a file."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,7 @@ def part_bytes(result: PartResult, about: Mapping[str, Any]) -> bytes:
         "probes": result.probes,
         "seconds": result.seconds,
     }
-    text = json.dumps(content)
-    return with_metadata(save(tensors), {CONTENT: text, CHECKSUM: _checksum(text, tensors)})
+    return checked_bytes(content, tensors)
 
 
 def read_part(raw: bytes, path: Path) -> tuple[PartResult, dict[str, Any]]:
@@ -82,13 +74,10 @@ def read_part(raw: bytes, path: Path) -> tuple[PartResult, dict[str, Any]]:
     Raises:
         UserError: the bytes are not those that were written.
     """
+    content, tensors = read_checked(raw, path)
     try:
-        metadata, tensors = metadata_of(raw), load(raw)
-        if metadata[CHECKSUM] != _checksum(metadata[CONTENT], tensors):
-            raise ValueError("its content differs from its checksum")
-        content = json.loads(metadata[CONTENT])
         return _rebuilt(content, tensors, path), dict(content["about"])
-    except Exception as error:  # safetensors raises its own type for every kind of damage
+    except Exception as error:  # whatever a file of another kind lacks
         raise damaged(path, str(error) or repr(error)) from None
 
 
@@ -110,13 +99,3 @@ def _rebuilt(content: dict[str, Any], tensors: dict[str, torch.Tensor], path: Pa
         probes=int(content["probes"]),
         seconds=float(content["seconds"]),
     )
-
-
-def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of a text and of tensors with their names, kinds and shapes."""
-    sha256 = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        sha256.update(canonical([name, str(tensor.dtype), list(tensor.shape)]))
-        sha256.update(tensor.contiguous().numpy().tobytes())
-    return sha256.hexdigest()

@@ -18,6 +18,7 @@ from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.interventions.behaviour import Behaviour, Part
 from probes.interventions.editor import DownstreamProbe, Editor, sequences_of
+from probes.interventions.effect_parts import EffectPart
 from probes.interventions.exact import Head, HeadValues
 from probes.interventions.measures import row_values
 from probes.interventions.position_means import (
@@ -98,7 +99,8 @@ def ablate(
             edits["matched"] = _from(editor, train, mates, plan, places)
         readout = editor.readout(scored, behaviour.measure, probe, fold=part.fold)
         label = editor.label(f"{config.kind} ablation")
-        values = editor.exact(readout, heads).run(plan, edits, label=label)
+        named = EffectPart("ablation", behaviour.feature, part.fold)
+        values = editor.exact(readout, heads).run(plan, edits, named=named, label=label)
         effects = {name: effects_of(scored, of, behaviour) for name, of in values.items()}
         collected.add(part, effects, has_mate)
         by_position = edits.get("mean_position")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 
 from probes.core.errors import UserError
 from probes.interventions.direct_readout import DirectReadout
+from probes.interventions.effect_parts import EffectParts, NotKept
 from probes.interventions.exact import ExactEffects, Head
 from probes.interventions.measures import Measure
 from probes.interventions.readout import LogitReadout, ProbeReadout, Readout
@@ -59,6 +60,8 @@ class Editor:
     tokens_per_batch: int
     memory_budget: int
     progress: bool
+    parts: EffectParts = field(default_factory=NotKept)
+    """Keeps effects as they come."""
 
     @classmethod
     def open(
@@ -71,11 +74,12 @@ class Editor:
         tokens_per_batch: int,
         memory_budget: int,
         progress: bool,
+        parts: EffectParts | None = None,
     ) -> Editor:
         """Load the model, find and verify its heads, and prove that passes can begin at a layer.
 
         head: with the language-model head. layers: only these are edited. whole_layers: edit all
-        heads of a layer together, and its MLP, too.
+        heads of a layer together, and its MLP, too. parts: where effects are kept as they come.
 
         Raises:
             UserError: whatever loading the model and finding its heads refuse.
@@ -110,7 +114,7 @@ class Editor:
             notes.append(f"direct effects are not measured: {error}")
         return cls(
             handle, model, body, sites, of_layers, restart, stream, notes, tokens_per_batch,
-            memory_budget, progress,
+            memory_budget, progress, parts or NotKept(),
         )  # fmt: skip
 
     @property
@@ -180,6 +184,7 @@ class Editor:
             direct=direct,
             memory_budget=self.memory_budget,
             tokens_at_once=self.tokens_per_batch,
+            parts=self.parts,
         )
 
     def label(self, name: str) -> str | None:

@@ -22,6 +22,7 @@ from probes.interventions.ablation import effects_of
 from probes.interventions.answer_tokens import twin_ids
 from probes.interventions.behaviour import Behaviour
 from probes.interventions.editor import Editor, sequences_of
+from probes.interventions.effect_parts import EffectPart
 from probes.interventions.exact import Head
 from probes.interventions.measures import Measure, part_sums, row_values
 from probes.interventions.replacements import FromOtherTexts, Places
@@ -142,7 +143,10 @@ def patch(
         plan.order,
     )
     values = editor.exact(editor.readout(base, behaviour.measure), heads).run(
-        plan, {"patch": edit}, label=editor.label(f"{config.direction} patching")
+        plan,
+        {"patch": edit},
+        named=EffectPart("patching", behaviour.feature),
+        label=editor.label(f"{config.direction} patching"),
     )
     effects = effects_of(base, values["patch"], behaviour)  # base minus patched
     sign = -1.0 if denoise else 1.0

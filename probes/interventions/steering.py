@@ -7,7 +7,7 @@ strengths stand side by side in one pass, which begins at the first layer that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from probes.core.errors import UserError
 from probes.core.shown_progress import ShownProgress
 from probes.interventions.directions import Push
+from probes.interventions.effect_parts import UNNAMED, EffectPart, EffectParts, NotKept
 from probes.interventions.measures import part_sums, row_values
 from probes.interventions.readout import Readout
 from probes.interventions.scored_texts import ScoredTexts
@@ -93,6 +94,8 @@ class Steerer:
     """Bytes for the logits of sets side by side."""
     tokens_at_once: int = 4096
     """Padded tokens of a pass with sets side by side."""
+    parts: EffectParts = field(default_factory=NotKept)
+    """Keeps scores as they come."""
 
     def run(
         self,
@@ -101,12 +104,14 @@ class Steerer:
         tokens: SteeredTokens,
         sets: Sequence[Sequence[Push]],
         *,
+        named: EffectPart = UNNAMED,
         label: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sums over the reads of each part: of the pass as it is (P,), and of each set (V, P).
 
         sets: what is pushed together, with its strength. A set that pushes nothing has the values
-            of the pass as it is, without a pass of its own. label: shown with the progress.
+            of the pass as it is, without a pass of its own. named: method, feature and texts of
+            the parts that are kept. label: shown with the progress.
         """
         tokens.require_some()
         parts = len(readout.texts.row)
@@ -119,20 +124,26 @@ class Steerer:
         with ShownProgress(label, plan.tokens_between(0, len(plan)) * len(pushing)) as shown:
 
             def run(batch: Batch) -> None:
-                with self.restart.keeping():
-                    plain = readout(batch)  # (1, n)
+                chunks = _parts(pushing, self._side_by_side(batch, readout))
+                names = [
+                    named.at(named.edit, self.sites[start[some[0]]], tuple(some), batch)
+                    for some in chunks
+                ]
+                kept = [self.parts.load(name) for name in names]
+                plain = next((values["plain"] for values in kept if values is not None), None)
+                if plain is None or None in kept:
+                    with self.restart.keeping():
+                        plain = readout(batch)  # (1, n)
                 scores = torch.empty(len(sets), plain.shape[1])
                 scores[idle] = plain.float()
                 try:
-                    for some in _parts(pushing, self._side_by_side(batch, readout)):
-                        add = _Add(self.kind, batch, tokens, [sets[number] for number in some])
-                        sites = [site for site in self.sites if site in add.pushes]
-                        with (
-                            self.restart.resuming(sites[0], variants=len(some)),
-                            hooked(self.restart.body, sites, add),
-                        ):
-                            scores[some] = readout(batch, variants=len(some)).float()
-                        shown.advance(batch.tokens * len(some), line=f"from layer {sites[0].layer}")
+                    for some, name, values in zip(chunks, names, kept, strict=True):
+                        if values is None:
+                            pushed = self._pushed(batch, readout, tokens, [sets[n] for n in some])
+                            values = {"plain": plain, "pushed": pushed}
+                            self.parts.save(name, values)
+                        scores[some] = values["pushed"]
+                        shown.advance(batch.tokens * len(some), line=f"from layer {name.layer}")
                 finally:
                     self.restart.forget()
                 # Reached once for each batch: one that ran out of memory is begun again.
@@ -142,6 +153,22 @@ class Steerer:
             run_batches(plan, run, Keeper())
         return clean[0], steered
 
+    def _pushed(
+        self,
+        batch: Batch,
+        readout: Readout,
+        tokens: SteeredTokens,
+        sets: Sequence[Sequence[Push]],
+    ) -> Tensor:
+        """(V, n) scores of the reads with each of these sets pushed."""
+        add = _Add(self.kind, batch, tokens, sets)
+        sites = [site for site in self.sites if site in add.pushes]
+        with (
+            self.restart.resuming(sites[0], variants=len(sets)),
+            hooked(self.restart.body, sites, add),
+        ):
+            return readout(batch, variants=len(sets)).float()
+
     def changes(
         self,
         plan: BatchPlan,
@@ -149,10 +176,11 @@ class Steerer:
         tokens: SteeredTokens,
         sets: Sequence[Sequence[Push]],
         *,
+        named: EffectPart = UNNAMED,
         label: str | None = None,
     ) -> Array:
         """The measure of each row with a set pushed minus without: (V, N)."""
-        clean, steered = self.run(plan, readout, tokens, sets, label=label)
+        clean, steered = self.run(plan, readout, tokens, sets, named=named, label=label)
         before = row_values(readout.texts, clean[None], readout.measure)  # (1, N)
         return (row_values(readout.texts, steered, readout.measure) - before).numpy()
 

@@ -17,6 +17,7 @@ from probes.evaluation.effect_map import EffectMap
 from probes.interventions.answer_tokens import answer_features, require_answers
 from probes.interventions.behaviour import Behaviour, answering, counts_line, settled_measure
 from probes.interventions.editor import DownstreamProbe, Editor
+from probes.interventions.effect_parts import EffectParts, NotKept
 from probes.interventions.estimates import require_differentiable
 from probes.interventions.logit_parts import require_logit_difference
 from probes.interventions.measures import Measure
@@ -46,6 +47,8 @@ class MethodsOfRun:
     memory_budget: int
     probed: Sequence[MapEvidence] = ()
     """The maps of the run's probes, by which heads may be chosen."""
+    parts: EffectParts = field(default_factory=NotKept)
+    """Keeps effects as they come."""
     caveats: list[str] = field(default_factory=list)
     steered: list[Steered] = field(default_factory=list)
     """What steering gave, feature after feature."""
@@ -98,6 +101,7 @@ class MethodsOfRun:
             tokens_per_batch=config.extraction.tokens_per_batch,
             memory_budget=self.memory_budget,
             progress=config.trainer.progress,
+            parts=self.parts,
         )
         self.caveats += editor.notes
         maps: list[EffectMap] = []

@@ -12,6 +12,7 @@ from probes.evaluation.own_metrics import check_on_rows
 from probes.passes.shards import WHOLE
 from probes.pipeline.announce import Announcer
 from probes.pipeline.disk_space import check_space, probe_bytes
+from probes.pipeline.effect_store import effect_store, remove_effects
 from probes.pipeline.engine import Engine
 from probes.pipeline.engine_choice import engine_of
 from probes.pipeline.fit_identity import fit_identity, node_name
@@ -150,8 +151,10 @@ def _fit_and_publish(
             evaluation = evaluator.finish()
         methods.probed = evaluation.maps
         if methods.methods:
+            methods.parts = kept = effect_store(prepared, handle, run_dir)
             with recorder.phase("effects"):
                 effects = methods.run()
+            store.nodes |= kept.nodes
             steered = [row for one in methods.steered for row in one.rows]
             evaluation = evaluation.with_effects(effects, methods.caveats, steered)
             tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
@@ -176,4 +179,5 @@ def _fit_and_publish(
             level=config.significance.level,
         )
         store.remove()
+        remove_effects(run_dir)
         logger.log_run(table, record)

@@ -16,6 +16,7 @@ from probes.activations.cache import Cache
 from probes.activations.extraction import extract
 from probes.config import LinearConfig, RunConfig
 from probes.core.errors import UserError, closest
+from probes.core.files import digest
 from probes.corpora.corpus import TEXT_LEVELS, TRAIN, Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.dose_response import Changed, Dose, Perplexities, dose_rows
@@ -31,6 +32,7 @@ from probes.interventions.directions import (
     random_directions,
 )
 from probes.interventions.editor import DownstreamProbe, Editor
+from probes.interventions.effect_parts import EffectPart
 from probes.interventions.measures import MEASURES
 from probes.interventions.neutral_texts import neutral_texts, next_tokens, tokens_of
 from probes.interventions.readout import ProbeReadout, Readout
@@ -119,7 +121,7 @@ class SteeringOfRun:
         strengths = sorted({0.0, *map(float, config.strengths)})
         doses = [(key, strength) for key in sets for strength in strengths]
         pushed = [[push.times(strength) for push in sets[key]] for key, strength in doses]
-        passes = _Passes(self, doses, pushed)
+        passes = _Passes(self, name, doses, pushed)
         changed = []
         if behaviour is not None:
             changed += passes.answers(behaviour, answers_of, rows.task, code, config.positions)
@@ -252,6 +254,7 @@ class _Passes:
     """Runs all doses over texts, and takes the mean over the draws of a control."""
 
     run: SteeringOfRun
+    feature: str
     doses: Sequence[tuple[tuple[str, int, int], float]]
     """Variant, size of the set and draw; strength."""
     pushed: Sequence[Sequence[Push]]
@@ -319,6 +322,7 @@ class _Passes:
         steerer = self._steerer()
         _, steered = steerer.run(
             editor.plan(texts), readout, SteeredTokens(texts, "all"), self.pushed,
+            named=self._named("neutral " + digest(given)),
             label=editor.label("steered neutral texts"),
         )  # fmt: skip
         losses = self._means(-steered.numpy())
@@ -331,8 +335,17 @@ class _Passes:
         editor = self.run.editor
         tokens = SteeredTokens(texts, positions)  # type: ignore[arg-type]
         return self._steerer().changes(
-            editor.plan(texts), readout, tokens, self.pushed, label=editor.label(label)
+            editor.plan(texts),
+            readout,
+            tokens,
+            self.pushed,
+            named=self._named(label),
+            label=editor.label(label),
         )
+
+    def _named(self, texts: str) -> EffectPart:
+        """The parts that are kept of passes over some texts."""
+        return EffectPart("steering", self.feature, edit=texts)
 
     def _steerer(self) -> Steerer:
         editor = self.run.editor
@@ -342,6 +355,7 @@ class _Passes:
             editor.sites,
             memory_budget=self.run.memory_budget,
             tokens_at_once=editor.tokens_per_batch,
+            parts=editor.parts,
         )
 
     def _changed(self, metric: str, changes: Array, groups: Codes) -> Changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections.abc import Callable
@@ -18,26 +17,13 @@ from probes.cli import commands as cli
 from probes.models.handle import Handle
 from probes.results.table import pick
 from tests.interventions.conftest import talking
+from tests.pipeline.mood_table import write_table
 from tests.tiny_checkpoints import write_checkpoint
 
 __all__ = ["talking"]
 
 CONTROLS = {"random_direction", "random_covariance", "random_heads"}
 Steer = Callable[..., Run]
-
-
-def write_table(path: Path, *, flipped: str = "", count: int = 96) -> None:
-    """Texts that end with a word of their class; labels of one split may be turned round."""
-    words, said = (" the storm", " one dog"), ("warm", "cold")
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "mood", "split", "answer", "alternatives"])
-        for number in range(count):
-            split = ("train", "train", "validation", "test")[number % 4]
-            label = (number // 4 + number // 24) % 2
-            text = f"{number} sails{words[label]}"
-            named = said[1 - label if flipped == split else label]
-            writer.writerow([text, named, split, f" {said[label]}", f" {said[1 - label]}"])
 
 
 @pytest.fixture
