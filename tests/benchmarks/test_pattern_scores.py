@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaModel
+import transformers
 
 from benchmarks.pattern_scores import pattern_scores, repeated_tokens
 
@@ -20,20 +23,22 @@ def test_scores_are_the_weights_on_the_places_they_name() -> None:
     with torch.no_grad():
         weights = torch.stack(body(ids, output_attentions=True).attentions)  # (L, B, H, T, T)
     first, second = range(1, 1 + LENGTH), range(1 + LENGTH, 1 + 2 * LENGTH)
-    for name, queries, key in (
+    places: list[tuple[str, Iterable[int], Callable[[int], int]]] = [
         ("previous", [*first, *second][1:], lambda q: q - 1),
         ("duplicate", second, lambda q: q - LENGTH),
         ("induction", second, lambda q: q - LENGTH + 1),
-    ):
+    ]
+    for name, queries, key in places:
         right = np.mean([weights[..., q, key(q)].numpy() for q in queries], axis=0)  # (L, B, H)
         np.testing.assert_allclose(scores[name], right.swapaxes(0, 1), rtol=1e-5)
 
 
-def _tiny() -> LlamaModel:
+def _tiny() -> Any:
     torch.manual_seed(0)
-    config = LlamaConfig(
+    library: Any = transformers
+    config = library.LlamaConfig(
         vocab_size=48, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager",
         initializer_range=0.5,
     )  # fmt: skip
-    return LlamaModel(config).eval()
+    return library.LlamaModel(config).eval()
