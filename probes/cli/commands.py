@@ -1,7 +1,8 @@
 """The command line: ``headprobes``, ``python train.py`` and ``python -m probes`` are one command.
 
 ``headprobes KEY=VALUE ...`` makes a run, the verbs of ``VERBS`` work with finished ones.
-Exit status: 0 done, 2 the user can fix it, 1 a bug (with its traceback), 130 interrupted.
+Exit status: 0 done, 2 the user can fix it, 1 a bug (with its traceback), 130 interrupted,
+75 nothing failed, but other processes are still at work on what was asked for.
 
 Nothing is imported before the command is known: ``--version`` and a verb's ``--help`` are quick.
 """

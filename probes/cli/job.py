@@ -68,7 +68,7 @@ def run_job(cfg: DictConfig) -> float | None:
         return _claimed(cfg, run_dir)
     except (AlreadyFinished, InUse) as error:
         if in_sweep:
-            note_refusal(Path(HydraConfig.get().sweep.dir), run_dir, str(error))
+            note_refusal(Path(HydraConfig.get().sweep.dir), run_dir, error)
         raise
 
 

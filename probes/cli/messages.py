@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from probes.core.claims import TRY_LATER, AtWork
 from probes.core.errors import UserError
 from probes.core.shown import shown
 
 DONE, BUG, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-"""Exit statuses; a mistake is what the user can fix."""
+"""Exit statuses, beside ``TRY_LATER``; a mistake is what the user can fix."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,15 @@ class Failure:
     message: str | None
     """Of a mistake that the user can fix."""
     traceback: str
+    status: int = MISTAKE
+    """Of the command, where it is no bug."""
 
 
 def released(error: Exception) -> Failure:
     """The words of an error, whose frames are emptied: they hold the job's open files and
     activations as long as the exception lives."""
-    failure = Failure(describe(error), "".join(traceback.format_exception(error)))
+    status = TRY_LATER if isinstance(error, AtWork) else MISTAKE
+    failure = Failure(describe(error), "".join(traceback.format_exception(error)), status)
     chain: list[BaseException] = [error]
     seen: set[int] = set()
     while chain:
@@ -55,7 +60,18 @@ def report(error: Exception | Failure, *, with_traceback: bool = False) -> int:
     if message is None:
         return BUG
     print(f"error: {shown(message)}", file=sys.stderr)
-    return MISTAKE
+    return failure.status
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """The exit status of a command whose parts ended with these: a failure is worse than a wait.
+
+    >>> worst([0, 75, 2]), worst([0, 75]), worst([1, 0]), worst([])
+    (2, 75, 1, 0)
+    """
+    given = list(statuses)
+    failures = [status for status in given if status != TRY_LATER]
+    return max(failures, default=DONE) or (TRY_LATER if TRY_LATER in given else DONE)
 
 
 def describe(error: Exception) -> str | None:

@@ -28,11 +28,12 @@ from probes.cli.messages import (
     Failure,
     released,
     report,
+    worst,
 )
 from probes.cli.overrides import checked, explained
 from probes.config import register
 from probes.config.files import config_dir
-from probes.core.claims import making_directories
+from probes.core.claims import InUse, making_directories
 from probes.core.errors import UserError
 from probes.core.process import Terminated, redeliver_lost_interrupts, terminable
 from probes.sweeps.hydra_callback import sweep_reports
@@ -55,7 +56,9 @@ def run(overrides: Sequence[str]) -> int:
             # Hydra would print a header of its own, and a sweep would stop at the first failure.
             failure = released(error)
             gc.collect()  # what the job left in cycles: maps of files, activations
-            if in_sweep:
+            if in_sweep and isinstance(error, InUse):
+                leave(error, Path(HydraConfig.get().runtime.output_dir))
+            elif in_sweep:
                 told.append(tell(failure, Path(HydraConfig.get().runtime.output_dir)))
             else:
                 failures.append(failure)
@@ -95,10 +98,9 @@ def run(overrides: Sequence[str]) -> int:
     except Exception as error:
         failures.append(error)
     statuses = [*told, *(report(error, with_traceback=wants_tracebacks) for error in failures)]
-    if statuses:
-        return max(statuses)
-    # A launcher may have run the jobs in other processes: their failures are in the reports.
-    return max((sweep.exit_status for sweep in reports), default=DONE)
+    # A launcher may have run the jobs in other processes: their failures are in the reports, as
+    # are the jobs that another command is at work on.
+    return worst(statuses) or worst(sweep.exit_status for sweep in reports)
 
 
 def tell(failure: Failure, run_dir: Path) -> int:
@@ -114,6 +116,15 @@ def tell(failure: Failure, run_dir: Path) -> int:
         if not progress.ended(run_dir, error=words):
             return DONE  # an extraction for several jobs, which now try by themselves
     return BUG if failure.message is None else MISTAKE
+
+
+def leave(error: InUse, run_dir: Path) -> None:
+    """Say that another process is at work on a job of a sweep, which is no failure.
+
+    Whether it ends well is for the sweep's report to say.
+    """
+    if (progress := current()) is not None:
+        progress.ended(run_dir, in_use=error.wrong)
 
 
 @contextmanager

@@ -25,5 +25,7 @@ def run(given: argparse.Namespace) -> None:
     from probes.sweeps.report import write_sweep_report  # late: pandas, matplotlib
 
     report = write_sweep_report(given.directory)
-    finished = len(report.jobs) - len(report.without_results)
-    print(f"{finished} of {len(report.jobs)} jobs finished; sweep: {report.page}")
+    in_use = f", {len(report.in_use)} in use" if report.in_use else ""
+    print(
+        f"{len(report.finished)} of {len(report.jobs)} jobs finished{in_use}; sweep: {report.page}"
+    )

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import re
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from itertools import count
@@ -26,6 +27,13 @@ LOCK = ".lock"
 """In a directory while a process writes there, with the name of the process."""
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What file systems say that have no locks."""
+MOMENT = 0.02
+"""Seconds after which a lock is tried again: whoever asks for its holder locks it, too."""
+TRIES = 5
+
+TRY_LATER = 75
+"""Exit status of a command that failed in nothing, but needs what other processes are still making
+(``EX_TEMPFAIL`` of BSD's sysexits)."""
 
 SWEEPS = "outputs/sweeps"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -37,6 +45,10 @@ making_directories: ContextVar[bool] = ContextVar("making_directories", default=
 
 class InUse(UserError):
     """Another process writes the directory."""
+
+
+class AtWork(InUse):
+    """Other processes are still making what a command needs."""
 
 
 class AlreadyFinished(UserError):
@@ -99,21 +111,32 @@ def held(directory: Path) -> Iterator[None]:
 
 def in_use(directory: Path) -> bool:
     """Whether a living process of this machine holds a directory."""
+    return bool(holder(directory))
+
+
+def holder(directory: Path) -> str:
+    """The living process of this machine that holds a directory; empty where there is none."""
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return ""
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return ""
     except OSError as error:
-        return error.errno not in NO_LOCKS
+        return "" if error.errno in NO_LOCKS else _name_in(descriptor)
     finally:
         os.close(descriptor)
 
 
+def _name_in(descriptor: int) -> str:
+    """What the holder of a lock file has written there."""
+    return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "a process of no name"
+
+
 def _lock(path: Path) -> int:
+    tries = 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -121,10 +144,14 @@ def _lock(path: Path) -> int:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                owner = os.read(descriptor, 200).decode(errors="replace").strip()
+                name = _name_in(descriptor)
                 os.close(descriptor)
+                tries += 1
+                if tries < TRIES:
+                    time.sleep(MOMENT)
+                    continue
                 raise InUse(
-                    f"{path.parent} is being written by another run ({owner or 'of no name'})",
+                    f"{path.parent} is being written by another run ({name})",
                     fix="another directory, or the same command when that run has ended",
                 ) from None
             log.warning("%s: this disk has no locks; start no second run there", path.parent)

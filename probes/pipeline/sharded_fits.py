@@ -7,11 +7,12 @@ A shard works in a directory of its own below the run's, ``shard_000_of_002``, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from probes.core.claims import AtWork, holder
 from probes.core.errors import UserError
 from probes.core.files import read_json, write_atomically
 from probes.core.records import from_json
@@ -80,10 +81,12 @@ def gather(directories: Sequence[Path]) -> ShardedFits:
     """The shards in, or below, these directories.
 
     Raises:
+        AtWork: a process is still at work on one.
         UserError: there is none, one is missing, occurs twice or belongs to another run, or its
             files are not there.
     """
     found = [path.parent for given in directories for path in _records(given)]
+    _refuse_running(directories, set(found))
     if not found:
         shown = ", ".join(map(str, directories))
         raise UserError(
@@ -146,6 +149,18 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str)
 def _records(directory: Path) -> list[Path]:
     own = directory / RECORD
     return [own] if own.is_file() else sorted(directory.glob(f"shard_*_of_*/{RECORD}"))
+
+
+def _refuse_running(directories: Sequence[Path], done: Container[Path]) -> None:
+    """Refuse to join shards of which some are still running."""
+    shards = [path for g in directories for path in (g, *sorted(g.glob("shard_*_of_*")))]
+    running = {path: holder(path) for path in shards if path not in done}
+    users = [f"{path} ({user})" for path, user in running.items() if user]
+    if users:
+        raise AtWork(
+            f"still running: {', '.join(users[:3])}{', ...' if len(users) > 3 else ''}",
+            fix="the same command when they have ended",
+        )
 
 
 def _check_parts(records: Mapping[Path, ShardRecord]) -> None:

@@ -109,18 +109,24 @@ class SweepCallback(Callback):
         from probes.sweeps.report import write_sweep_report
 
         level = config.get("significance", {}).get("level", 0.05)
-        every = write_sweep_report(config.hydra.sweep.dir, level=float(level))
-        refused = take_refusals(directory, self.started)
-        report = replace(every.begun_since(self.started), refused=refused)
-        for name, message in refused.items():
+        notes = take_refusals(directory, self.started)
+        every = write_sweep_report(directory, level=float(level), users=notes.in_use)
+        report = replace(every.begun_since(self.started), refused=notes.refused)
+        for name, message in notes.refused.items():
             log.warning("job %s refused: %s", name, message)
-        finished = len(report.jobs) - len(report.without_results)
         missing = ", ".join(f"{job.name} ({job.status})" for job in report.without_results[:SHOWN])
         if len(report.without_results) > SHOWN:
             missing += ", ..."
         if missing:
             log.warning("without results: %s; their errors are on the page", missing)
-        log.info("%d of %d jobs finished; sweep: %s", finished, len(report.jobs), report.page)
+        if report.in_use:
+            names = ", ".join(job.label for job in report.in_use[:SHOWN])
+            more = ", ..." if len(report.in_use) > SHOWN else ""
+            log.warning(
+                "in use by another process: %s%s; give the command again later", names, more
+            )
+        done, total = len(report.finished), len(report.jobs)
+        log.info("%d of %d jobs finished; sweep: %s", done, total, report.page)
         collected = _collected.get()
         if collected is not None:
             collected.append(report)

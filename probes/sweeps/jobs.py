@@ -1,17 +1,18 @@
-"""The jobs of a sweep as they stand on disk: finished, failed or unfinished."""
+"""The jobs of a sweep as they stand on disk: finished, failed, in use or unfinished."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from probes.analysis.runs import load_run
+from probes.core.claims import holder
 from probes.core.errors import ERROR_FILE
 from probes.pipeline.identity import LENGTH
 from probes.results.atlas import is_atlas, load_atlas
@@ -21,6 +22,8 @@ from probes.sweeps.values import natural, readable
 IDENTITY = re.compile(f"[0-9a-f]{{{LENGTH}}}")
 OF_THE_SWEEP = ("sweep", "plan")
 """Keys that say nothing of a job."""
+IN_USE = "in use"
+"""Status of a job that a process is at work on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Job:
     """Its report, relative to the sweep's directory."""
     begun: float = 0.0
     """When it was last started, in seconds since the epoch."""
+    user: str = ""
+    """The process that is at work on it."""
 
     @property
     def label(self) -> str:
@@ -53,17 +58,26 @@ class Job:
 
     @property
     def status(self) -> str:
-        """finished, failed or unfinished."""
+        """finished, failed, in use (a process is at work on it) or unfinished."""
         if self.error is not None:
             return "failed"
-        return "unfinished" if self.results is None and self.atlas is None else "finished"
+        if self.results is not None or self.atlas is not None:
+            return "finished"
+        return IN_USE if self.user else "unfinished"
+
+    @property
+    def remark(self) -> str:
+        """Why there are no results, or who is at work on them."""
+        return self.user if self.status == IN_USE else self.error or ""
 
 
-def read_job(directory: Path, sweep: Path | None = None) -> Job:
+def read_job(directory: Path, sweep: Path | None = None, user: str = "") -> Job:
     """Read one job directory, whatever state it is in; damaged results count as a failure.
 
-    sweep: the directory of the sweep; by default the one that the job's is in.
+    sweep: the directory of the sweep; by default the one that the job's is in. user: a process of
+    another machine that is at work on it; those of this one are found by their lock.
     """
+    user = holder(directory) or user  # before the results, which may be finished meanwhile
     overrides = _overrides(directory / ".hydra" / "overrides.yaml")
     error = _error(directory / ERROR_FILE)
     results, record, atlas = None, None, None
@@ -77,15 +91,20 @@ def read_job(directory: Path, sweep: Path | None = None) -> Job:
         results, atlas, error = None, None, str(damaged) or repr(damaged)
     page = f"{directory.relative_to(sweep or directory.parent).as_posix()}/report.html"
     begun = (directory / ".hydra").stat().st_mtime
-    return Job(directory.name, overrides, results, record, error, atlas, page, begun)
+    return Job(directory.name, overrides, results, record, error, atlas, page, begun, user)
 
 
-def read_sweep(directory: str | os.PathLike[str]) -> list[Job]:
+def read_sweep(
+    directory: str | os.PathLike[str], users: Mapping[str, str] | None = None
+) -> list[Job]:
     """All jobs of a sweep, in the order of their numbers; none where there is no such directory.
 
     Jobs that are named otherwise follow in the order of their settings. Where two that are named by
     their identity have the same overrides (texts were changed since), the later one counts.
+
+    users: by job, processes of other machines that were at work on it.
     """
+    users = users or {}
     directory = Path(directory)
     # Job directories may be nested more than one level deep, as hydra.sweep.subdir sets them.
     paths = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
@@ -101,7 +120,10 @@ def read_sweep(directory: str | os.PathLike[str]) -> list[Job]:
             return 0, int(path.name)
         return 1, [natural(f"{key}={value}") for key, value in begun[path].items()], str(path)
 
-    return [read_job(path, directory) for path in sorted(latest.values(), key=order)]
+    return [
+        read_job(path, directory, users.get(path.name, ""))
+        for path in sorted(latest.values(), key=order)
+    ]
 
 
 def swept_keys(jobs: Sequence[Job]) -> list[str]:

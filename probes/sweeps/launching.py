@@ -81,14 +81,15 @@ class PlannedLauncher(Launcher):
         if self.config.get("plan"):
             self._remove_if_new()
             raise PlanPrinted
-        idle = not any(job.to_run for job in jobs) and unchanged.get(self.directory) != 0
+        idle = all(job.state in ("finished", "twin") for job in jobs)
+        idle = idle and unchanged.get(self.directory) != 0
         unchanged[self.directory] = initial_job_idx + len(jobs) if idle else 0
         self._extract([cache for cache in shared if not states[cache.name].complete])
         returns = self._run(jobs)
         for job in jobs:
             if job.number not in returns and is_finished(job.directory):
                 returns[job.number] = self._of_finished(job)
-            if job.state == "finished":
+            if job.state in ("finished", "in use"):
                 with contextlib.suppress(OSError):
                     os.utime(job.directory / ".hydra")  # by which the report knows its own jobs
         by_directory = {job.directory: returns[job.number] for job in jobs if job.number in returns}
@@ -118,7 +119,8 @@ class PlannedLauncher(Launcher):
                     "extraction for several jobs failed, each of them tries by itself: %s",
                     error_text(error),
                 )
-            shutil.rmtree(run.directory, ignore_errors=True)
+            if not in_use(run.directory):  # by another process with the same sweep
+                shutil.rmtree(run.directory, ignore_errors=True)
 
     def _run(self, jobs: Sequence[PlannedJob]) -> dict[int, JobReturn]:
         """What the jobs that were not done return, by their number."""

@@ -49,7 +49,7 @@ def line_of(job: Job, keys: Sequence[str]) -> Line:
     settings = [job.overrides.get(key, "–") for key in keys]
     page = job.page if job.status == "finished" else ""
     return Line(
-        job.name, job.label, settings, job.status, job.error, page=page, seconds=job.seconds
+        job.name, job.label, settings, job.status, job.remark, page=page, seconds=job.seconds
     )
 
 

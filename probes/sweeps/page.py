@@ -18,7 +18,7 @@ from probes.results.summary import Estimate
 from probes.sweeps.best import best_lines, choice_caveats
 from probes.sweeps.effects import FEW, Point, effects
 from probes.sweeps.filters import filters_of, marks_of
-from probes.sweeps.jobs import Job, swept_keys
+from probes.sweeps.jobs import IN_USE, Job, swept_keys
 from probes.sweeps.lines import ATLAS, Line, line_of, lines_of
 
 MAX_MAPS = 240
@@ -97,11 +97,14 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
 
 
 def _subtitle(jobs: Sequence[Job]) -> str:
-    without_results = sum(job.status != "finished" for job in jobs)
+    in_use = sum(job.status == IN_USE for job in jobs)
+    without_results = sum(job.status not in ("finished", IN_USE) for job in jobs)
     seconds = [job.seconds for job in jobs if job.seconds is not None]
     text = f"{len(jobs)} jobs"
     if without_results:
         text += f", {without_results} of them without results"
+    if in_use:
+        text += f", {in_use} of them in use by a process"
     return f"{text}, {in_words(sum(seconds))} of work" if seconds else text
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from probes.config import ComposedConfig, RunConfig
 from probes.config.checks import check
+from probes.core.claims import in_use
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.version import __version__
 from probes.corpora.corpus import Corpus
@@ -24,9 +25,9 @@ from probes.results.record import IDENTITY_FILE, RECORD, RunRecord, intact, is_f
 
 log = logging.getLogger(__name__)
 
-State = Literal["finished", "missing", "failed", "refused", "twin"]
-"""finished before; not begun; begun and to be run again; wrong settings, which the job will say; or
-the same as an earlier job of this sweep."""
+State = Literal["finished", "missing", "failed", "refused", "in use", "twin"]
+"""finished before; not begun; begun and to be run again; wrong settings, which the job will say;
+another process is at work on it; or the same as an earlier job of this sweep."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,12 @@ class Planner:
             by_identity = self.named or job.directory in self._begun.values()
             directory = self.directory / job.identity if by_identity else None
         job = replace(job, directory=directory or job.directory)
+        busy = in_use(job.directory)  # before the record, which may be written meanwhile
         record = self._record(job.directory)
         if record is not None:
             return replace(job, state="finished", record=record)
+        if busy:
+            return replace(job, state="in use")
         error = job.directory / ERROR_FILE
         if error.is_file() or (job.directory / ".hydra").is_dir():
             return replace(job, state="failed", reason="failed" if error.is_file() else "stopped")

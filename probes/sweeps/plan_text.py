@@ -26,6 +26,7 @@ WORDS: dict[State, str] = {
     "failed": "to be run again",
     "missing": "to be run",
     "refused": "with mistakes",
+    "in use": "in use by another process",
     "twin": "the same as another",
 }
 

@@ -38,8 +38,17 @@ class SweepProgress:
         self._count, self._said = len(jobs), time.monotonic()
         self._lock = threading.Lock()
 
-    def ended(self, directory: Path, *, error: str = "", objective: float | None = None) -> bool:
+    def ended(
+        self,
+        directory: Path,
+        *,
+        error: str = "",
+        in_use: str = "",
+        objective: float | None = None,
+    ) -> bool:
         """Say that the job in a directory has ended; a second time nothing is said.
+
+        error: how it failed. in_use: that another process is at work on it.
 
         Returns:
             Whether it is a job of the sweep, and not an extraction for several of them.
@@ -52,6 +61,8 @@ class SweepProgress:
         what = f"job {job.number + 1} of {self.total}: {job.title}"
         if error:
             log.warning("%s: failed: %s%s", what, error, self._left())
+        elif in_use:
+            log.info("%s: left to another process: %s%s", what, in_use, self._left())
         elif objective is None:
             log.info("%s: done%s", what, self._left())
         else:

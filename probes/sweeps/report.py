@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from probes.core.claims import TRY_LATER
 from probes.core.errors import UserError
 from probes.core.files import write_atomically
 from probes.sweeps.emergence import emergences, save_emergence
-from probes.sweeps.jobs import Job, read_sweep, swept_keys
+from probes.sweeps.jobs import IN_USE, Job, read_sweep, swept_keys
 from probes.sweeps.page import sweep_page
 from probes.sweeps.progress import PAGE
 from probes.sweeps.table import write_table
@@ -31,7 +32,7 @@ class SweepReport:
     directory: Path
     jobs: list[Job]
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Messages by job of those that found another's finished or locked directory."""
+    """Messages by job of those that found another's finished directory."""
 
     @property
     def page(self) -> Path:
@@ -48,22 +49,41 @@ class SweepReport:
     @property
     def without_results(self) -> list[Job]:
         """Jobs that failed or are unfinished."""
-        return [job for job in self.jobs if job.status != "finished"]
+        return [job for job in self.jobs if job.status not in ("finished", IN_USE)]
+
+    @property
+    def in_use(self) -> list[Job]:
+        """Jobs that a process is at work on."""
+        return [job for job in self.jobs if job.status == IN_USE]
+
+    @property
+    def finished(self) -> list[Job]:
+        """Jobs with results."""
+        return [job for job in self.jobs if job.status == "finished"]
 
     @property
     def exit_status(self) -> int:
-        """0 when all jobs are finished, else 2: their errors are in their directories."""
-        return 2 if self.without_results or self.refused else 0
+        """0 when all jobs are finished, 2 where one failed: its error is in its directory.
+
+        ``TRY_LATER`` where none failed, and another process is still at work on some.
+        """
+        if self.without_results or self.refused:
+            return 2
+        return TRY_LATER if self.in_use else 0
 
 
 def write_sweep_report(
-    directory: str | os.PathLike[str], *, level: float | None = None
+    directory: str | os.PathLike[str],
+    *,
+    level: float | None = None,
+    users: Mapping[str, str] | None = None,
 ) -> SweepReport:
     """Write ``sweep.csv`` and ``sweep.html`` beside the jobs of a sweep, at any time.
 
     A sweep over the steps of a training also gets ``emergence/<feature>.png`` (and ``.svg``).
 
     level: false discovery rate of the marks on the page; None: that of the first finished job.
+    users: by job, processes of other machines that were at work on it.
 
     Raises:
         UserError: there is no such directory.
@@ -71,7 +91,7 @@ def write_sweep_report(
     directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory", fix="the directory of a sweep")
-    jobs = read_sweep(directory)
+    jobs = read_sweep(directory, users)
     level = _level(jobs) if level is None else level
     page = sweep_page(jobs, title=_title(directory), level=level)
     # Shared: multiruns that have one directory, as those of atlases do, may end at the same time.

@@ -34,7 +34,7 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
         pd.DataFrame(columns=columns).to_csv(file, index=False)
         for job in jobs:
             about = {names[key]: job.overrides.get(key, "") for key in keys}
-            about |= {"job": job.name, "status": job.status, "error": job.error or ""}
+            about |= {"job": job.name, "status": job.status, "error": job.remark}
             table = _results(job).assign(**about).reindex(columns=columns)
             table.to_csv(file, index=False, header=False, float_format="%.8g")
 

@@ -15,7 +15,7 @@ from probes import load_run
 from probes.cli import run as module
 from probes.cli.job import run_job
 from probes.cli.run import run
-from probes.core.claims import held
+from probes.core.claims import TRY_LATER, held
 from probes.core.process import Terminated
 from probes.pipeline.prepare import PreparedRun
 from probes.pipeline.recorder import RunRecorder
@@ -220,11 +220,16 @@ def test_a_refused_command_leaves_a_finished_atlas_as_it_is(
     assert content(tmp_path / "out") == before
 
 
-def test_a_job_refused_in_another_process_is_in_the_exit_status(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("in_process", [True, False])
+def test_a_job_that_another_process_takes_after_the_plan_is_in_use(
+    in_process: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 0
     real = run_job
+    monkeypatch.setattr("probes.sweeps.plan.in_use", lambda directory: False)
 
     def elsewhere(cfg: DictConfig) -> None:
         if pid := os.fork():
@@ -235,14 +240,65 @@ def test_a_job_refused_in_another_process_is_in_the_exit_status(
         finally:
             os._exit(0)
 
-    monkeypatch.setattr(module, "run_job", elsewhere)
+    if not in_process:
+        monkeypatch.setattr(module, "run_job", elsewhere)
     first = next(path for path in (tmp_path / "sweep").glob("*/run.json"))
     first.unlink()
     with held(first.parent):
         before = content(first.parent)
-        assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 2
+        assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == TRY_LATER
         assert content(first.parent) == before
     said = capsys.readouterr().err
-    assert f"job {first.parent.name} refused: " in said and "being written by another" in said
+    assert f"in use by another process: {first.parent.name}" in said and "failed" not in said
+    assert ("being written by another run" in said) == in_process  # told when it was met
     assert not list((tmp_path / "sweep").glob("refused-*"))
+    table = (tmp_path / "sweep" / "sweep.csv").read_text()
+    assert f"in use,process {os.getpid()} on " in table and "failed" not in table
     assert start("-m", "seed=1,2", "hydra.sweep.dir=sweep") == 0, "nor blamed for it later"
+
+
+def test_a_job_that_another_process_is_at_work_on_is_left_to_it(
+    tmp_path: Path, made_up: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("-m", "seed=1,2", "sweep=both")
+    assert start(*command) == 0
+    first = next((tmp_path / "outputs").glob("**/run.json"))
+    first.unlink()
+    with held(first.parent):
+        before = content(first.parent)
+        assert start(*command) == TRY_LATER
+        assert content(first.parent) == before
+    said = capsys.readouterr().err
+    assert "1 finished before, 1 in use by another process" in said
+    sweep = tmp_path / "outputs" / "sweeps" / "both"
+    assert f"in use,process {os.getpid()} on " in (sweep / "sweep.csv").read_text()
+    assert "<b>in use</b>" in (sweep / "sweep.html").read_text()
+    assert len(made_up) == 2
+    assert start(*command) == 0 and made_up[2:] == [first.parent]
+    assert "in use" not in (sweep / "sweep.csv").read_text()
+    (first.parent / "run.json").unlink()
+    with held(first.parent):
+        assert start(*command, "features=[upos],[upso]") == 2, "a failure is worse"
+
+
+def test_an_extraction_that_another_process_makes_stays_its_own(
+    tmp_path: Path, made_up: list[Path]
+) -> None:
+    command = ("-m", "layers=[0],[1]", "seed=1", "hydra.sweep.dir=sweep")
+    (directory,) = _extraction_directories(command, tmp_path)
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory):
+        (directory / "headprobes.log").write_text("of the other process")
+        assert start(*command) == 0
+        assert (directory / "headprobes.log").read_text() == "of the other process"
+    assert len(made_up) == 2
+
+
+def _extraction_directories(command: tuple[str, ...], tmp_path: Path) -> list[Path]:
+    """Of the shared activations, which are removed when they are stored."""
+    made: list[Path] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda path, **given: made.append(Path(path)))
+        patch.setattr("probes.cli.run.run_job", lambda cfg: None)
+        start(*command)
+    return made

@@ -7,12 +7,12 @@ import os
 import signal
 from collections.abc import Iterator
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
 
-from probes.core.claims import LOCK, InUse, fresh_directory, held, making_directories
+from probes.core.claims import LOCK, InUse, fresh_directory, held, holder, making_directories
 
 FORK = multiprocessing.get_context("fork")
 
@@ -70,8 +70,30 @@ def test_a_locked_directory_is_refused_until_its_process_ends(tmp_path: Path) ->
     pid = ready.get(timeout=30)
     with pytest.raises(InUse, match=f"another run .process {pid} on"), held(tmp_path):
         pass
+    assert holder(tmp_path).startswith(f"process {pid} on ")
     process.kill()
     process.join()
+    assert (tmp_path / LOCK).is_file() and not holder(tmp_path)
     with held(tmp_path):
         assert (tmp_path / LOCK).is_file()
     assert not list(tmp_path.iterdir())
+
+
+def ask(directory: Path, stop: Event) -> None:
+    while not stop.is_set():
+        holder(directory)
+
+
+def test_asking_for_the_holder_keeps_nobody_from_locking(tmp_path: Path) -> None:
+    stop = FORK.Event()
+    processes = [FORK.Process(target=ask, args=(tmp_path, stop)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    try:
+        for _ in range(2000):
+            with held(tmp_path):
+                pass
+    finally:
+        stop.set()
+        for process in processes:
+            process.join()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from probes import load_run
+from probes.core.claims import TRY_LATER, AtWork, held
 from probes.core.errors import UserError
 from probes.pipeline.sharded_fits import gather, read_shard_record, write_shard_record
 from tests.pipeline.conftest import Small, results_of
@@ -76,6 +77,26 @@ def test_what_is_missing_foreign_or_there_twice_is_refused(sharded: Path, tmp_pa
     with pytest.raises(UserError, match="one of 3 shards"):
         gather([first, foreign])
     assert gather([second, first]).directories == (first, second)
+
+
+def test_shards_that_still_run_are_waited_for(small: Small, sharded: Path, tmp_path: Path) -> None:
+    run_dir = copy(sharded, tmp_path)
+    first, second = sorted(run_dir.glob("shard_*"))
+    (second / "shard.json").unlink()
+    with held(second):
+        for given in ([run_dir], [first, second]):
+            with pytest.raises(
+                AtWork, match=rf"still running: {second} \(process {os.getpid()} on"
+            ):
+                gather(given)
+        (first / "shard.json").unlink()
+        with held(first), pytest.raises(AtWork, match=r"still running: .*shard_000.*shard_001"):
+            gather([run_dir])
+        command = small.merge(run_dir)
+        assert command.wait() == TRY_LATER, command.text
+        assert "the same command when they have ended" in command.text
+    with pytest.raises(UserError, match="no shard of a run is finished there"):
+        gather([run_dir])
 
 
 def test_a_shard_without_its_files_is_refused(sharded: Path, tmp_path: Path) -> None:
