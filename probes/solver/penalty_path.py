@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from probes.solver.hessian_sample import hessian_cost
 from probes.solver.likelihood import class_logits
 from probes.solver.logits import Logits
 from probes.solver.metric import GramMetric
+from probes.solver.newton import LARGEST, NEARLY_SEPARABLE, with_certain_gap
 from probes.solver.problem import Problems, Solution
 from probes.solver.quasi_newton import QuasiNewton
 from probes.solver.rows import Rows, on_gpu
@@ -46,7 +48,8 @@ def solve_problems(
     space: Workspace,
     start: tuple[Tensor, Tensor] | None = None,
 ) -> Solution:
-    """Solve in float32, and in float64 what float32 cannot settle.
+    """Solve in float32, in float64 what float32 cannot settle, and make sure of what is nearly
+    separable.
 
     budget: bytes of one buffer of logits. start: weights (H, P, K, C', D) and biases (H, P, K, C')
     on raw z that the search starts from; None: constant probes.
@@ -56,18 +59,29 @@ def solve_problems(
     rows = problems.weights.sum(-1, dtype=torch.float64)[:, None]  # (P, 1)
     again = ~solution.done | (solution.value < CANCELLED * rows)
     again &= ~_without_optimum(problems, solution)
-    for h in again.flatten(1).any(-1).nonzero()[:, 0].tolist():
-        for p in again[h].any(-1).nonzero()[:, 0].tolist():
-            penalties = again[h, p].nonzero()[:, 0].tolist()
-            weight, bias = solution.weight[h, p, penalties], solution.bias[h, p, penalties]
-            near = weight[None, None], bias[None, None]
-            part = problems.part(h, p, penalties)
-            better = _solve(part, torch.float64, tolerance, max_iterations, budget, space, near)
+    for h, p, penalties in _chosen(again):
+        part, found = problems.part(h, p, penalties), solution.part(h, p, penalties)
+        near = found.weight, found.bias
+        better = _solve(part, torch.float64, tolerance, max_iterations, budget, space, near)
+        better.iterations.add_(found.iterations)
+        solution.put(h, p, penalties, better)
+    if solution.weight.shape[3] * (solution.weight.shape[4] + 1) <= LARGEST:
+        doubtful = solution.value < NEARLY_SEPARABLE * rows
+        doubtful &= ~_without_optimum(problems, solution)
+        for h, p, penalties in _chosen(doubtful):
+            part, found = problems.part(h, p, penalties), solution.part(h, p, penalties)
+            better = with_certain_gap(part, found, tolerance / SAFETY, space)
             solution.put(h, p, penalties, better)
     unbounded = _without_optimum(problems, solution)
     solution.decrement[unbounded] = float("inf")
     solution.done[unbounded] = False
     return solution
+
+
+def _chosen(columns: Tensor) -> Iterator[tuple[int, int, list[int]]]:
+    """Head, problem and its penalties of the columns (H, P, K) that are True."""
+    for h, p in columns.any(-1).nonzero().tolist():
+        yield h, p, columns[h, p].nonzero()[:, 0].tolist()
 
 
 def _without_optimum(problems: Problems, solution: Solution) -> Tensor:

@@ -51,8 +51,12 @@ class Solution:
     """(H, P, K) bool; False where the decrement is above the tolerance, or infinite
     because no optimum exists."""
 
+    def part(self, head: int, problem: int, penalties: list[int]) -> Solution:
+        """A copy of the columns of ``Problems.part``."""
+        at = head, problem, penalties
+        return Solution(*(getattr(self, field.name)[at][None, None] for field in fields(self)))
+
     def put(self, head: int, problem: int, penalties: list[int], other: Solution) -> None:
         """Replace some columns by the better ones of ``Problems.part``."""
-        other.iterations.add_(self.iterations[head, problem, penalties])
         for field in fields(self):
             getattr(self, field.name)[head, problem, penalties] = getattr(other, field.name)[0, 0]

@@ -111,13 +111,6 @@ def test_nearly_separable_softmax() -> None:
     assert_optimal(x[None], labels, weights, fit, l2)
 
 
-def test_nearly_separable_softmax_that_is_hardly_penalised() -> None:
-    x = rows(0, 3000, 48)
-    labels, weights = labels_of(x, 4, 0.2)[None], torch.ones(1, 3000)
-    fit = fit_logistic(x[None], labels, weights, [1e-3, 1e-5], classes=4)
-    assert_optimal(x[None], labels, weights, fit, [1e-3, 1e-5])
-
-
 @pytest.mark.parametrize("classes", [2, 4])
 def test_class_with_three_rows(classes: int) -> None:
     x = rows()
