@@ -43,7 +43,7 @@ class Run(NamedTuple):
 VERBS = {
     "compare": Verb("probes.cli.compare", "difference of two maps, or of two atlases"),
     "catalogue": Verb("probes.cli.catalogue", "what heads are known to do, and how to probe it"),
-    "merge": Verb("probes.cli.merge", "one finished run from its shards"),
+    "merge": Verb("probes.cli.merge", "one finished run from shards of it, or from jobs"),
     "sweep": Verb("probes.cli.sweep", "table and page of a sweep, made again from its jobs"),
 }
 """By name; a new command is a module and a row."""

@@ -277,6 +277,10 @@ class RunConfig:
     until: str = choice("report", ("extraction", "report"))
     """``extraction`` stores the activations and ends; a later run with the same settings goes on
     from there, on another machine too. A sweep begins with such runs."""
+    keep_parts: bool = False
+    """Keep the parts of the fits (``parts/``) of a finished run, so that ``headprobes merge``
+    can join it with runs of other layers or features. They take about as much as its probes and
+    its evidence. Jobs of a sweep that can be joined keep theirs."""
     objective: str = "accuracy"
     """What a search (``hydra/sweeper=search``) maximises: a metric of the heads that are best on
     validation, the mean over features; ``FEATURE.METRIC`` for one of them."""

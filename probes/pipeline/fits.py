@@ -49,6 +49,8 @@ class Fits:
         """Of the real problem of each part."""
         self.summary = FitSummary(0, 0.0)
         """Of all that was fitted, whichever process did it."""
+        self.parts: list[Part] = []
+        """All that were fitted, or stored before."""
         self._results = store.load()
         if self._results:
             log.info("%d parts of the fits were stored before", len(self._results))
@@ -72,6 +74,7 @@ class Fits:
             result, problems = self._results[planned.part], planned.problem_set
             self.evaluator.collect(result.chunk, problems.task, problems.problems)
             self.banks.append(result.bank)
+            self.parts.append(planned.part)
             name = f"{planned.part.feature}, {planned.part.site}"
             self.summary += FitSummary(
                 result.probes, result.seconds, convergence={name: result.convergence}

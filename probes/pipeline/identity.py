@@ -27,7 +27,7 @@ from probes.statistics.maps import Layer
 
 KEYS_THAT_CHANGE_NO_RESULT = (
     *("trainer", "logger", "cache_dir", "memory_budget", "disk_budget", "until", "objective"),
-    *("shard", "engine", "atlas"),
+    *("shard", "engine", "keep_parts", "atlas"),
 )
 """Groups and keys of a configuration; ``atlas`` is in the ``run.json`` of earlier versions only."""
 

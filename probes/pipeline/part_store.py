@@ -7,25 +7,50 @@ A run that was killed goes on with them, and several processes that share the fi
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from probes.core.errors import UserError
 from probes.core.files import digest, write_atomically
 from probes.evaluation.part_result import PartResult, part_bytes, read_part
 from probes.pipeline.fit_identity import MACHINE
 from probes.pipeline.identity import Settings
-from probes.pipeline.sharded_fits import PARTS, ShardedFits, difference, read_shard_record
+from probes.pipeline.kept_parts import RECORD as KEPT
+from probes.pipeline.sharded_fits import PARTS
 from probes.results.integrity import damaged
 from probes.training.parts import Part
+from probes.training.problems import ActivationSource
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".part"
+
+
+class Merged(Protocol):
+    """Parts that other processes have fitted and that count as this run's."""
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Of the runs or shards that have left them."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Of their fits."""
+
+    @property
+    def stored_only(self) -> bool:
+        """Whether the run is refused where its activations are not stored."""
+
+    def files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The files of all parts, with the identity of each."""
+
+    def require_same_run(
+        self, identity: Mapping[str, Any], sources: Sequence[ActivationSource]
+    ) -> None:
+        """Refuse parts that are not of the run with this identity and these activations."""
 
 
 class PartStore:
@@ -36,13 +61,10 @@ class PartStore:
         run_dir: Path,
         identity: Settings,
         node: str,
-        merged: ShardedFits | None = None,
+        merged: Merged | None = None,
     ) -> None:
-        """identity: all that may change the results. node: the kind of processor. merged: shards
-        whose parts count as this run's.
-
-        Raises:
-            UserError: the shards belong to another run.
+        """identity: all that may change the results. node: the kind of processor. merged: whose
+        parts count as this run's.
         """
         self.run_dir = run_dir
         self.directory = run_dir / PARTS
@@ -50,8 +72,6 @@ class PartStore:
         self.nodes: set[str] = set()
         """Those of all parts that were loaded or saved."""
         self.merged = merged
-        if merged is not None:
-            _require_same_run(merged, identity)
 
     def save(self, result: PartResult) -> None:
         """Store one result.
@@ -95,11 +115,9 @@ class PartStore:
                 path.unlink()
                 continue
             stored[result.part] = result
-        for directory in self.merged.directories if self.merged is not None else ():
-            for name in read_shard_record(directory).parts:
-                assert self.merged is not None
-                result = self._read(directory / PARTS / name, self.merged.identity)
-                stored[result.part] = result
+        for path, identity in self.merged.files() if self.merged is not None else ():
+            result = self._read(path, identity)
+            stored[result.part] = result
         return stored
 
     def machines(self) -> dict[str, object]:
@@ -122,8 +140,8 @@ class PartStore:
 
     def remove(self) -> None:
         """Remove what is stored, when the run is finished."""
-        for path in self.directory.glob(f"*{SUFFIX}"):
-            path.unlink()
+        for path in (*self.directory.glob(f"*{SUFFIX}"), self.directory / KEPT):
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not there, or with files of somebody else
             self.directory.rmdir()
 
@@ -131,15 +149,3 @@ class PartStore:
 def part_file(part: Part) -> str:
     """A file name that says the layer, and differs between parts."""
     return f"{part.layer:03d}-{digest(asdict(part))[:16]}{SUFFIX}"
-
-
-def _require_same_run(merged: ShardedFits, identity: Settings) -> None:
-    """What shards are computed on may be another machine than where they are joined."""
-    ours = {k: v for k, v in json.loads(json.dumps(identity)).items() if k not in MACHINE}
-    theirs = {key: value for key, value in merged.identity.items() if key not in MACHINE}
-    if theirs != ours:
-        raise UserError(
-            f"{merged.directories[0]} is not of this run: they differ in "
-            f"{difference(theirs, ours)}",
-            fix="the command and the files that the shards were started with",
-        )

@@ -65,6 +65,12 @@ def prepare(config: RunConfig, *, corpus: Corpus | None = None, tell: bool = Tru
         log.info("%s: %s", corpus.name, note)
     cache_dir = Path(os.path.expanduser(config.cache_dir))
     shard = chosen_shard(config.shard, os.environ)
+    if config.keep_parts and disk_budget is not None:
+        raise UserError(
+            f"keep_parts=true and disk_budget={config.disk_budget}: activations that are dropped "
+            "cannot be compared with those of other runs",
+            fix="keep_parts=false",
+        )
     if shard != WHOLE or config.engine.name != "local":
         _check_shared(config)
     return PreparedRun(config, corpus, features, cache_dir, memory_budget, disk_budget, shard)

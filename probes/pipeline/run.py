@@ -18,14 +18,14 @@ from probes.pipeline.engine_choice import engine_of
 from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan
 from probes.pipeline.fits import Fits
+from probes.pipeline.kept_parts import write_kept
 from probes.pipeline.layer_passes import Activations
 from probes.pipeline.methods import MethodsOfRun, tasks_of_maps
-from probes.pipeline.part_store import PartStore
+from probes.pipeline.part_store import Merged, PartStore, part_file
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder, words_note
 from probes.pipeline.shard_fits import fit_shard
-from probes.pipeline.sharded_fits import ShardedFits
 from probes.pipeline.work import Work
 from probes.reporting.loggers import make_logger
 from probes.results.vocabulary.methods import PROBE
@@ -45,12 +45,12 @@ def run(config: RunConfig, run_dir: Path) -> None:
     run_prepared(prepare(config), run_dir)
 
 
-def run_prepared(prepared: PreparedRun, run_dir: Path, merged: ShardedFits | None = None) -> None:
+def run_prepared(prepared: PreparedRun, run_dir: Path, merged: Merged | None = None) -> None:
     """Carry out a run that was prepared; ``run.json``, written last, makes it a finished one.
 
     A process that does a shard of the run leaves its results for ``headprobes merge`` instead.
 
-    merged: what the shards of this run have fitted.
+    merged: what shards of this run, or runs of some of its layers, have fitted.
 
     Raises:
         UserError: the model does not suit the settings, or the labels and groups cannot give the
@@ -82,7 +82,7 @@ def _run_on(
     run_dir: Path,
     recorder: RunRecorder,
     announcer: Announcer,
-    merged: ShardedFits | None,
+    merged: Merged | None,
 ) -> None:
     """The run, with what an engine has extracted."""
     prepared = work.prepared
@@ -93,7 +93,7 @@ def _run_on(
         run_dir,
         recorder.phase,
         announcer.started,
-        stored_only=merged is not None,
+        stored_only=merged is not None and merged.stored_only,
     ) as activations:
         _fit_and_publish(work, methods, run_dir, recorder, activations, announcer, merged, engine)
 
@@ -105,7 +105,7 @@ def _fit_and_publish(
     recorder: RunRecorder,
     activations: Activations,
     announcer: Announcer,
-    merged: ShardedFits | None,
+    merged: Merged | None,
     engine: Engine,
 ) -> None:
     """The run from its activations on."""
@@ -129,6 +129,8 @@ def _fit_and_publish(
     # The checksums of what later passes will read are not known yet.
     identity = fit_identity(prepared, handle, [] if activations.in_passes else sources)
     identity |= engine.machine()
+    if merged is not None:
+        merged.require_same_run(identity, sources)
     store = PartStore(run_dir, identity, node_name(accelerator_of(config.trainer)), merged)
     if prepared.shard != WHOLE:
         fit_shard(prepared, sources, evaluator, store)
@@ -170,6 +172,11 @@ def _fit_and_publish(
         )
         record.environment.update(store.machines())
         record.steering.extend(one.record for one in methods.steered)
+        keeps = config.keep_parts and merged is None and probing
+        if keeps:
+            layers = [layer for _, layer in plan.heads]
+            files = [part_file(part) for part in fits.parts]
+            write_kept(store.directory, identity, layers, prepared.features, sources, files)
         table, record = publish(
             run_dir,
             evaluation,
@@ -178,6 +185,7 @@ def _fit_and_publish(
             recorder,
             level=config.significance.level,
         )
-        store.remove()
+        if not keeps:
+            store.remove()
         remove_effects(run_dir)
         logger.log_run(table, record)

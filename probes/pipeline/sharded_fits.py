@@ -7,7 +7,7 @@ A shard works in a directory of its own below the run's, ``shard_000_of_002``, a
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from probes.core.errors import UserError
 from probes.core.files import read_json, write_atomically
 from probes.core.records import from_json
 from probes.passes.shards import Shard
+from probes.pipeline.fit_identity import MACHINE
 from probes.results.integrity import DIGEST, FILES, NO_DIGESTS, check_seal, damaged, sealed
+from probes.training.problems import ActivationSource
 
 RECORD = "shard.json"
 PARTS = "parts"
@@ -46,6 +48,38 @@ class ShardedFits:
     """By the number of the shard."""
     identity: Mapping[str, Any]
     """Of the fits of all of them."""
+    stored_only = True
+    """The activations are there: shards wait for each other's."""
+
+    def files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The files of all parts, with the identity of each.
+
+        Raises:
+            UserError: the record of a shard is damaged.
+        """
+        for directory in self.directories:
+            for name in read_shard_record(directory).parts:
+                yield directory / PARTS / name, self.identity
+
+    def require_same_run(
+        self, identity: Mapping[str, Any], sources: Sequence[ActivationSource]
+    ) -> None:
+        """Refuse parts that are not of a run; they may have been computed on another machine.
+
+        identity, sources: of the run.
+
+        Raises:
+            UserError: other settings, texts, weights or activations.
+        """
+        ours = json.loads(json.dumps(identity))
+        ours = {key: value for key, value in ours.items() if key not in MACHINE}
+        theirs = {key: value for key, value in self.identity.items() if key not in MACHINE}
+        if theirs != ours:
+            raise UserError(
+                f"{self.directories[0]} is not of this run: they differ in "
+                f"{difference(theirs, ours)}",
+                fix="the command and the files that the shards were started with",
+            )
 
 
 def shard_directory(run_dir: Path, shard: Shard) -> Path:

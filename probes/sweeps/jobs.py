@@ -20,7 +20,7 @@ from probes.results.record import RunRecord, is_finished
 from probes.sweeps.values import natural, readable
 
 IDENTITY = re.compile(f"[0-9a-f]{{{LENGTH}}}")
-OF_THE_SWEEP = ("sweep", "plan")
+OF_THE_SWEEP = ("sweep", "plan", "keep_parts")
 """Keys that say nothing of a job."""
 IN_USE = "in use"
 """Status of a job that a process is at work on."""
@@ -106,6 +106,13 @@ def read_sweep(
     """
     users = users or {}
     directory = Path(directory)
+    return [
+        read_job(path, directory, users.get(path.name, "")) for path in job_directories(directory)
+    ]
+
+
+def job_directories(directory: Path) -> list[Path]:
+    """Those that ``read_sweep`` reads, in its order."""
     # Job directories may be nested more than one level deep, as hydra.sweep.subdir sets them.
     paths = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
     begun = {path: _overrides(path / ".hydra" / "overrides.yaml") for path in paths}
@@ -120,10 +127,7 @@ def read_sweep(
             return 0, int(path.name)
         return 1, [natural(f"{key}={value}") for key, value in begun[path].items()], str(path)
 
-    return [
-        read_job(path, directory, users.get(path.name, ""))
-        for path in sorted(latest.values(), key=order)
-    ]
+    return sorted(latest.values(), key=order)
 
 
 def swept_keys(jobs: Sequence[Job]) -> list[str]:

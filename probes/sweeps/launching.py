@@ -31,6 +31,7 @@ from probes.core.overrides import quoted
 from probes.core.process import heavy_imports
 from probes.results.record import is_finished
 from probes.sweeps.caches import SharedCache, shared_caches
+from probes.sweeps.joinable import joinable
 from probes.sweeps.launchers import Parse, PlanPrinted, batches, shared_cores
 from probes.sweeps.plan import PlannedJob, Planner, key_of
 from probes.sweeps.plan_text import plan_lines
@@ -58,6 +59,8 @@ class PlannedLauncher(Launcher):
         self.directory = Path(str(config.hydra.sweep.dir))
         self.is_new = not self.directory.is_dir() or not any(self.directory.iterdir())
         named = config.get("sweep") is not None
+        self.kept: set[int] = set()
+        """Numbers of jobs that keep the parts of their fits."""
         self.planner = Planner(self.directory, named, self._compose, self.parse, _fixed(config))
 
     def launch(
@@ -69,6 +72,7 @@ class PlannedLauncher(Launcher):
             PlanPrinted: after the plan, where only that is asked for.
         """
         jobs = self.planner.plan(job_overrides, initial_job_idx)
+        self.kept |= joinable(jobs)
         shared = shared_caches(jobs)
         states = {}
         if shared:
@@ -183,7 +187,10 @@ class PlannedLauncher(Launcher):
     def _placed(self, job: PlannedJob) -> list[str]:
         """The overrides of a job, its directory among them."""
         subdir = os.path.relpath(job.directory, self.directory)
-        return [*job.overrides, f"hydra.sweep.subdir={quoted(subdir)}"]
+        own = [f"hydra.sweep.subdir={quoted(subdir)}"]
+        if job.number in self.kept and "keep_parts" not in map(key_of, job.overrides):
+            own.append("keep_parts=true")
+        return [*job.overrides, *own]
 
     def _of_finished(self, job: PlannedJob) -> JobReturn:
         """What a job returned when it was run: only a search asks for it."""

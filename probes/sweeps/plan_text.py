@@ -14,6 +14,7 @@ from probes.core.files import size
 from probes.core.overrides import override
 from probes.core.shown_progress import in_words
 from probes.sweeps.caches import SharedCache
+from probes.sweeps.joinable import joinable
 from probes.sweeps.plan import PlannedJob, State, swept_values
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def plan_lines(
         yield f"  activations for {len(cache.jobs)} jobs: {_cache(cache, states[cache.name])}"
     if len(shared) > SHOWN:
         yield f"  ... and of {len(shared) - SHOWN} more kinds"
+    if kept := joinable(jobs):
+        yield f"  {len(kept)} jobs are of some layers or features: headprobes merge can join them"
     yield from _time(jobs)
     # An atlas has a directory of its own, which the same command finds again.
     unfinished = any(job.to_run and (job.config or job.reason) for job in jobs)

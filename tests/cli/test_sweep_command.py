@@ -83,12 +83,14 @@ def test_a_plan_alone_leaves_nothing(
         shown = capsys.readouterr().err
         assert "4 to be run" in shown and "seed: 1, 2" in shown and "layers: [0], [1]" in shown
         assert "activations for 4 jobs: minilm on grammar, heads, residual, 2 layers" in shown
+        assert "4 jobs are of some layers or features: headprobes merge can join them" in shown
         assert ("to go on after an interruption" in shown) == (where != "sweep=later")
     assert not made_up and not (tmp_path / "outputs").exists() and not (tmp_path / "a").exists()
     assert start("-m", "seed=1,2", "sweep=later") == 0
     before = content(tmp_path / "outputs")
     assert start("-m", "seed=1,2", "sweep=later", "plan=true") == 0
-    assert "2 finished before" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "2 finished before" in shown and "merge" not in shown
     after = content(tmp_path / "outputs")
     assert {k: v for k, v in after.items() if "multirun" not in k} == {
         k: v for k, v in before.items() if "multirun" not in k
