@@ -11,14 +11,16 @@ when probes or activations are asked for, not before.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
 from probes.analysis.agreement import agreement_frame, evidence_of, method_pairs
+from probes.analysis.comparison import compared_tables, require_all_layers
 from probes.config.layers import LayerChoice
 from probes.core.errors import UserError
 from probes.results.evidence import load_evidence
@@ -27,8 +29,9 @@ from probes.results.method_maps import method_maps, of_method
 from probes.results.plausible import check_banks, check_evidence, check_table
 from probes.results.quantities import describe_metrics
 from probes.results.record import RECORD, RunRecord, is_finished, read_record
-from probes.results.table import Subject, distinct, features, read_results
-from probes.results.vocabulary.methods import PROBE
+from probes.results.subject import Asked, OfMap, Subject
+from probes.results.table import distinct, features, read_results
+from probes.results.vocabulary.methods import PROBE, has_effects
 from probes.results.vocabulary.sites import HEADS
 from probes.statistics.compare import Comparison, compare_maps
 from probes.statistics.maps import MapEvidence
@@ -58,23 +61,11 @@ class Run:
         """The features that were decoded."""
         return features(self.results)
 
-    def subject(
-        self, *, site: str | None = None, method: str | None = None, probe: str | None = None
-    ) -> Subject:
-        """Kind of site, method and kind of probe: the run's own where the arguments are open."""
-        return Subject.of(self.results, site=site, method=method, probe=probe)
+    def subject(self, **asked: Unpack[Asked]) -> Subject:
+        """Kind of site, method and kind of probe: the run's own where ``asked`` leaves it open."""
+        return Subject.of(self.results, **asked)
 
-    def table(
-        self,
-        feature: str,
-        *,
-        site: str | None = None,
-        method: str | None = None,
-        probe: str | None = None,
-        metric: str | None = None,
-        effect: str | None = None,
-        positions: str | None = None,
-    ) -> FeatureTable:
+    def table(self, feature: str, **asked: Unpack[Asked]) -> FeatureTable:
         """The rows of a feature with its map by one method; the run's own where nothing is asked.
 
         A feature without effects of its own gets the map of the corpus' answer.
@@ -83,11 +74,10 @@ class Run:
             UserError: no such feature, site, method, probe, effect or positions; the message has
                 those there are.
         """
-        asked = {"site": site, "method": method, "probe": probe, "effect": effect,
-                 "positions": positions}  # fmt: skip
-        for column, value in asked.items():
-            self._require(column, value)
-        return of_method(self.results, feature, metric=metric, **asked)
+        known: Mapping[str, object] = asked
+        for column in ("site", "method", "probe", "effect", "positions"):
+            self._require(column, known.get(column))
+        return of_method(self.results, feature, **asked)
 
     def map(
         self,
@@ -96,11 +86,7 @@ class Run:
         *,
         split: str = "test",
         stream: str | None = None,
-        site: str | None = None,
-        method: str | None = None,
-        probe: str | None = None,
-        effect: str | None = None,
-        positions: str | None = None,
+        **asked: Unpack[OfMap],
     ) -> pd.DataFrame:
         """One number for each head, ``(layers, heads)``; NaN where a layer has no such head.
 
@@ -115,29 +101,19 @@ class Run:
             UserError: no such feature, metric, stream, site, method or probe; the message has
                 those there are.
         """
-        own = self.table(feature, site=site, method=method, probe=probe, effect=effect,
-                         positions=positions)  # fmt: skip
+        own = self.table(feature, **asked)
         metric = metric or own.metric
         streams = own.streams(metric, split=split)
         if not streams:
             raise UserError(
                 f"'{feature}' has no '{metric}' on {split} (site '{own.site}', probe "
                 f"'{own.probe}')",
-                allowed=", ".join(self.table(feature, method=method).names),
+                allowed=", ".join(self.table(feature, method=asked.get("method")).names),
             )
         return own.map(metric, stream=self._stream(streams, stream), split=split)
 
     def top(
-        self,
-        feature: str,
-        k: int = 5,
-        *,
-        metric: str | None = None,
-        site: str | None = None,
-        method: str | None = None,
-        probe: str | None = None,
-        effect: str | None = None,
-        positions: str | None = None,
+        self, feature: str, k: int = 5, *, metric: str | None = None, **asked: Unpack[OfMap]
     ) -> pd.DataFrame:
         """The ``k`` heads that are best on validation, with what they reach on test.
 
@@ -146,9 +122,7 @@ class Run:
         Raises:
             UserError: no such feature or method, or no validation values of this metric.
         """
-        own = self.table(feature, site=site, method=method, probe=probe, effect=effect,
-                         positions=positions)  # fmt: skip
-        return own.top(k, metric=metric)
+        return self.table(feature, **asked).top(k, metric=metric)
 
     def agreement(
         self, feature: str, *, site: str = HEADS, k: int = 10, confidence: float = 0.95
@@ -241,53 +215,45 @@ class Run:
         other: Run,
         feature: str | None = None,
         *,
-        site: str | None = None,
-        probe: str | None = None,
         other_probe: str | None = None,
-        method: str | None = None,
-        effect: str | None = None,
         draws: int = 1000,
         confidence: float = 0.95,
+        **asked: Unpack[Asked],
     ) -> Comparison:
         """This run's map minus another's, with paired cluster-bootstrap intervals.
 
         Both must be of the same corpus and split; ``feature`` may be left out if they have just
         one in common. ``run.compare(run, feature, other_probe="random_init")`` compares trained
-        with random weights, ``method="ablation"`` the effects of two runs.
-        ``headprobes compare RUN RUN`` prints and draws the same.
+        with random weights, ``method="ablation"`` the effects of two runs in the units of their
+        measure. ``headprobes compare RUN RUN`` prints and draws the same.
 
         Raises:
-            UserError: different corpora or splits, no such map, or a run without evidence files.
+            UserError: different corpora or splits, no such map, effects of another measure, kind
+                or positions, or a run without evidence files.
         """
-        if self.record.corpus.fingerprint != other.record.corpus.fingerprint:
-            raise UserError(
-                f"{self.directory} and {other.directory} were made on different texts, labels or "
-                "splits, so their rows cannot be paired",
-                allowed="runs with equal corpus.* and split.*",
-            )
-        if feature is None:
-            common = [name for name in self.features if name in other.features]
-            if len(common) != 1:
-                raise UserError(
-                    f"the runs have {len(common)} features in common",
-                    allowed=", ".join(common),
-                    fix=f"compare(other, {common[0]!r})" if common else "",
-                )
-            feature = common[0]
-        for run in (self, other):
-            run._require("method", method)
-        mine = of_method(
-            self.results, feature, site=site, method=method, probe=probe, effect=effect
-        )
-        theirs = of_method(
-            other.results, feature, site=mine.site, method=mine.method,
-            probe=other_probe or probe, effect=effect,
-        )  # fmt: skip
-        first, second = self._evidence(mine), other._evidence(theirs)
+        mine, theirs = compared_tables(self, other, feature, other_probe=other_probe, **asked)
+        first, second = self.evidence(mine), other.evidence(theirs)
         comparison = compare_maps(first, second, draws=draws, confidence=confidence)
         if not comparison.units:
-            _check_depths(self, other)
+            require_all_layers(self, other)
         return comparison
+
+    def evidence(self, own: FeatureTable) -> MapEvidence:
+        """The sums by group behind a map of the run.
+
+        Raises:
+            UserError: none was kept of this map.
+        """
+        found = evidence_of(own, self._maps)
+        if found is None:
+            kind = _kind(own.method, own.probe, own.subject.effect)
+            there = (f"{m.feature} ({m.site}, {_kind(m.method, m.probe, m.effect)})"
+                     for m in self._maps)  # fmt: skip
+            raise UserError(
+                f"{self.directory} has no map of '{own.feature}' (site '{own.site}', {kind})",
+                allowed=", ".join(dict.fromkeys(there)),
+            )
+        return found
 
     @cached_property
     def _banks(self) -> SavedBanks:
@@ -322,17 +288,7 @@ class Run:
     def _maps(self) -> list[MapEvidence]:
         return load_evidence(self.directory / EVIDENCE, files=self.record.files)
 
-    def _evidence(self, own: FeatureTable) -> MapEvidence:
-        found = evidence_of(own, self._maps)
-        if found is None:
-            of = f"'{own.feature}' (site '{own.site}', {_kind(own.method, own.probe)})"
-            there = (f"{m.feature} ({m.site}, {_kind(m.method, m.probe)})" for m in self._maps)
-            raise UserError(
-                f"{self.directory} has no map of {of}", allowed=", ".join(dict.fromkeys(there))
-            )
-        return found
-
-    def _require(self, column: str, asked: str | None) -> None:
+    def _require(self, column: str, asked: object) -> None:
         """Refuse a name that the column of the results does not have."""
         known = [name for name in distinct(self.results, column) if name]
         if asked is not None and asked not in known:
@@ -348,21 +304,11 @@ class Run:
         raise UserError(wrong, allowed=", ".join(there), fix=f"stream={there[0]!r}")
 
 
-def _kind(method: str, probe: str) -> str:
+def _kind(method: str, probe: str, effect: str) -> str:
     """What tells maps of one feature and site apart."""
-    return f"probe '{probe}'" if method == PROBE else f"{method} '{probe}'"
-
-
-def _check_depths(first: Run, second: Run) -> None:
-    """Maps without common heads are compared by depth, which needs all layers of both models."""
-    layers = [run.record.config.get("layers") for run in (first, second)]
-    if any(layers):
-        probed = " against ".join(f"layers={one or 'null'}" for one in layers)
-        raise UserError(
-            f"the runs probed different layers ({probed}), so the relative depth of a "
-            "layer is unknown",
-            fix="runs of the same layers, or of all (layers=null)",
-        )
+    if method == PROBE:
+        return f"probe '{probe}'"
+    return f"{method} '{probe}'" + (f", effect '{effect}'" if has_effects(method) else "")
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

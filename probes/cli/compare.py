@@ -8,8 +8,9 @@ from pathlib import Path
 DESCRIPTION = (
     "The difference of two maps, with intervals: first run minus second, of the same corpus and "
     "split. Linear against MLP, one checkpoint against another; or one run twice with "
-    "--other-probe random_init: trained against random weights. Of two atlases: which functions "
-    "both models have, and at which relative depth."
+    "--other-probe random_init: trained against random weights. With --method ablation: the "
+    "effects of two runs, in the units of what they are measured on. Of two atlases: which "
+    "functions both models have, and at which relative depth."
 )
 
 
@@ -21,8 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", metavar="RUN", type=Path, help="what is subtracted from it")
     parser.add_argument("--feature", metavar="F", help="only this one; default: all in common")
     parser.add_argument("--site", metavar="S", help="heads (default), residual, all_heads, ...")
-    parser.add_argument("--probe", metavar="P", help="linear, mlp, random_init, ... of the first")
+    parser.add_argument(
+        "--method", metavar="M", help="ablation, patching, ...; default: probe where it was run"
+    )
+    parser.add_argument(
+        "--probe", metavar="P",
+        help="linear, mlp, random_init, ... of the first; of another method mean, zero, noise, ...",
+    )  # fmt: skip
     parser.add_argument("--other-probe", metavar="P", help="of the second; default: its own")
+    parser.add_argument("--effect", metavar="E", help="total (default) or direct")
+    parser.add_argument("--positions", metavar="P", help="all or read: where heads were edited")
     parser.add_argument(
         "--confidence", metavar="C", type=_share, default=0.95, help="of intervals; default 0.95"
     )

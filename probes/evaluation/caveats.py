@@ -10,7 +10,7 @@ from probes.config.run import PENALTIES, STRONGER, WEAKER
 from probes.corpora.corpus import TRAIN
 from probes.evaluation.scored_rows import ScoredRows
 from probes.results.findings import MapTestSummary
-from probes.results.table import Subject
+from probes.results.subject import Subject
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
 from probes.results.vocabulary.methods import METHODS
 from probes.statistics.bootstrap import few_groups

@@ -1,13 +1,14 @@
 """Two maps' difference: drawn like every other map, printed, and as JSON for programs.
 
-Differences are shown in points (hundredths) of test accuracy, first minus second; in JSON they are
-shares, like all accuracies in files.
+Differences are first minus second: of probes in points (hundredths) of test accuracy, of other
+methods in the units of what their effects are measured on. In JSON accuracies are shares, as in all
+files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from rich.console import Console
 from rich.text import Text
 
 from probes.reporting.captions import evidence_label
+from probes.reporting.difference_unit import IN_POINTS, DifferenceUnit
 from probes.reporting.drawing.colours import number
 from probes.reporting.head_map import HeadMap, Panel
 from probes.reporting.page.sentences import plural
 from probes.reporting.terminal import encodable, print_head_map, print_heading
-from probes.results.quantities import POINTS
 from probes.results.record import RunRecord
-from probes.results.table import layers_by_heads, pick
+from probes.results.subject import Subject
+from probes.results.table import EVERYWHERE, layers_by_heads, pick
 from probes.results.vocabulary import probe_label
+from probes.results.vocabulary.methods import PROBE, has_effects
 from probes.statistics.compare import Comparison, DepthProfile
 
 MOST_DEPTHS = 13
@@ -51,13 +54,21 @@ class Difference:
     second: ComparedRun
     confidence: float
     comparison: Comparison
+    unit: DifferenceUnit = IN_POINTS
+    subject: Subject | None = None
+    """Of the first map, where it is none of probes' accuracy."""
+
+    @property
+    def method(self) -> str:
+        """That of both maps."""
+        return PROBE if self.subject is None else self.subject.method
 
     @property
     def names(self) -> tuple[str, str]:
         """What tells the two apart: model, probe, else the run directory."""
         first, second = self.first, self.second
         models = [_short(first, second), _short(second, first)]
-        kinds = [probe_label(side.probe) for side in (first, second)]
+        kinds = [probe_label(side.probe, self.method) for side in (first, second)]
         names = [
             ", ".join(own for own, other in zip(mine, others, strict=True) if own != other)
             for mine, others in (
@@ -90,7 +101,9 @@ def difference_map(shown: Difference) -> HeadMap:
         [(s, layer, head if heads else None) for s, layer, head in comparison.units],
         columns=["stream", "layer", "head"],
     ).assign(
-        site=shown.site, value=100 * comparison.difference, strong=shown.differing.astype(float)
+        site=shown.site,
+        value=shown.unit.factor * comparison.difference,
+        strong=shown.differing.astype(float),
     )
     panels = []
     for stream, profile in comparison.profiles.items():
@@ -101,12 +114,12 @@ def difference_map(shown: Difference) -> HeadMap:
                 stream,
                 values,
                 layers_by_heads(cells, "strong") == 1.0,
-                _in_points(profile, "mean" if heads else shown.site).set_index(values.index),
+                _profile(shown, profile, "mean" if heads else shown.site).set_index(values.index),
             )
         )
     return HeadMap(
         feature=shown.feature,
-        quantity=POINTS,
+        quantity=shown.unit.quantity,
         panels=panels,
         ranks={},
         evidence="interval",
@@ -115,6 +128,7 @@ def difference_map(shown: Difference) -> HeadMap:
         passed=int(shown.differing.sum()),
         site=shown.site,
         probe=shown.first.probe,
+        method=shown.method,
     )
 
 
@@ -133,11 +147,12 @@ def print_difference(shown: Difference, console: Console) -> None:
         layers = sorted({layer for s, layer, _ in shown.comparison.units if s == stream})
         by = "layer" if layers else "relative depth (0 first layer, 1 last)"
         console.print(Text(f"By {by}, {what}:"))
-        header = f"{'layer' if layers else 'depth':>7}{'first':>8}{'second':>8}{'points':>9}"
+        of_difference = shown.unit.name or "difference"
+        header = f"{'layer' if layers else 'depth':>7}{'first':>8}{'second':>8}{of_difference:>9}"
         console.print(Text(header, style="dim"))
         for row in _spaced(len(profile.depth)):
             place = str(layers[row]) if layers else f"{profile.depth[row]:.2f}"
-            console.print(Text(f"{place:>7}{_depth_line(profile, row)}"))
+            console.print(Text(f"{place:>7}{_depth_line(shown, profile, row)}"))
 
 
 def save_difference(shown: Difference, png: Path) -> list[Path]:
@@ -153,12 +168,18 @@ def save_difference(shown: Difference, png: Path) -> list[Path]:
     if not shown.comparison.units:
         subtitle = " · ".join([*parts, _average(shown)])
         profiles = {
-            stream: _in_points(profile, "difference").assign(
+            stream: _profile(shown, profile, "difference").assign(
                 first=profile.first, second=profile.second
             )
             for stream, profile in shown.comparison.profiles.items()
         }
-        return save_figure(lambda: draw_depths(profiles, title=title, subtitle=subtitle), png)
+        unit = shown.unit
+        return save_figure(
+            lambda: draw_depths(
+                profiles, title=title, subtitle=subtitle, of=unit.measured, quantity=unit.quantity
+            ),
+            png,
+        )
     drawn = difference_map(shown)
     parts.append(f"{drawn.passed} of {drawn.tested} {evidence_label(drawn)}")
     subtitle = " · ".join([*parts, _order(shown)])
@@ -173,9 +194,15 @@ def difference_json(shown: Difference) -> dict[str, Any]:
         fields = ("value", "low", "high", "ceiling", "corrected")
         rank = {name: _number(getattr(comparison.rank, name)) for name in fields}
     whole = shown.site != "heads"
+    of = {} if shown.subject is None else asdict(shown.subject)
     return {
         "feature": shown.feature,
         "site": shown.site,
+        "method": shown.method,
+        "metric": of.get("metric", "accuracy"),
+        "effect": of.get("effect", ""),
+        "positions": of.get("positions", ""),
+        "unit": "share" if shown.unit is IN_POINTS else shown.unit.name,
         "first": _side(shown.first),
         "second": _side(shown.second),
         "groups": comparison.groups,
@@ -220,6 +247,8 @@ def _title(shown: Difference) -> str:
     first, second = shown.names
     model = shown.first.record.model.name
     shared = [model] if model == shown.second.record.model.name else []
+    if shown.method != PROBE and shown.first.probe == shown.second.probe:
+        shared.insert(0, probe_label(shown.first.probe, shown.method))
     return " · ".join(
         [shown.feature, f"{first} − {second}", *shared, shown.first.record.corpus.name]
     )
@@ -227,13 +256,25 @@ def _title(shown: Difference) -> str:
 
 def _subtitle(shown: Difference) -> str:
     groups = plural(shown.first.record.corpus.group_name)
+    unit = shown.unit
     parts = [
-        "accuracy on test, first minus second, in points",
+        f"{unit.measured} on test, first minus second" + (f", in {unit.name}" * bool(unit.name)),
+        *(of_both for of_both in [_of_both(shown), unit.above] if of_both),
         f"paired over {shown.comparison.groups:,} {groups}",
     ]
     if shown.site != "heads":
         parts.insert(0, shown.site.replace("_", " "))
     return " · ".join(parts)
+
+
+def _of_both(shown: Difference) -> str:
+    """Which effects they are, where the method knows several."""
+    if shown.subject is None:
+        return ""
+    parts = [f"{shown.subject.effect} effect"] if has_effects(shown.method) else []
+    if shown.subject.positions not in ("", EVERYWHERE):
+        parts.append(f"at positions: {shown.subject.positions}")
+    return ", ".join(parts)
 
 
 def _count(shown: Difference) -> str:
@@ -253,6 +294,11 @@ def _count(shown: Difference) -> str:
 def _order(shown: Difference) -> str:
     """Whether both maps put their units in the same order."""
     rank = shown.comparison.rank
+    if shown.comparison.sampled:
+        return (
+            "Heads of a map were chosen: only those in both maps are compared, and neither their "
+            "order nor means by layer."
+        )
     if rank is None:
         return "Fewer than three units: no rank correlation."
     if np.isnan(rank.value):
@@ -267,12 +313,13 @@ def _average(shown: Difference) -> str:
     return "mean of heads" if shown.site == "heads" else shown.site.replace("_", " ")
 
 
-def _in_points(profile: DepthProfile, name: str) -> pd.DataFrame:
-    """By depth the difference under this name and its interval, in points."""
+def _profile(shown: Difference, profile: DepthProfile, name: str) -> pd.DataFrame:
+    """By depth the difference under this name and its interval, as they are shown."""
+    factor = shown.unit.factor
     columns = {
-        name: 100 * profile.difference,
-        f"{name}_low": 100 * profile.interval.low,
-        f"{name}_high": 100 * profile.interval.high,
+        name: factor * profile.difference,
+        f"{name}_low": factor * profile.interval.low,
+        f"{name}_high": factor * profile.interval.high,
     }
     return pd.DataFrame(columns, index=pd.Index(profile.depth, name="depth"))
 
@@ -282,11 +329,12 @@ def _spaced(depths: int) -> Iterable[int]:
     return np.unique(np.linspace(0, depths - 1, min(depths, MOST_DEPTHS)).round().astype(int))
 
 
-def _depth_line(profile: DepthProfile, row: int) -> str:
-    low, high = 100 * profile.interval.low[row], 100 * profile.interval.high[row]
+def _depth_line(shown: Difference, profile: DepthProfile, row: int) -> str:
+    line = shown.unit.line
     return (
         f"{number(profile.first[row]):>8}{number(profile.second[row]):>8}"
-        f"{100 * profile.difference[row]:+9.1f} [{low:+.1f}, {high:+.1f}]"
+        f"{line(profile.difference[row]):>9} [{line(profile.interval.low[row])}, "
+        f"{line(profile.interval.high[row])}]"
     )
 
 

@@ -17,21 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Unpack
 
 import pandas as pd
 
 from probes.core.errors import UserError, closest
 from probes.results.quantities import OWN, Quantity
-from probes.results.table import (
-    COLUMNS,
-    TEXT,
-    Subject,
-    distinct,
-    features,
-    layers_by_heads,
-    pick,
-    where,
-)
+from probes.results.subject import Asked, Subject
+from probes.results.table import COLUMNS, TEXT, distinct, features, layers_by_heads, pick, where
 from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, QuantityKind, quantity_kind
 from probes.results.vocabulary.comparators import MAJORITY, Comparator, Compared
 from probes.results.vocabulary.methods import PROBE, is_signed
@@ -63,13 +56,7 @@ class FeatureTable:
         cls,
         table: pd.DataFrame,
         feature: str,
-        *,
-        site: str | None = None,
-        method: str | None = None,
-        probe: str | None = None,
-        metric: str | None = None,
-        effect: str | None = None,
-        positions: str | None = None,
+        **asked: Unpack[Asked],
     ) -> FeatureTable:
         """The feature's rows of a results table; what is left open is settled by ``Subject.of``.
 
@@ -86,11 +73,7 @@ class FeatureTable:
             )
         # A map asks for dozens of subsets, and codes are quicker to compare than text.
         rows = rows.astype(dict.fromkeys(TEXT, "category"))
-        subject = Subject.of(
-            rows, site=site, method=method, probe=probe, metric=metric, effect=effect,
-            positions=positions,
-        )  # fmt: skip
-        return cls(rows, feature, subject, table.attrs.get(OWN, {}))
+        return cls(rows, feature, Subject.of(rows, **asked), table.attrs.get(OWN, {}))
 
     @property
     def site(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 import pandas as pd
 
 from probes.results.feature_table import FeatureTable
-from probes.results.table import Subject, distinct, features, pick
+from probes.results.subject import Asked, Subject
+from probes.results.table import distinct, features, pick
 from probes.results.vocabulary.comparators import is_comparator
 from probes.results.vocabulary.methods import PROBE, method_order
 from probes.results.vocabulary.sites import HEADS
@@ -74,21 +77,18 @@ def method_maps(table: pd.DataFrame, feature: str, *, site: str = HEADS) -> list
     return sorted([*own, *others], key=lambda one: method_order(one.method))
 
 
-def of_method(
-    table: pd.DataFrame, feature: str, *, method: str | None = None, **asked: str | None
-) -> FeatureTable:
+def of_method(table: pd.DataFrame, feature: str, **asked: Unpack[Asked]) -> FeatureTable:
     """The feature's map by a method; the answer's where it has none of its own.
-
-    asked: site, probe, metric, effect and positions, as for ``FeatureTable.of``.
 
     Raises:
         UserError: the feature is not in the table.
     """
+    method = asked.get("method")
     if method not in (None, PROBE) and feature in features(table):
         answer = answer_feature(table, method or "")
         if pick(table, feature=feature, method=method).empty and answer is not None:
             feature = answer
-    return FeatureTable.of(table, feature, method=method, **asked)
+    return FeatureTable.of(table, feature, **asked)
 
 
 def named_heads(own: FeatureTable, *, level: float = 0.05) -> set[Cell]:

@@ -55,8 +55,8 @@ def describe_metrics(table: pd.DataFrame, metrics: Mapping[str, MetricRecord]) -
     return table
 
 
-DIFFERENCE = "difference"
-"""Name of the quantity of two maps."""
+DIFFERENCE, EFFECT_DIFFERENCE = "difference", "effect_difference"
+"""Names of the quantity of two maps: of accuracies in points, of effects in their own units."""
 POINTS = Quantity(
     DIFFERENCE, "difference (points)", False, 0.0, "no difference", diverging=True, least_span=5.0
 )

@@ -47,7 +47,7 @@ class RankCorrelation:
 
 @dataclass(frozen=True)
 class DepthProfile:
-    """Mean test accuracy of a layer's units against relative depth, first minus second map."""
+    """Mean test value of a layer's units against relative depth, first minus second map."""
 
     depth: Array
     """(P,) 0 is the first layer, 1 the last."""
@@ -65,7 +65,7 @@ class Comparison:
     units: list[Unit]
     """(U,) stream, layer and head that both maps have; empty where the models differ in shape."""
     difference: Array
-    """(U,) of test accuracy."""
+    """(U,) of what the maps hold, on test."""
     interval: Interval
     rank: RankCorrelation | None
     """None with fewer than three units in common."""
@@ -73,6 +73,9 @@ class Comparison:
     """For each stream in both maps, or for the only stream of each; layers at equal relative depth
     are compared."""
     groups: int
+    sampled: bool = False
+    """Whether either map has chosen heads and a sample of the others: then only heads that both
+    have are compared, and neither the order nor means by layer, which the choice has changed."""
 
 
 def compare_maps(
@@ -86,11 +89,12 @@ def compare_maps(
     """Differences of two maps with paired cluster-bootstrap intervals.
 
     Units are paired by stream, layer and head if the maps have the same layers and heads; else
-    only depth profiles are compared, interpolated between layers.
+    only depth profiles are compared, interpolated between layers. Of maps of chosen heads those
+    are compared that both have.
 
     Raises:
         UserError: the maps have fewer than two groups in common (they were made on different
-            corpora or splits), or hold different metrics.
+            corpora or splits), hold different metrics, or no head of two samples is in both.
     """
     if first.metric != second.metric:
         raise UserError(
@@ -109,17 +113,16 @@ def compare_maps(
     a, b = first.sums(groups), second.sums(groups)
     values = a.value(), b.value()  # (H,), (H',)
     replicates = a.resampled(drawn.multiplicity), b.resampled(drawn.multiplicity)  # (B, H), ...
-    same = set(first.keys) == set(second.keys)
-    units = first.keys if same else []
-    order = np.array([second.keys.index(unit) for unit in units], dtype=np.int64)
-    paired = b.of_units(order)
+    units, sampled = _common_units(first, second)
+    paired = b.of_units(np.array([second.keys.index(unit) for unit in units], dtype=np.int64))
     # Copied as the partner is: sums of effects must not differ by the order of their addition.
-    own = a.of_units(np.arange(len(units)))
+    own = a.of_units(np.array([first.keys.index(unit) for unit in units], dtype=np.int64))
+    ordered = len(units) > 2 and not sampled
     return Comparison(
         units=units,
         difference=own.value() - paired.value(),
-        interval=drawn.interval(own, minus=paired) if same else Interval(*np.zeros((2, 0))),
-        rank=_rank_correlation(own, paired, confidence, seed) if len(units) > 2 else None,
+        interval=drawn.interval(own, minus=paired) if units else Interval(*np.zeros((2, 0))),
+        rank=_rank_correlation(own, paired, confidence, seed) if ordered else None,
         profiles={
             name: _profile(
                 [
@@ -131,10 +134,26 @@ def compare_maps(
                 confidence,
                 len(groups),
             )
-            for name, pair in _stream_pairs(first, second).items()
+            for name, pair in ({} if sampled else _stream_pairs(first, second)).items()
         },
         groups=len(groups),
+        sampled=sampled,
     )
+
+
+def _common_units(first: MapEvidence, second: MapEvidence) -> tuple[list[Unit], bool]:
+    """The units that are paired, in the order of the first map, and whether either is a sample."""
+    sampled = first.weights is not None or second.weights is not None
+    common = set(first.keys) & set(second.keys)
+    if not sampled:
+        return (first.keys if common == set(first.keys) == set(second.keys) else []), False
+    if not common:
+        raise UserError(
+            f"the maps of '{first.feature}' and '{second.feature}' have no head in common: both "
+            "have chosen heads only",
+            fix="ablation.heads=all in one of the runs",
+        )
+    return [unit for unit in first.keys if unit in common], True
 
 
 def _rank_correlation(a: GroupSums, b: GroupSums, confidence: float, seed: int) -> RankCorrelation:

@@ -11,7 +11,8 @@ from probes.core.errors import UserError
 from probes.evaluation.effect_map import EffectMap, judge_effects
 from probes.results.evidence import load_evidence, save_evidence
 from probes.results.feature_table import FeatureTable
-from probes.results.table import Subject, results_table
+from probes.results.subject import Subject
+from probes.results.table import results_table
 from probes.statistics.bootstrap import draw_groups
 from probes.statistics.maps import MapEvidence
 from tests.evaluation.planted_effects import effects_evidence

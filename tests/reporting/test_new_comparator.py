@@ -20,8 +20,8 @@ from probes.reporting.page.pagedata import feature_data
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
 from probes.results.feature_table import FeatureTable
+from probes.results.subject import Subject
 from probes.results.summary import baselines
-from probes.results.table import Subject
 from probes.results.vocabulary import COMPARATORS, Comparator, Compared, probe_label
 from tests.reporting.synthetic import heads_of, make_record, make_results
 

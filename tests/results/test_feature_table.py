@@ -6,7 +6,8 @@ import pytest
 
 from probes.core.errors import UserError
 from probes.results.feature_table import FeatureTable
-from probes.results.table import Subject, results_table
+from probes.results.subject import Subject
+from probes.results.table import results_table
 from tests.reporting.synthetic import CLASSES, MAJORITY, heads_of, make_results
 
 

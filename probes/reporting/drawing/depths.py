@@ -22,17 +22,24 @@ from probes.results.quantities import POINTS, Quantity
 
 WIDTH = 2.6
 """Of each of the two drawings, in inches."""
-ACCURACY = Quantity("accuracy", "accuracy", False, 0.0, "")
 BOTH: Lines = {"first": ("#1f5fa8", "first"), "second": ("#a04f00", "second")}
 """The blue and the orange of differences above and below 0."""
 DIFFERENCE: Lines = {"difference": (INK, "difference")}
 
 
-def draw_depths(profiles: dict[str, pd.DataFrame], *, title: str, subtitle: str) -> Figure:
-    """Left both accuracies, right their difference with its interval; a row for each stream.
+def draw_depths(
+    profiles: dict[str, pd.DataFrame],
+    *,
+    title: str,
+    subtitle: str,
+    of: str = "accuracy",
+    quantity: Quantity = POINTS,
+) -> Figure:
+    """Left both maps' means, right their difference with its interval; a row for each stream.
 
     ``profiles`` have relative depth as index, from 0 (at the bottom) to 1, and columns ``first``,
-    ``second``, and in points ``difference``, ``difference_low`` and ``difference_high``.
+    ``second``, and in the unit of ``quantity`` ``difference``, ``difference_low`` and
+    ``difference_high``. of: what the maps hold, in words.
     """
     heights = [min(4.0, max(1.2, 0.17 * len(profile))) for profile in profiles.values()]
     head_room = 0.24 if len(profiles) > 1 else 0.0
@@ -44,7 +51,7 @@ def draw_depths(profiles: dict[str, pd.DataFrame], *, title: str, subtitle: str)
     for (stream, profile), tall in zip(profiles.items(), heights, strict=True):
         bottom = top - head_room - tall
         left = axes_at(figure, (LEFT, bottom, WIDTH, tall))
-        draw_profile(left, profile, ACCURACY, BOTH)
+        draw_profile(left, profile, Quantity("value", of, False, 0.0, ""), BOTH)
         if len(profile) > 1:
             left.set_yticks(np.linspace(0, len(profile) - 1, 3), ["0", ".5", "1"])
         left.tick_params(axis="y", length=0, labelsize=7)
@@ -52,7 +59,7 @@ def draw_depths(profiles: dict[str, pd.DataFrame], *, title: str, subtitle: str)
         if head_room:
             left.set_title(stream, loc="left", size=9, color=INK, pad=6)
         right = axes_at(figure, (LEFT + WIDTH + GAP, bottom, WIDTH, tall))
-        draw_profile(right, profile, POINTS, DIFFERENCE)
+        draw_profile(right, profile, quantity, DIFFERENCE)
         draw_legend(right, left, right)
         top = bottom - UNDER
     return figure

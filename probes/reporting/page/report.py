@@ -30,8 +30,9 @@ from probes.reporting.page.steering import steering_sections
 from probes.results.feature_table import FeatureTable
 from probes.results.method_maps import method_maps
 from probes.results.record import RunRecord
+from probes.results.subject import Subject
 from probes.results.summary import Baseline, Estimate, baselines, best_estimate, optional
-from probes.results.table import Subject, features, pick
+from probes.results.table import features, pick
 from probes.results.vocabulary import METHODS
 from probes.results.vocabulary.comparators import COMPARATORS, MATCHED
 from probes.results.vocabulary.quantities import evidence_columns

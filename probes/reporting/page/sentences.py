@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from probes.results.record import RunRecord, TaskRecord
-from probes.results.table import Subject, distinct, pick
+from probes.results.subject import Subject
+from probes.results.table import distinct, pick
 from probes.results.vocabulary import METHODS, quantity_kind
 from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.quantities import MEASURES, evidence_columns

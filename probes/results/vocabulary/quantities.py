@@ -31,6 +31,8 @@ class QuantityKind:
     """One sentence, shown above its map."""
     better: str = "higher"
     """Which values are good: ``higher`` or ``lower``."""
+    unit: str = ""
+    """What one of it is, in the plural; empty: it is a share or a ratio, or has no unit."""
     anchor: float | None = None
     """Where a head knows nothing; None: what the majority class reaches."""
     anchor_label: str = "majority"
@@ -145,12 +147,14 @@ _MEASURES = (
         "logit_difference",
         "logit difference",
         "Logit of the answer minus the mean of the alternatives' logits, first tokens.",
+        unit="logits",
         place=10,
     ),
     QuantityKind(
         "log_probability",
         "log-probability",
         "Log-probability of the answer, summed over its tokens (nats).",
+        unit="nats",
         place=11,
     ),
     QuantityKind(
@@ -163,24 +167,28 @@ _MEASURES = (
         "sentence_difference",
         "sentence difference",
         "Log-probability of the good text minus that of the bad one (nats).",
+        unit="nats",
         place=13,
     ),
     QuantityKind(
         "loss",
         "next-token log-likelihood",
         "Mean log-probability of the next token over a text, which is minus the loss (nats).",
+        unit="nats a token",
         place=14,
     ),
     QuantityKind(
         "downstream",
         "downstream log-probability",
         "Log-probability of the gold label by the probe on the last layer's residual stream.",
+        unit="nats",
         place=15,
     ),
     QuantityKind(
         "log_odds",
         "log-odds",
         "Log-odds of a class by the probe on the last layer's residual stream (nats).",
+        unit="nats",
         place=16,
     ),
 )
