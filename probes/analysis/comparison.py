@@ -97,7 +97,9 @@ def require_method(first: FinishedRun, second: FinishedRun, method: str | None) 
             raise UserError(
                 f"{run.directory} has no effects by method '{method}'",
                 allowed=", ".join(known),
-                fix=f"methods=[{method}]" if method in METHODS else closest(method, known, "--method {}"),
+                fix=f"methods=[{method}]"
+                if method in METHODS
+                else closest(method, known, "--method {}"),
             )
 
 

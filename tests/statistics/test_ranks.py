@@ -51,3 +51,13 @@ def test_intervals_from_one_part_and_from_none() -> None:
     assert wider[0] < low < high < wider[1]
     assert fisher_interval(0.5, [(0.0, 30)], 0.95) == pytest.approx((0.5, 0.5))
     assert np.isnan(fisher_interval(0.5, [], 0.95)).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_near_perfect_order_keeps_an_interval_on_its_side(sign: int) -> None:
+    """Left-out values from .981 to .997 around .99, as measured on two maps of one model."""
+    low, high = sorted(sign * end for end in fisher_interval(sign * 0.99, [(1.69, 23)], 0.95))
+    assert 0.9 < low < 0.99 < high < 1
+    # An interval that is wide for want of groups stays as wide as the scale makes it.
+    low, high = fisher_interval(0.3, [(2.0, 3)], 0.95)
+    assert low < -0.9 and high > 0.99
