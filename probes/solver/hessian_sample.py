@@ -83,9 +83,14 @@ def hessian_stride(rows: int, parameters: int) -> int:
     return max(1, rows // (HESSIAN_ROWS_PER_PARAMETER * parameters))
 
 
-def hessian_cost(rows: int, width: int, classes: int, columns: int) -> float:
-    """Time of the Hessians of some columns of a head, in iterations of the search."""
+def hessian_cost(
+    rows: int, width: int, classes: int, columns: int, *, sampled: bool = True
+) -> float:
+    """Time of the Hessians of some columns of a head, in iterations of the search.
+
+    sampled: as in float32; in float64 all rows enter.
+    """
     n, each = width + 1, classes * columns
-    sample = min(rows, max(SAMPLED * n, SAMPLED_LEAST))
+    sample = min(rows, max(SAMPLED * n, SAMPLED_LEAST)) if sampled else rows
     hessians = tuning.nanoseconds_of_hessians(rows, n, each, sample, hessian_stride(rows, n))
     return hessians / tuning.nanoseconds_of_an_iteration(rows, n, each)

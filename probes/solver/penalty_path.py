@@ -188,10 +188,13 @@ def _first_hessian(rows: int, width: int, classes: int, columns: int, dtype: tor
     """Iterations after which a column may get its own Hessian.
 
     As in renting or buying, the search goes on with the shared metric until its iterations have
-    cost as much as a Hessian. In float64, where columns are stiff, a narrow column gets one at
-    once, and a wide one, whose Hessian is expensive, earlier than in float32.
+    cost as much as a Hessian. In float64, where columns are stiff, a narrow logit gets one before
+    each iteration, and what has an expensive one gets it earlier than in float32.
     """
-    cost = hessian_cost(rows, width, classes, columns)
     if dtype == torch.float32:
+        cost = hessian_cost(rows, width, classes, columns)
         return max(FIRST_HESSIAN["logit" if classes == 1 else "softmax"], round(cost))
-    return 0 if width <= tuning.NARROW else round(cost / SOONER)
+    if width > tuning.NARROW:
+        return round(hessian_cost(rows, width, classes, columns) / SOONER)
+    cost = hessian_cost(rows, width, classes, columns, sampled=False)
+    return 0 if classes == 1 else round(cost / SOONER)

@@ -259,6 +259,7 @@ class QuasiNewton:
         better = s.decrement < 0.9 * s.best
         s.stalled = torch.where(better, torch.zeros_like(s.stalled), s.stalled + 1)
         s.best = torch.minimum(s.best, s.decrement)
+        self._forgive_falling(tolerance)
         if iteration == self.refreshed:
             s.started = s.plain
         # Unpenalised and all rows classified correctly: the weights would grow for ever.
@@ -266,6 +267,23 @@ class QuasiNewton:
         # A stalled column waits for its own Hessian first.
         stalled = s.stalled >= self.refresh_after + 2 * STALLED
         return s.done | unbounded | stalled | ~s.slope.isfinite()
+
+    def _forgive_falling(self, tolerance: float) -> None:
+        """Columns that seem to have stalled go on if their objective has fallen by more than the
+        tolerance meanwhile.
+
+        Decrements in a poor metric say little. They may be far too small at first, and rise as the
+        metric improves, though the search comes on.
+        """
+        s = self.state
+        asked = (s.stalled > 0) & (s.stalled % STALLED == 0)
+        if not bool(asked.any()):
+            return
+        value = self.logits.value(s.columns)
+        falling = asked & (s.reached - value > tolerance * value)
+        s.stalled = torch.where(falling, torch.zeros_like(s.stalled), s.stalled)
+        s.best = torch.where(falling, s.decrement, s.best)
+        s.reached = torch.where(asked, value, s.reached)
 
     def _finish(self, iteration: int, tolerance: float) -> None:
         """Record all columns, against their exact objectives."""

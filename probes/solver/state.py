@@ -85,6 +85,8 @@ class State:
     """Smallest decrement so far."""
     stalled: Tensor
     """int64: iterations since the decrement was last a tenth smaller than the smallest."""
+    reached: Tensor
+    """Objective when the column last seemed to have stalled; at first that of a constant probe."""
     done: Tensor
     """bool: the decrement is at most the tolerance."""
 
@@ -108,6 +110,7 @@ class State:
             started=value,
             best=torch.full_like(value, float("inf")),
             stalled=torch.zeros_like(value, dtype=torch.int64),
+            reached=value,
             done=nothing,
         )
 
