@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
-from probes.sweeps.progress import PAGE, unchanged
+from probes.sweeps.progress import PAGE, planned, unchanged
 from probes.sweeps.refusals import take_refusals
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ class SweepCallback(Callback):
         level = config.get("significance", {}).get("level", 0.05)
         notes = take_refusals(directory, self.started)
         every = write_sweep_report(directory, level=float(level), users=notes.in_use)
-        report = replace(every.begun_since(self.started), refused=notes.refused)
+        own = planned.pop(directory, None)
+        report = every.begun_since(self.started) if own is None else every.of(own)
+        report = replace(report, refused=notes.refused)
         for name, message in notes.refused.items():
             log.warning("job %s refused: %s", name, message)
         missing = ", ".join(f"{job.name} ({job.status})" for job in report.without_results[:SHOWN])

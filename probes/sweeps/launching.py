@@ -18,12 +18,14 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from probes.config.run import EngineConfig
 from probes.core.claims import in_use
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
@@ -35,7 +37,15 @@ from probes.sweeps.joinable import joinable
 from probes.sweeps.launchers import Parse, PlanPrinted, batches, shared_cores
 from probes.sweeps.plan import PlannedJob, Planner, key_of
 from probes.sweeps.plan_text import plan_lines
-from probes.sweeps.progress import POLL_SECONDS, SweepProgress, error_text, unchanged, watched
+from probes.sweeps.progress import (
+    POLL_SECONDS,
+    SweepProgress,
+    error_text,
+    planned,
+    unchanged,
+    watched,
+)
+from probes.sweeps.ray_jobs import Sent, on_cluster, run_on_workers
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +64,7 @@ class PlannedLauncher(Launcher):
     ) -> None:
         """Keep what Hydra gives every launcher, and look at the sweep's directory."""
         self.config, self.hydra_context = config, hydra_context
+        self.task_function = task_function
         self.local = BasicLauncher()
         self.local.setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.directory = Path(str(config.hydra.sweep.dir))
@@ -85,11 +96,14 @@ class PlannedLauncher(Launcher):
         if self.config.get("plan"):
             self._remove_if_new()
             raise PlanPrinted
+        planned.setdefault(self.directory, set()).update(job.directory for job in jobs)
         idle = all(job.state in ("finished", "twin") for job in jobs)
         idle = idle and unchanged.get(self.directory) != 0
         unchanged[self.directory] = initial_job_idx + len(jobs) if idle else 0
-        self._extract([cache for cache in shared if not states[cache.name].complete])
-        returns = self._run(jobs)
+        node, here = self.config.hydra.launcher, isinstance(self.inner, BasicLauncher)
+        with on_cluster(jobs, node, here=here) as engine:
+            self._extract([cache for cache in shared if not states[cache.name].complete])
+            returns = self._run(jobs, engine)
         for job in jobs:
             if job.number not in returns and is_finished(job.directory):
                 returns[job.number] = self._of_finished(job)
@@ -126,8 +140,11 @@ class PlannedLauncher(Launcher):
             if not in_use(run.directory):  # by another process with the same sweep
                 shutil.rmtree(run.directory, ignore_errors=True)
 
-    def _run(self, jobs: Sequence[PlannedJob]) -> dict[int, JobReturn]:
-        """What the jobs that were not done return, by their number."""
+    def _run(self, jobs: Sequence[PlannedJob], engine: EngineConfig | None) -> dict[int, JobReturn]:
+        """What the jobs that were not done return, by their number.
+
+        engine: where they become tasks of a cluster.
+        """
         todo = [job for job in jobs if job.to_run]
         for job in todo:
             (job.directory / ERROR_FILE).unlink(missing_ok=True)  # of the last time
@@ -136,10 +153,11 @@ class PlannedLauncher(Launcher):
         # Mistakes are told by the jobs themselves, for which nothing needs to be submitted.
         refused = [job for job in todo if job.state == "refused"]
         others = [job for job in todo if job.state != "refused"]
-        return {
-            **self._launch(self.local, refused, progress),
-            **self._launch(self.inner, others, progress),
-        }
+        returns = self._launch(self.local, refused, progress)
+        if engine is None:
+            return returns | self._launch(self.inner, others, progress)
+        with watched(progress, elsewhere=False):
+            return returns | run_on_workers(others, self._placed, self._sent(), engine, progress)
 
     def _launch(
         self, launcher: Launcher, jobs: Sequence[PlannedJob], progress: SweepProgress
@@ -191,6 +209,16 @@ class PlannedLauncher(Launcher):
         if job.number in self.kept and "keep_parts" not in map(key_of, job.overrides):
             own.append("keep_parts=true")
         return [*job.overrides, *own]
+
+    def _sent(self) -> Sent:
+        """What a worker needs to run a job."""
+        return Sent(
+            self.hydra_context,
+            self.config,
+            self.task_function,
+            Singleton.get_state(),
+            os.getcwd(),
+        )
 
     def _of_finished(self, job: PlannedJob) -> JobReturn:
         """What a job returned when it was run: only a search asks for it."""

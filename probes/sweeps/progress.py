@@ -88,6 +88,10 @@ class SweepProgress:
                 self.ended(directory, error=error_text(error))
             elif is_finished(directory):
                 self.ended(directory)
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """Say how many jobs there are, where nothing was said for a while."""
         if time.monotonic() - self._said > SILENT_SECONDS:
             self._said = time.monotonic()
             running = sum((directory / LOCK).exists() for directory in self._waiting)
@@ -106,6 +110,9 @@ def error_text(path: Path) -> str:
 unchanged: dict[Path, int] = {}
 """Sweeps of this process in which nothing was to be run, with the number of their jobs; 0 where
 something was."""
+
+planned: dict[Path, set[Path]] = {}
+"""Directories of the jobs that a sweep of this process has planned, by its own."""
 
 _current: list[SweepProgress] = []
 """The sweep whose jobs this process runs or waits for."""

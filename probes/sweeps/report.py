@@ -7,7 +7,7 @@ others from being reported.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class SweepReport:
         Where several multiruns share a directory, as those of atlases do, these are one's own.
         """
         return replace(self, jobs=[job for job in self.jobs if job.begun >= moment])
+
+    def of(self, directories: Collection[Path]) -> SweepReport:
+        """Only the jobs in these directories."""
+        names = {os.path.relpath(path, self.directory) for path in directories}
+        return replace(self, jobs=[j for j in self.jobs if os.path.dirname(j.page) in names])
 
     @property
     def without_results(self) -> list[Job]:

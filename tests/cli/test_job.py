@@ -279,6 +279,7 @@ def test_a_job_that_another_process_is_at_work_on_is_left_to_it(
     (first.parent / "run.json").unlink()
     with held(first.parent):
         assert start(*command, "features=[upos],[upso]") == 2, "a failure is worse"
+    assert start(*command) == 0, "those of another command are not its own"
 
 
 def test_an_extraction_that_another_process_makes_stays_its_own(

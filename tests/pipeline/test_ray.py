@@ -88,6 +88,32 @@ def test_a_run_on_two_nodes(
     assert time.monotonic() - begun < 30
 
 
+def test_the_jobs_of_a_sweep_on_two_nodes(
+    small: Small, two_nodes: TwoNodes, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """As many jobs as workers or more: each is a task itself."""
+    (tmp_path / "bad.py").write_text("def metric(*given):\n    raise ValueError('on purpose')\n")
+    words = ("-m", *small.overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}", "engine=ray",
+             f"engine.address='{two_nodes.address}'", "seed=0,1",
+             f"evaluation.metrics=[],['{tmp_path / 'bad.py'}:metric']")  # fmt: skip
+    command = small.commands.start(*words, **LOOPBACK)
+    assert command.wait() == 2, command.text
+    assert "engine=ray: 4 jobs on 2 workers" in command.text
+    runs = {load_run(run.parent).record.config["seed"]: run.parent
+            for run in (tmp_path / "sweep").glob("*/run.json")}  # fmt: skip
+    assert set(runs) == {0, 1} and results_of(runs[0]) == undisturbed
+    lines = [line for line in command.text.splitlines() if line.startswith("job ")]
+    failed = [line for line in lines if "failed: on node" in line and "on purpose" in line]
+    assert len(lines) == 4 and len(failed) == 2, command.text
+    assert "2 of 4 jobs finished" in command.text and "Traceback" not in command.text
+    # Fewer jobs than workers: the parts of each are the tasks.
+    again = small.commands.start(*words[:-2], "seed=0,1,2", "evaluation.metrics=[]", **LOOPBACK)
+    assert again.wait() == 0, again.text
+    assert "2 finished before" in again.text
+    logs = [path.read_text() for path in (tmp_path / "sweep").glob("*/*.log")]
+    assert sum("engine=ray: 2 workers on 2 nodes" in log for log in logs) == 1
+
+
 @pytest.mark.long
 def test_a_node_that_is_lost_midway(
     small: Small, two_nodes: TwoNodes, undisturbed: dict[str, bytes], tmp_path: Path

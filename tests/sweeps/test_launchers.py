@@ -14,11 +14,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from probes.config import register
+from probes.config import RunConfig, register
 from probes.config.files import config_dir
+from probes.config.run import EngineConfig
 from probes.core.cores import THREADS
 from probes.core.errors import UserError
 from probes.sweeps import launchers
+from probes.sweeps.plan import PlannedJob
+from probes.sweeps.ray_jobs import on_cluster
 
 SMALL = ("debug=default", "corpus.sentences=40", "features=[upos]", "trainer.progress=false")
 CHOICES = [
@@ -96,6 +99,26 @@ def test_submitit_gets_as_many_jobs_as_the_cores_have_room_for(
     assert [len(portion) for portion in portions] == [2] * 5
     assert [job for portion in portions for job in portion] == jobs
     assert launchers.batches(node_of("launcher", "slurm"), jobs) == [jobs]
+
+
+@pytest.mark.parametrize("choice", ["ray_nodes", "processes"])
+def test_jobs_of_ray_ask_for_no_tasks_of_ray(choice: str) -> None:
+    """However the engine was chosen: by a config file, or for some of the jobs alone."""
+    configs = [RunConfig(), RunConfig(engine=EngineConfig(name="ray"))]
+    jobs = [PlannedJob(i, (), "missing", Path(str(i)), config=c) for i, c in enumerate(configs)]
+    node = node_of("launcher", choice)
+    if choice == "processes":
+        with on_cluster(jobs, node, here=False) as engine:
+            assert engine is None
+        return
+    with on_cluster(jobs[:1], node, here=False) as engine:
+        assert engine is None
+    with (
+        pytest.raises(UserError, match="engine=ray and hydra/launcher=ray_nodes") as caught,
+        on_cluster(jobs, node, here=False),
+    ):
+        pass
+    assert "engine=local" in caught.value.fix
 
 
 def sweep(directory: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
