@@ -3,10 +3,14 @@
 ``python -m tests.commands OUTPUTS`` reads a JSON object a line: ``{"arguments", "variables"}``
 starts a command with these environment variables and answers with its process id, ``{"wait": pid}``
 answers with its exit status. Importing once keeps the tests short. ``Commands`` is the client.
+
+With the variable ``FULL_DISK_AT=PATTERN`` the disk is full from the moment at which a file whose
+name matches is to get its name.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,8 +19,11 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+FULL_DISK_AT = "FULL_DISK_AT"
 
 
 class Command:
@@ -82,6 +89,19 @@ def _lives(pid: int) -> bool:
     return state != "Z"
 
 
+def _fill_disk_at(pattern: str) -> None:
+    real, full = os.replace, False
+
+    def replace(source: str | Path, target: str | Path) -> None:
+        nonlocal full
+        full = full or fnmatch(os.path.basename(target), pattern)
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        real(source, target)
+
+    os.replace = replace  # type: ignore[assignment]
+
+
 def _child(arguments: Sequence[str], variables: dict[str, str], output: Path) -> int:
     pid = os.fork()
     if pid:
@@ -92,6 +112,8 @@ def _child(arguments: Sequence[str], variables: dict[str, str], output: Path) ->
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         os.environ.update(variables)
+        if FULL_DISK_AT in variables:
+            _fill_disk_at(variables[FULL_DISK_AT])
         from probes.cli.commands import run_command
 
         status = run_command(arguments)

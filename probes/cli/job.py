@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import cast
 
@@ -268,10 +269,19 @@ def failures_recorded(run_dir: Path) -> Iterator[None]:
         raise
 
 
+class RunLog(logging.FileHandler):
+    """A log that goes on where its disk is full: what the run itself writes says so, once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (of logging)
+        """Report what went wrong with a line, unless it is the disk."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def logged(run_dir: Path, name: str) -> Iterator[None]:
     """What is logged inside is written to a file of the directory, too, with times."""
-    handler = logging.FileHandler(run_dir / name, encoding="utf-8")
+    handler = RunLog(run_dir / name, encoding="utf-8")
     handler.setFormatter(ShownFormatter(LINE))
     loggers = [log, logging.getLogger()]
     for logger in loggers:
@@ -281,7 +291,8 @@ def logged(run_dir: Path, name: str) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def _record_failure(error: BaseException, run_dir: Path) -> None:

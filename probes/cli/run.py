@@ -97,6 +97,7 @@ def run(overrides: Sequence[str]) -> int:
         failures.append(explained(error, overrides) or error)
     except Exception as error:
         failures.append(error)
+    failures += reports.errors
     statuses = [*told, *(report(error, with_traceback=wants_tracebacks) for error in failures)]
     # A launcher may have run the jobs in other processes: their failures are in the reports, as
     # are the jobs that another command is at work on.

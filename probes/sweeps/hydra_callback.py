@@ -37,17 +37,27 @@ SHOWN = 12
 CLOCKS = 120.0
 """Seconds by which the clocks of a cluster's nodes may differ."""
 
-_collected: ContextVar[list[SweepReport] | None] = ContextVar("sweep_reports", default=None)
+
+class SweepReports(list["SweepReport"]):
+    """Reports of multiruns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[OSError] = []
+        """Why reports could not be written."""
+
+
+_collected: ContextVar[SweepReports | None] = ContextVar("sweep_reports", default=None)
 
 
 @contextlib.contextmanager
-def sweep_reports() -> Iterator[list[SweepReport]]:
+def sweep_reports() -> Iterator[SweepReports]:
     """The reports of the multiruns that end inside, as they are written.
 
     Hydra makes the callback itself and returns nothing of it: where a launcher runs the jobs in
     other processes, their failures are known to the command line from these reports only.
     """
-    reports: list[SweepReport] = []
+    reports = SweepReports()
     token = _collected.set(reports)
     _running.clear()
     try:
@@ -98,20 +108,35 @@ class SweepCallback(Callback):
             path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
-        """Write the report, and name the jobs of this multirun that have no results."""
+        """Write the report, and name the jobs of this multirun that have no results.
+
+        A disk that is full, which Hydra would turn into a warning, is left for the command line.
+        """
+        collected = _collected.get()
+        try:
+            report = self._report(config)
+        except OSError as error:
+            if collected is None:
+                raise
+            collected.errors.append(error)
+            return
+        if collected is not None and report is not None:
+            collected.append(report)
+
+    def _report(self, config: DictConfig) -> SweepReport | None:
+        """The report, written; None where there is nothing new."""
         _running[:] = [running for running in _running if running[0] is not self]
         directory = Path(config.hydra.sweep.dir)
         _hide_home(directory / "multirun.yaml")
-        jobs = unchanged.pop(directory, 0)
+        own, jobs = planned.pop(directory, None), unchanged.pop(directory, 0)
         if jobs and _is_current(directory / PAGE):
             log.info("%d of %d jobs finished before; sweep: %s", jobs, jobs, directory / PAGE)
-            return
+            return None
         from probes.sweeps.report import write_sweep_report
 
         level = config.get("significance", {}).get("level", 0.05)
         notes = take_refusals(directory, self.started)
         every = write_sweep_report(directory, level=float(level), users=notes.in_use)
-        own = planned.pop(directory, None)
         report = every.begun_since(self.started) if own is None else every.of(own)
         report = replace(report, refused=notes.refused)
         for name, message in notes.refused.items():
@@ -129,9 +154,7 @@ class SweepCallback(Callback):
             )
         done, total = len(report.finished), len(report.jobs)
         log.info("%d of %d jobs finished; sweep: %s", done, total, report.page)
-        collected = _collected.get()
-        if collected is not None:
-            collected.append(report)
+        return report
 
 
 def _is_current(page: Path) -> bool:
