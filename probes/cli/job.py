@@ -25,6 +25,7 @@ from probes.cli.overrides import check_keys
 from probes.config import ComposedConfig
 from probes.config.checks import check, check_atlas
 from probes.core.claims import AlreadyFinished, InUse, held
+from probes.core.directories import make_directory
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
@@ -115,6 +116,7 @@ def _carry_out(cfg: DictConfig, run_dir: Path) -> None:
     composed = parse(cfg)
     base = composed.run_config()
     check(base)
+    make_directory(Path(os.path.expanduser(base.cache_dir)), "cache_dir")
     # Late: NumPy, which --help and a mistyped key should not wait for; then torch, which takes
     # seconds and which nothing that was checked so far should wait for.
     if composed.atlas is None:

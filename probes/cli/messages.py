@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probes.core.claims import TRY_LATER, AtWork
+from probes.core.directories import is_of_making
 from probes.core.errors import UserError
 from probes.core.shown import shown
 
@@ -78,6 +79,8 @@ def describe(error: Exception) -> str | None:
     """The message of a mistake that the user can fix; ``None`` for anything else."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOENT and is_of_making(error):
+        return str(UserError(f"{error.filename} cannot be made: {error.strerror}"))
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return str(UserError(f"no permission to write {error.filename}", fix="hydra.run.dir=DIR"))
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from probes.cli.directories import not_made_for
 from probes.cli.job import parse, run_job
 from probes.cli.messages import (
     BUG,
@@ -96,7 +97,7 @@ def run(overrides: Sequence[str]) -> int:
     except HydraException as error:
         failures.append(explained(error, overrides) or error)
     except Exception as error:
-        failures.append(error)
+        failures.append(not_made_for(error, overrides) or error)
     failures += reports.errors
     statuses = [*told, *(report(error, with_traceback=wants_tracebacks) for error in failures)]
     # A launcher may have run the jobs in other processes: their failures are in the reports, as

@@ -227,7 +227,7 @@ def test_an_unwritable_directory(tmp_path: Path, model: Path) -> None:
         pytest.skip("root may write anywhere")
     tmp_path.chmod(0o555)
     done = subprocess.run(command(*SMALL), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and "no permission" in done.stderr
+    assert done.returncode == 2 and "ermission denied" in done.stderr
 
 
 def test_a_path_that_is_a_file(
