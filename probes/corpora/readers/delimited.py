@@ -57,14 +57,37 @@ class Dialect:
         except csv.Error as error:
             raise csv.Error(f"line {start}: {error}") from error
 
-    def fitting(self, text: str) -> Rows | None:
+
+class Parsed:
+    """A text as each dialect that was tried reads it, parsed once by each."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._rows: dict[Dialect, tuple[Rows, csv.Error | None]] = {}
+
+    def rows(self, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+        """As ``Dialect.rows``."""
+        rows, error = self._read(dialect)
+        yield from rows
+        if error is not None:
+            raise error
+
+    def fitting(self, dialect: Dialect) -> Rows | None:
         """All rows, if each has as many columns as the first and there are two or more."""
-        try:
-            rows = list(self.rows(text))
-        except csv.Error:
-            return None
+        rows, error = self._read(dialect)
         widths = {len(cells) for _, cells in rows}
-        return rows if len(widths) == 1 and widths != {1} else None
+        return rows if error is None and len(widths) == 1 and widths != {1} else None
+
+    def _read(self, dialect: Dialect) -> tuple[Rows, csv.Error | None]:
+        if dialect not in self._rows:
+            rows: Rows = []
+            failure = None
+            try:
+                rows.extend(dialect.rows(self.text))
+            except csv.Error as error:
+                failure = error
+            self._rows[dialect] = rows, failure
+        return self._rows[dialect]
 
 
 def delimited_rows(
@@ -79,10 +102,11 @@ def delimited_rows(
     lines = 0
     if excel and config.delimiter in (None, excel[1]):
         usual, text, lines = excel[1], text[excel.end() :], 1
-    dialect = _dialect(path, text, config, usual, notes, certain=bool(excel))
+    parsed = Parsed(text)
+    dialect = _dialect(path, parsed, config, usual, notes, certain=bool(excel))
     names: list[str] | None = None
     try:
-        for line, cells in dialect.rows(text):
+        for line, cells in parsed.rows(dialect):
             place = f"{path}, line {line + lines}"
             if names is None:
                 names = cells if config.header else [str(i) for i in range(len(cells))]
@@ -93,12 +117,12 @@ def delimited_rows(
             if len(cells) != len(names):
                 raise UserError(
                     f"{place}: {len(cells)} columns where the first row has {len(names)}",
-                    fix=_advice(text, dialect),
+                    fix=_advice(parsed, dialect),
                 )
             yield line + lines, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         place = re.sub(r"^line (\d+)", lambda found: f"line {int(found[1]) + lines}", str(error))
-        raise UserError(f"{path}, {place}", fix=_advice(text, dialect)) from error
+        raise UserError(f"{path}, {place}", fix=_advice(parsed, dialect)) from error
 
 
 def _check_names(names: list[str], place: str) -> None:
@@ -112,7 +136,7 @@ def _check_names(names: list[str], place: str) -> None:
 
 
 def _dialect(
-    path: Path, text: str, config: TableConfig, usual: str, notes: list[str], *, certain: bool
+    path: Path, parsed: Parsed, config: TableConfig, usual: str, notes: list[str], *, certain: bool
 ) -> Dialect:
     """The dialect of a file: what the config says, else what all its rows agree with."""
     delimiter = "\t" if config.delimiter == "\\t" else config.delimiter
@@ -126,25 +150,25 @@ def _dialect(
     quotes = config.quotes if config.quotes is not None else usual != "\t"
     dialect = Dialect(delimiter or usual, quotes, config.escape)
     if delimiter is None and not certain:
-        dialect = _other_delimiter(path, text, dialect, notes)
+        dialect = _other_delimiter(path, parsed, dialect, notes)
     if config.quotes is None and dialect.delimiter == "\t" and delimiter in (None, usual):
-        dialect = _quotes_of_tsv(path, text, dialect, notes)
-    rows = dialect.fitting(text)
-    if dialect.quotes and rows is None and config.escape is None and '\\"' in text:
+        dialect = _quotes_of_tsv(path, parsed, dialect, notes)
+    rows = parsed.fitting(dialect)
+    if dialect.quotes and rows is None and config.escape is None and '\\"' in parsed.text:
         escaped = replace(dialect, escape="\\")
-        if escaped.fitting(text):
+        if parsed.fitting(escaped):
             notes.append(f"{path.name}: backslashes read as escapes (corpus.escape='\\\\')")
             return escaped
     if dialect.quotes and (rows is None or _is_spaced(rows)):
         spaced = replace(dialect, spaced=True)
-        if spaced.fitting(text):
+        if parsed.fitting(spaced):
             return spaced
     return dialect
 
 
-def _other_delimiter(path: Path, text: str, dialect: Dialect, notes: list[str]) -> Dialect:
+def _other_delimiter(path: Path, parsed: Parsed, dialect: Dialect, notes: list[str]) -> Dialect:
     """Another delimiter where the usual one leaves the first row in one piece."""
-    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    first = re.split(r"[\r\n]", parsed.text.lstrip("\r\n"), maxsplit=1)[0]
     if not first or dialect.delimiter in first:
         return dialect
     for delimiter in _DELIMITERS:
@@ -152,28 +176,28 @@ def _other_delimiter(path: Path, text: str, dialect: Dialect, notes: list[str]) 
             other = replace(
                 dialect, delimiter=delimiter, quotes=dialect.quotes or delimiter != "\t"
             )
-            if other.fitting(text):
+            if parsed.fitting(other):
                 notes.append(f"{path.name}: columns are separated by {delimiter!r}")
                 return other
     return dialect
 
 
-def _quotes_of_tsv(path: Path, text: str, dialect: Dialect, notes: list[str]) -> Dialect:
+def _quotes_of_tsv(path: Path, parsed: Parsed, dialect: Dialect, notes: list[str]) -> Dialect:
     """Whether quotes in a TSV enclose cells, as pandas and Excel write them, or are characters."""
-    if '"' not in text:
+    if '"' not in parsed.text:
         return replace(dialect, quotes=False)
     plain, quoted = replace(dialect, quotes=False), replace(dialect, quotes=True)
-    rows = list(plain.rows(text))
+    rows = list(parsed.rows(plain))
     cells = [cell for _, row in rows for cell in row if '"' in cell]
     enclosed = [cell for cell in cells if _is_enclosed(cell)]
     if len({len(row) for _, row in rows}) > 1:
-        return quoted if quoted.fitting(text) else plain
-    if len(enclosed) == len(cells) and quoted.fitting(text):
+        return quoted if parsed.fitting(quoted) else plain
+    if len(enclosed) == len(cells) and parsed.fitting(quoted):
         columns = zip(*(row for _, row in rows[1:]), strict=True)
         whole = len(rows) > 2 and any(all(map(_is_enclosed, column)) for column in columns)
         if whole or any('""' in cell[1:-1] for cell in cells):
             return quoted
-    if enclosed and quoted.fitting(text):
+    if enclosed and parsed.fitting(quoted):
         notes.append(
             f"{path.name}: {len(enclosed)} cells keep the quotes around them. Try "
             "corpus.quotes=true to take them off"
@@ -192,11 +216,11 @@ def _is_spaced(rows: Rows) -> bool:
     return any(map(_SPACED_QUOTE.fullmatch, cells)) or all(cell[:1] == " " for cell in cells)
 
 
-def _advice(text: str, dialect: Dialect) -> str:
+def _advice(parsed: Parsed, dialect: Dialect) -> str:
     """An override under which the file can be read, or nothing."""
     for quotes in (not dialect.quotes, dialect.quotes):
         for delimiter in dict.fromkeys((dialect.delimiter, *_DELIMITERS)):
-            if Dialect(delimiter, quotes).fitting(text):
+            if parsed.fitting(Dialect(delimiter, quotes)):
                 written = "\\t" if delimiter == "\t" else delimiter
                 parts = [f"corpus.quotes={str(quotes).lower()}"] * (quotes != dialect.quotes)
                 parts += [override("corpus.delimiter", written)] * (delimiter != dialect.delimiter)

@@ -16,6 +16,7 @@ from probes.config import BenchmarkConfig, TableConfig
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.corpora.corpus import Corpus
+from probes.corpora.readers.delimited import Dialect
 
 ROWS = [("It was, in all, fine", "pos"), ("Dull", "neg"), ("Good", "pos")]
 COMMAS = 'text,label\n"It was, in all, fine",pos\nDull,neg\nGood,pos\n'
@@ -289,3 +290,27 @@ def test_labels_of_fasttext(tmp_path: Path) -> None:
         lines(tmp_path, "__label__good,__label__new The meal\n")
     first = lines(tmp_path, several, labels={"label": "label.0"})
     assert rows_of(first) == [("The meal", "good"), ("Dull", "bad")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "dialects"),
+    [
+        ("t.csv", COMMAS, 1),
+        ("t.csv", COMMAS.replace(",pos", ";pos").replace(",neg", ";neg").replace(",l", ";l"), 1),
+        ("t.tsv", "text\tlabel\nDull\tneg\nGood\tpos\n", 1),
+        ("t.tsv", 'text\tlabel\n"Dull"\tneg\n"Go ""od"""\tpos\n', 2),
+    ],
+)
+def test_a_file_is_parsed_once_by_each_dialect_that_is_tried(
+    name: str, content: str, dialects: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Dialect] = []
+
+    def rows(dialect: Dialect, text: str) -> Any:
+        seen.append(dialect)
+        return parse(dialect, text)
+
+    parse = Dialect.rows
+    monkeypatch.setattr(Dialect, "rows", rows)
+    read(tmp_path, content, name)
+    assert len(seen) == len(set(seen)) == dialects
