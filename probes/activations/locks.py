@@ -1,9 +1,9 @@
 """Who may write a cache: one process, or one for each shard of its rows.
 
 The lock of a cache, ``<key>.lock``, is held by a run without shards all the time, and by a shard
-while it opens or completes the cache; in between a shard holds ``<key>.shard_I_of_N.lock``. The empty
-files stay: if one were removed, a process that waits for it and one that makes it anew would both
-write. (The ``.lock`` of a run directory, which nobody waits for, is removed at its end.)
+while it opens or completes the cache; in between a shard holds ``<key>.shard_I_of_N.lock``.
+The empty files stay: were one removed, a process that waits for it and one that makes it anew would
+both write. (The ``.lock`` of a run directory, which nobody waits for, is removed at its end.)
 """
 
 from __future__ import annotations
