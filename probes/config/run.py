@@ -216,7 +216,8 @@ class AtlasConfig:
     stages: list[str] | None = None
     """Only these: KR, ICI, LR, EP; null: all."""
     examples: int | None = None
-    """Of every generated corpus, for a quick look; null: as its config says."""
+    """Of every generated corpus, for a quick look; null: as its config says, which is enough for
+    all its classes. With 120, half of the corpora have classes below ``min_count``."""
     folds: int = 5
     """Folds in which corpora with few groups are cross-validated, so that all their groups are
     reported: nothing can be significant with two test groups. 0: never."""
