@@ -13,6 +13,7 @@ from probes.results.findings import MapTestSummary
 from probes.results.subject import Subject
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
 from probes.results.vocabulary.methods import METHODS
+from probes.results.vocabulary.sites import HEADS
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -118,6 +119,7 @@ def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
     _, site, probe, *measured = evidence.key
     method, metric, effect, positions = measured
     name = f"{evidence.feature} ({Subject(site, method, probe, metric, effect, positions).label})"
+    what = "head" if site == HEADS else "layer"
     caveats = []
     if not test.control_null:
         # The same words for all variants of a method, so that it is said once.
@@ -129,14 +131,14 @@ def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
         )
     elif not test.control_familywise and test.significant_familywise:
         caveats.append(
-            f"{name}: {test.significant_familywise} of {test.units} heads have an effect "
+            f"{name}: {test.significant_familywise} of {test.units} {what}s have an effect "
             f"(family-wise {test.level:g}), but none differs from the same edit with another text "
-            "of the same answer: what these heads do is not special to the answer."
+            f"of the same answer: what these {what}s do is not special to the answer."
         )
     if not (test.significant_familywise or test.control_familywise):
         caveats.append(
-            f"{name}: no head has an effect at the family-wise level of {test.level:g}; the "
-            f"strongest colours of this map may be what chance gives among {test.units} heads."
+            f"{name}: no {what} has an effect at the family-wise level of {test.level:g}; the "
+            f"strongest colours of this map may be what chance gives among {test.units} {what}s."
         )
     return caveats
 

@@ -13,9 +13,10 @@ from probes.config.checks import top_of
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.evaluation.effect_map import EffectMap
+from probes.evaluation.shared_roles import shared_roles, shared_roles_sentence
 from probes.interventions.ablation import References, RowEffects, ablate
 from probes.interventions.answer_tokens import score_answers
-from probes.interventions.editor import MLP
+from probes.interventions.editor import ALL_HEADS, MLP
 from probes.interventions.effects import Named, effect_evidence
 from probes.interventions.estimates import estimate_patching
 from probes.interventions.logit_parts import logit_parts
@@ -27,6 +28,7 @@ from probes.results.vocabulary.comparators import MATCHED
 from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
 from probes.results.vocabulary.quantities import NORMALISED
 from probes.results.vocabulary.sites import HEADS
+from probes.statistics.maps import MapEvidence
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
         seed=one.config.seed,
     )
     _say_what_was_left_out(one, effects)
+    totals: dict[str, MapEvidence] = {}
     for site, heads in units.items():
         rows = np.array([number for number, (of, _) in enumerate(of_unit) if of == site])
         shared: dict[str, Any] = {
@@ -74,12 +77,26 @@ def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
                 continue
             named = Named("ablation", config.kind, effect, config.positions)
             evidence = effect_evidence(behaviour, heads, of[rows], named, **shared)
+            if effect == TOTAL:
+                totals[site] = evidence
             control = None
             if matched is not None and site == HEADS:
                 values = effect_evidence(behaviour, heads, matched[rows], named, **shared)
                 control = replace(values, probe=MATCHED)
             maps.append(one.judge(evidence, control=control, kept=effects.kept))
+    if ALL_HEADS in totals and weights.get(HEADS) is None:
+        _say_which_roles_are_shared(one, effects, totals[HEADS], totals[ALL_HEADS])
     return maps
+
+
+def _say_which_roles_are_shared(
+    one: FeatureEffects, effects: RowEffects, heads: MapEvidence, together: MapEvidence
+) -> None:
+    rows = one.behaviour.reported & (True if effects.kept is None else effects.kept)
+    clean = float(effects.clean[rows].mean())
+    found = shared_roles(heads, together, clean, one.draws(effects.kept))
+    if sentence := shared_roles_sentence(found, heads.metric, clean):
+        one.caveat(f"{sentence}.")
 
 
 def _say_what_was_left_out(one: FeatureEffects, effects: RowEffects) -> None:

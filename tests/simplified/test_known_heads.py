@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.known_heads import Role, roles
+from benchmarks.known_heads import SHARE, Role, roles
+from benchmarks.known_heads_effects import effects_run, lines_of, said
 from benchmarks.known_heads_measures import Ablation, opened
 from probes.config import ModelConfig, SimplifiedConfig
 from probes.simplified.store import about, resolve
@@ -15,6 +16,11 @@ from tests.simplified.conftest import SILENT
 
 SMALL = {"symbols": 16, "cycle": 8, "length": 40, "vocabulary": "invented"}
 """To this model any words are tokens; with others it is another one, as with another seed."""
+MODEL = ModelConfig(
+    name="simplified",
+    device="cpu",
+    simplified=SimplifiedConfig(options=SMALL, steps=600, target=0.98, context=64, checkpoints=[0]),
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(cache: Path) -> ModelConfig:
     """Two layers of four heads on sequences over random cycles, to 98% of the answers."""
-    config = SimplifiedConfig(options=SMALL, steps=600, target=0.98, context=64, checkpoints=[0])
-    settings = resolve(
-        ModelConfig(name="simplified", device="cpu", simplified=config), cache, SILENT
-    )
+    settings = resolve(MODEL, cache, SILENT)
     assert about(settings.name)["accuracy"] >= 0.98
     return settings
 
@@ -45,6 +48,36 @@ def test_three_methods_agree(trained: ModelConfig, cache: Path) -> None:
         assert all(len(role.named_by(m) - set(role.heads)) <= 1 for m in role.methods)
         assert min(role.rank_correlation().values()) > 0.5
         assert role.ablated["none"] > 0.95 and role.ablated["all"] < 0.5
+
+
+@pytest.mark.slow
+def test_which_methods_name_the_induction_heads(
+    trained: ModelConfig, cache: Path, tmp_path: Path
+) -> None:
+    """Single ablations cannot by accuracy, which the page says; what heads write names them."""
+    ablation = Ablation(opened(trained, count=64)).direct_effect()
+    best = max(ablation.values())
+    heads = [head for head, value in ablation.items() if value >= SHARE * best]
+    assert {layer for layer, _ in heads} == {1}
+    role = Role("induction", {"ablation": ablation}, {})
+    assert role.heads == heads
+    of_accuracy = effects_run(MODEL, "accuracy", cache, tmp_path / "accuracy")
+    total = next(line for line in lines_of(of_accuracy, role) if line["effect"] == "total")
+    single = [abs(value) for layer, _, value in total["values"] if layer == 1]
+    assert max(single) < 0.15 and total["together"] > 0.7
+    assert any("layer 1" in sentence for sentence in said(of_accuracy))
+    page = (tmp_path / "accuracy" / "report.html").read_text()
+    assert "these heads stand in for each other" in page
+    of_logits = effects_run(MODEL, "logit_difference", cache, tmp_path / "logits")
+    lines = {line["method"]: line for line in lines_of(of_logits, role)}
+    for method in (
+        "denoising patching, total effect",
+        "direct logit attribution, at positions: read",
+        "attribution of denoising patching",
+    ):
+        line = lines[method]
+        assert (line["found"], line["others"]) == (len(heads), []), method
+        assert line["rank_correlation"] > 0.5, method
 
 
 @pytest.mark.slow
