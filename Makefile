@@ -47,7 +47,7 @@ oldest:
 	.venv-oldest/bin/python -m pip install -q $$(grep '^torch==' constraints.txt)
 	.venv-oldest/bin/python -m pip install -q -c constraints-oldest.txt -e ".[demo]" pytest hypothesis
 	.venv-oldest/bin/python -m pytest -m "not gpu and not long and not slow" \
-		tests/training tests/solver tests/reporting/test_loggers.py $(ARGS)
+		tests/training tests/solver tests/reporting/tracking $(ARGS)
 
 # Every warning is an error: a broken link, a docstring that cannot be read.
 docs: $(VENV)/.installed-dev

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from lightning.pytorch.loggers import Logger
-
 from probes.config import RunConfig
 from probes.evaluation.evaluate import Evaluator
 from probes.evaluation.part_result import PartResult
 from probes.pipeline.engine import LOCAL, Engine
 from probes.pipeline.part_store import PartStore
+from probes.reporting.tracking.run_logger import RunLogger
 from probes.statistics.maps import Layer
 from probes.training.bank import ProbeBank
 from probes.training.chunk_fit import ChunkFit
@@ -37,13 +36,13 @@ class Fits:
         evaluator: Evaluator,
         store: PartStore,
         memory_budget: int,
-        loggers: Sequence[Logger] = (),
+        logger: RunLogger | None = None,
         engine: Engine = LOCAL,
     ) -> None:
-        """memory_budget: bytes of one chunk of activations. loggers: of the metrics of
-        chunks. engine: what fits the parts, where it is not this process."""
+        """memory_budget: bytes of one chunk of activations. logger: is told of each part.
+        engine: what fits the parts, where it is not this process."""
         self.config, self.evaluator, self.store = config, evaluator, store
-        self.memory_budget, self.loggers = memory_budget, loggers
+        self.memory_budget, self.logger = memory_budget, logger or RunLogger()
         self.engine = engine
         self.banks: list[ProbeBank] = []
         """Of the real problem of each part."""
@@ -68,6 +67,8 @@ class Fits:
         plan, notes = plan_parts(sources, self.config.probe.name, self.memory_budget)
         self.engine.fit(plan, self.store, best)
         self._results |= self.store.load()
+        stored = [self._results[p.part] for p in plan if p.part in self._results]
+        self.logger.log_fits([(result.part, result.chunk.rows) for result in stored])
         chunks = self.fit_only(sources, [planned.part for planned in plan])
         self.summary += FitSummary(0, 0.0, tuple(notes), chunks=chunks)
         for planned in plan:  # in this order, whatever was fitted before
@@ -88,7 +89,7 @@ class Fits:
             self.config.trainer,
             memory_budget=self.memory_budget,
             on_fit=self._on_fit,
-            loggers=self.loggers,
+            loggers=self.logger.lightning,
             first_step=self.summary.chunks,
             only=set(parts) - self._results.keys(),
         ).chunks
@@ -96,6 +97,7 @@ class Fits:
     def _on_fit(self, fit: ChunkFit) -> None:
         self._results[fit.part] = result = part_result(fit, self.evaluator)
         self.store.save(result)
+        self.logger.log_fits([(result.part, result.chunk.rows)])
 
 
 def part_result(fit: ChunkFit, evaluator: Evaluator) -> PartResult:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,13 @@ class RunRecorder:
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.timings: dict[str, float] = {}
         """``<phase>_seconds`` of each finished phase."""
+        self.on_phase: Callable[[str], None] = lambda name: None
+        """Is told the name of a phase when it begins."""
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time what happens inside as ``<name>_seconds``, added to earlier times of that name."""
+        self.on_phase(name)
         start = time.perf_counter()
         yield
         seconds = self.timings.get(f"{name}_seconds", 0.0) + time.perf_counter() - start

@@ -26,8 +26,9 @@ from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder, words_note
 from probes.pipeline.shard_fits import fit_shard
+from probes.pipeline.tracked import facts_of_caches, facts_of_model, logger_of
 from probes.pipeline.work import Work
-from probes.reporting.loggers import make_logger
+from probes.reporting.tracking.run_logger import RunLogger
 from probes.results.vocabulary.methods import PROBE
 from probes.simplified.store import training_curve
 from probes.training.trainer import accelerator_of
@@ -58,8 +59,13 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: Merged | None = N
     """
     check_space(run_dir)
     recorder = RunRecorder(prepared.config)
-    with engine_of(prepared) as engine:
+    with (
+        logger_of(prepared, run_dir, recorder.plain_config()) as logger,
+        engine_of(prepared) as engine,
+    ):
+        recorder.on_phase = logger.log_phase
         work = Work.of(prepared)
+        logger.log_facts(facts_of_model(work.handle))
         methods = MethodsOfRun(
             dataclasses.replace(prepared.config, layers=work.layers),
             prepared.corpus,
@@ -72,7 +78,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: Merged | None = N
         announcer = Announcer(prepared.config, work.tasks, prepared.memory_budget)
         with recorder.phase("extract"):
             engine.extract()
-        _run_on(engine, work, methods, run_dir, recorder, announcer, merged)
+        _run_on(engine, work, methods, run_dir, recorder, announcer, merged, logger)
 
 
 def _run_on(
@@ -83,6 +89,7 @@ def _run_on(
     recorder: RunRecorder,
     announcer: Announcer,
     merged: Merged | None,
+    logger: RunLogger,
 ) -> None:
     """The run, with what an engine has extracted."""
     prepared = work.prepared
@@ -95,7 +102,9 @@ def _run_on(
         announcer.started,
         stored_only=merged is not None and merged.stored_only,
     ) as activations:
-        _fit_and_publish(work, methods, run_dir, recorder, activations, announcer, merged, engine)
+        _fit_and_publish(
+            work, methods, run_dir, recorder, activations, announcer, merged, engine, logger
+        )
 
 
 def _fit_and_publish(
@@ -107,11 +116,13 @@ def _fit_and_publish(
     announcer: Announcer,
     merged: Merged | None,
     engine: Engine,
+    logger: RunLogger,
 ) -> None:
     """The run from its activations on."""
     prepared, handle = work.prepared, work.handle
     config, corpus = prepared.config, prepared.corpus
     caches = activations.first()
+    logger.log_facts(facts_of_caches(caches[TRAINED]))
     if config.until == "extraction":
         log.info("until=extraction: the activations are stored, nothing is fitted")
         return
@@ -135,57 +146,56 @@ def _fit_and_publish(
     if prepared.shard != WHOLE:
         fit_shard(prepared, sources, evaluator, store)
         return
-    with make_logger(config.logger, run_dir, recorder.plain_config()) as logger:
-        logger.log_curve(training_curve(config.model, prepared.cache_dir))
-        fits = Fits(config, evaluator, store, prepared.memory_budget, logger.lightning, engine)
-        with recorder.phase("fit"):
-            fits.fit(sources)
-        if probing:
-            for caches in activations.rest():
-                with recorder.phase("fit"):
-                    fits.fit(plan.sources(caches))
-            best = evaluator.best_layers(config.site, config.probe.name)
-            left = {layer for of_site in plan.left(best).values() for _, layer in of_site}
-            for caches in activations.holding(left):
-                with recorder.phase("fit"):
-                    fits.fit(plan.sources_of_best(caches, best), best)
-        with recorder.phase("fit"):
-            evaluation = evaluator.finish()
-        methods.probed = evaluation.maps
-        if methods.methods:
-            methods.parts = kept = effect_store(prepared, handle, run_dir)
-            with recorder.phase("effects"):
-                effects = methods.run()
-            store.nodes |= kept.nodes
-            steered = [row for one in methods.steered for row in one.rows]
-            evaluation = evaluation.with_effects(effects, methods.caveats, steered)
-            tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
-        record = recorder.record(
-            corpus,
-            handle,
-            *activations.described(),
-            tasks,
-            evaluation,
-            fits.summary,
-            run_dir,
-            work.metrics,
-        )
-        record.environment.update(store.machines())
-        record.steering.extend(one.record for one in methods.steered)
-        keeps = config.keep_parts and merged is None and probing
-        if keeps:
-            layers = [layer for _, layer in plan.heads]
-            files = [part_file(part) for part in fits.parts]
-            write_kept(store.directory, identity, layers, prepared.features, sources, files)
-        table, record = publish(
-            run_dir,
-            evaluation,
-            plan.in_order(fits.banks),
-            record,
-            recorder,
-            level=config.significance.level,
-        )
-        if not keeps:
-            store.remove()
-        remove_effects(run_dir)
-        logger.log_run(table, record)
+    logger.log_curve(training_curve(config.model, prepared.cache_dir))
+    fits = Fits(config, evaluator, store, prepared.memory_budget, logger, engine)
+    with recorder.phase("fit"):
+        fits.fit(sources)
+    if probing:
+        for caches in activations.rest():
+            with recorder.phase("fit"):
+                fits.fit(plan.sources(caches))
+        best = evaluator.best_layers(config.site, config.probe.name)
+        left = {layer for of_site in plan.left(best).values() for _, layer in of_site}
+        for caches in activations.holding(left):
+            with recorder.phase("fit"):
+                fits.fit(plan.sources_of_best(caches, best), best)
+    with recorder.phase("fit"):
+        evaluation = evaluator.finish()
+    methods.probed = evaluation.maps
+    if methods.methods:
+        methods.parts = kept = effect_store(prepared, handle, run_dir)
+        with recorder.phase("effects"):
+            effects = methods.run()
+        store.nodes |= kept.nodes
+        steered = [row for one in methods.steered for row in one.rows]
+        evaluation = evaluation.with_effects(effects, methods.caveats, steered)
+        tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
+    record = recorder.record(
+        corpus,
+        handle,
+        *activations.described(),
+        tasks,
+        evaluation,
+        fits.summary,
+        run_dir,
+        work.metrics,
+    )
+    record.environment.update(store.machines())
+    record.steering.extend(one.record for one in methods.steered)
+    keeps = config.keep_parts and merged is None and probing
+    if keeps:
+        layers = [layer for _, layer in plan.heads]
+        files = [part_file(part) for part in fits.parts]
+        write_kept(store.directory, identity, layers, prepared.features, sources, files)
+    table, record = publish(
+        run_dir,
+        evaluation,
+        plan.in_order(fits.banks),
+        record,
+        recorder,
+        level=config.significance.level,
+    )
+    if not keeps:
+        store.remove()
+    remove_effects(run_dir)
+    logger.log_run(table, record, evaluation.maps)

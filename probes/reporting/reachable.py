@@ -16,19 +16,16 @@ def reachable(url: str, *, timeout: float = TIMEOUT) -> bool:
 
     Looking up the name counts too: a resolver without a network may take a minute by itself.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(host):
-        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        host = parts.hostname or ""
-    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        address = _address(url)
+    except ValueError:  # none of a server: no number for a port, half a bracket
+        return False
     answers: list[bool] = []
 
     def connect() -> None:
         try:
-            socket.create_connection((host, port), timeout=timeout).close()
-        except OSError:
+            socket.create_connection(address, timeout=timeout).close()
+        except (OSError, ValueError):  # ValueError: a name that no host can have
             return
         answers.append(True)
 
@@ -37,3 +34,12 @@ def reachable(url: str, *, timeout: float = TIMEOUT) -> bool:
     attempt.start()
     attempt.join(timeout)
     return bool(answers)
+
+
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of a server, or of the proxy that leads to it. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)

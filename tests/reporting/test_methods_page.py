@@ -15,10 +15,11 @@ from rich.console import Console
 from probes.reporting.drawing.colours import BETTER, LESS, scale_of
 from probes.reporting.drawing.maps import save_maps
 from probes.reporting.head_map import head_map
-from probes.reporting.loggers import heads_table, run_metrics
 from probes.reporting.page.agreement import reading
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_maps
+from probes.reporting.tracking.run_numbers import run_numbers
+from probes.reporting.tracking.tables import agreement_table, heads_table
 from probes.results.feature_table import FeatureTable
 from probes.statistics.agreement import agree
 from probes.statistics.maps import MapEvidence
@@ -175,9 +176,11 @@ def test_loggers_get_every_map_with_its_columns(run: SyntheticRun) -> None:
     direct = heads[heads["effect"] == "direct"]
     assert direct["validation_logit_difference"].notna().all()
     assert direct["logit_difference"].notna().all() and direct["accuracy"].isna().all()
-    metrics = run_metrics(run.table, run.record)
-    assert f"{ANSWER}/ablation/mean/direct/all/largest_logit_difference" in metrics
-    assert f"{ANSWER}/best_head_accuracy" in metrics
+    numbers = run_numbers(run.table, run.record)
+    assert f"{ANSWER}/ablation/mean/direct/all/largest_logit_difference" in numbers
+    assert f"{ANSWER}/test_accuracy" in numbers
+    agreed = agreement_table(run.table, run.maps)
+    assert set(agreed["feature"]) == {ANSWER, "subject"} and agreed["correlation"].notna().all()
     alone = run.table[run.table["method"] == "probe"]
     assert "method" not in heads_table(alone) and "validation_accuracy" in heads_table(alone)
 

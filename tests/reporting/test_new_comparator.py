@@ -15,10 +15,10 @@ from rich.console import Console
 
 from probes.reporting.drawing.colours import profile_lines
 from probes.reporting.head_map import head_map
-from probes.reporting.loggers import run_metrics
 from probes.reporting.page.pagedata import feature_data
 from probes.reporting.page.report import write_report
 from probes.reporting.terminal import print_map
+from probes.reporting.tracking.run_numbers import run_numbers
 from probes.results.feature_table import FeatureTable
 from probes.results.subject import Subject
 from probes.results.summary import baselines
@@ -59,7 +59,7 @@ def test_it_is_in_the_summary_and_in_what_loggers_get(table: pd.DataFrame) -> No
     own = FeatureTable.of(table, "upos")
     listed = {b.comparator.name: b for b in baselines(own)}
     assert listed["shuffled"].estimate == listed["random_init"].estimate
-    assert "upos/shuffled_words_accuracy" in run_metrics(table, make_record(STREAMS))
+    assert "upos/shuffled_words_test_accuracy" in run_numbers(table, make_record(STREAMS))
 
 
 def test_it_is_in_maps_and_their_profiles(table: pd.DataFrame) -> None:
