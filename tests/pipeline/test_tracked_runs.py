@@ -172,7 +172,9 @@ def test_jobs_of_a_sweep(small: Small, tmp_path: Path) -> None:
     sweep = tmp_path / "my sweep"
     command = ("-m", *small.overrides, "seed=1,2", "logger=wandb", "logger.mode=offline",
                f"hydra.sweep.dir={quoted(str(sweep))}")  # fmt: skip
-    small.commands.run(*command, HOME=str(tmp_path))
+    # Not the service of this process, which other tests have killed.
+    variables = {"HOME": str(tmp_path), "WANDB_SERVICE": ""}
+    small.commands.run(*command, **variables)
     jobs = sorted(log.parents[2] for log in sweep.glob("*/wandb/offline-run-*/*.wandb"))
     found = [read_back(job) for job in jobs]
     assert len(found) == 2 and len({run["id"] for run in found}) == 2
@@ -180,5 +182,5 @@ def test_jobs_of_a_sweep(small: Small, tmp_path: Path) -> None:
     assert group.startswith("sweep my sweep-")
     names = {f"llama grammar upos linear seed={number}" for number in (1, 2)}
     assert {run["name"] for run in found} == names, "what all of them set is in none"
-    small.commands.run(*command, HOME=str(tmp_path))
+    small.commands.run(*command, **variables)
     assert sum(len(offline_logs(job)) for job in jobs) == 2, "finished jobs are not begun again"
