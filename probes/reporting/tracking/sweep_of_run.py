@@ -44,8 +44,8 @@ class SweepOfRun:
         shared = _given(where / "multirun.yaml")
         lines = _lines(_content(run_dir / CONFIGS / "overrides.yaml"))
         overrides = tuple(line for line in lines if line not in shared)
-        name = _mapping(run_dir / CONFIGS / "config.yaml").get("sweep")
-        group = name if isinstance(name, str) and name else f"sweep {_directory_name(where)}"
+        named = _mapping(run_dir / CONFIGS / "config.yaml").get("sweep")
+        group = named if isinstance(named, str) and named else f"sweep {_directory_name(where)}"
         return cls(group, overrides=overrides)
 
 
