@@ -250,6 +250,14 @@ def _running(body: nn.Module) -> Iterator[None]:
         raise
     except Exception as error:
         first = next(iter(str(error).splitlines()), "")
+        if getattr(body.config, "quantization_config", None) is not None:
+            # Kernels refuse shapes when they are called only: rows that no block of numbers fits.
+            raise UserError(
+                f"{type(body).__name__}: its quantised weights cannot be computed with on this "
+                f"device ({type(error).__name__}: {first})",
+                allowed="shapes and devices that the kernels of its method take",
+                fix="model.device=cuda, or model.name=ANOTHER_CHECKPOINT that is not quantised",
+            ) from error
         raise UserError(
             f"{type(body).__name__} cannot be run on a tiny text ({type(error).__name__}: {first})",
             allowed="models whose forward pass takes input_ids and attention_mask alone",
