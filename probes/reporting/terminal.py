@@ -148,7 +148,8 @@ def _layout(drawn: HeadMap, panel: Panel, width: int) -> tuple[list[str], int]:
 def _numbers(drawn: HeadMap, panel: Panel) -> tuple[str, list[Text]]:
     """A number a head: the header of head numbers, and a line for each layer."""
     scale, width = scale_of(drawn), _number_width(drawn, panel)
-    header = "".join(f"{str(name)[:4]} ".rjust(width) for name in panel.values.columns)
+    narrow = min(width, NUMBER) if drawn.site != "heads" else width  # the name goes on after it
+    header = "".join(f"{name} ".rjust(width) for name in panel.values.columns)
     lines = []
     for layer in panel.values.index:
         line = Text()
@@ -159,7 +160,7 @@ def _numbers(drawn: HeadMap, panel: Panel) -> tuple[str, list[Text]]:
                 continue
             text = _cell(drawn, panel, layer, head)
             strong = _strong(panel, layer, head)
-            line.append(text.rjust(width), style=_style(scale, value) if strong else "dim")
+            line.append(text.rjust(narrow), style=_style(scale, value) if strong else "dim")
         lines.append(line)
     return header, lines
 
@@ -172,7 +173,10 @@ def _cell(drawn: HeadMap, panel: Panel, layer: int, head: Any) -> str:
 
 
 def _number_width(drawn: HeadMap, panel: Panel) -> int:
-    """Characters of a head's number; one more where weak effects need a sign."""
+    """Characters of a head's number; one more where weak effects need a sign, and in the single
+    column of whole layers as many as its name."""
+    if drawn.site != "heads":
+        return max(NUMBER, *(len(str(name)) + 1 for name in panel.values))
     texts = (_cell(drawn, panel, layer, h) for layer in panel.values.index for h in panel.values)
     return max(NUMBER, max(map(len, texts))) if drawn.quantity.diverging else NUMBER
 

@@ -76,3 +76,16 @@ def test_markup_in_names_is_text() -> None:
     table = make_results({"d": [2, 2]}, features=("[red]x[/red]",))
     print_map(table, "[red]x[/red]", Console(file=file, width=80))
     assert "[red]x[/red]" in file.getvalue()
+
+
+@pytest.mark.parametrize("site", ["residual", "attention_output", "mlp_output"])
+def test_the_column_of_whole_layers_has_its_whole_name(site: str) -> None:
+    table = make_results({"decoder": [1] * 30}, baselines=False)
+    own = table["site"] == "heads"
+    table.loc[own, "site"] = site
+    table.loc[own, "head"] = None
+    file = io.StringIO()
+    print_map(table, "upos", Console(file=file, width=80))
+    lines = file.getvalue().splitlines()
+    (foot,) = (number for number, line in enumerate(lines) if line.strip() == site)
+    assert len(lines[foot - 1].rstrip()) <= 4 + 5, "numbers stand under the beginning of the name"

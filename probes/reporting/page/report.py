@@ -246,7 +246,7 @@ def _feature_section(
 
 def _legend(drawn: HeadMap) -> str:
     what = "head" if drawn.site == HEADS else "layer"
-    text = f"Framed and numbered: the {what}s that are {chosen_label(drawn)}."
+    text = f"Framed, and numbered where there is room: the {what}s that are {chosen_label(drawn)}."
     if drawn.quantity.diverging:
         text += " Blue is above 0, orange below; both are as dark at the same size."
     if drawn.evidence:
