@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import (
     effects,
+    effects_memory,
     extract,
     extract_peers,
     fit,
@@ -196,6 +197,16 @@ def test_effects(lines: Lines, shared: Path) -> None:
     *layers, whole = lines("effects")
     assert [line["layer"] for line in layers] == [0, 2, 4] and whole["restarted"]
     assert all(line["heads"] == 8 for line in layers)
+
+
+def test_memory_of_effects(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch, in_place: None, shared: Path
+) -> None:
+    monkeypatch.setattr(effects_memory, "QUICK", [20, 40])
+    effects_memory.main(["--quick", "--model", str(shared / "models" / "stories260K")])
+    few, more, last = lines("effects_memory")
+    assert (few["prompts"], more["prompts"]) == (20, 40) and few["edits"] == 5 * 10
+    assert more["effects_mb"] > 0 and "peak_mb_per_thousand_prompts" in last
 
 
 def test_known_heads(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:

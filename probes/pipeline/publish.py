@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from probes.analysis.estimates import estimate_qualities
 from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluation
 from probes.pipeline.recorder import RunRecorder
@@ -17,7 +18,7 @@ from probes.reporting.console import new_console
 from probes.reporting.drawing.doses import save_doses
 from probes.reporting.drawing.maps import save_maps
 from probes.reporting.page.report import write_report
-from probes.reporting.terminal import print_maps
+from probes.reporting.terminal import print_estimates, print_maps
 from probes.results.banks import save_banks
 from probes.results.evidence import save_evidence
 from probes.results.quantities import describe_metrics
@@ -51,6 +52,8 @@ def publish(
             save_maps(table, feature, run_dir / "maps", record=record, level=level)
         for steered in record.steering:
             save_doses(table, steered, run_dir / "maps", run=record)
+        qualities = estimate_qualities(table, evaluation.maps)
+        record = dataclasses.replace(record, estimates=qualities)
         write_report(table, record, run_dir / "report.html", level=level, maps=evaluation.maps)
     record = dataclasses.replace(record, timings={**record.timings, **recorder.timings})
     sync_tree(run_dir, without=PARTS)  # what the record promises is on the disk
@@ -59,6 +62,7 @@ def publish(
     console = new_console()
     for feature in record.tasks:
         print_maps(table, feature, console, record=record, level=level)
+    print_estimates(record, console)
     for caveat in record.caveats:
         log.warning("caveat: %s", caveat)
     spent = ", ".join(

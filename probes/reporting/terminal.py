@@ -124,6 +124,12 @@ def print_head_map(drawn: HeadMap, console: Console, *, title: str, subtitle: st
     console.print(Text(", ".join(legend), style="dim"))
 
 
+def print_estimates(record: RunRecord, console: Console) -> None:
+    """How well attribution orders heads, a line for each exact map beside it."""
+    for quality in record.estimates:
+        console.print(Text(encodable(quality.line, console)))
+
+
 def print_heading(console: Console, title: str, subtitle: str) -> None:
     """An empty line, the title, and what the numbers are."""
     console.print()

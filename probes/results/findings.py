@@ -106,3 +106,46 @@ def _without_defaults(record: BestUnit | MapTestSummary, *names: str) -> dict[st
     unsaid = {name for name in names if getattr(record, name) == defaults[name]}
     content = dataclasses.asdict(record)
     return {name: value for name, value in content.items() if name not in unsaid}
+
+
+@dataclass(frozen=True)
+class EstimateQuality:
+    """How well a cheap estimate of effects orders heads, where the exact effects are there too."""
+
+    feature: str
+    estimate: str
+    """Its map in words, such as ``attribution of mean ablation``."""
+    exact: str
+    """The map that it estimates, in words."""
+    key: str
+    """Both maps for loggers, such as ``attribution/mean``."""
+    metric: str
+    value: float | None
+    """Spearman's correlation over all heads of the model ..."""
+    low: float | None
+    high: float | None
+    """... with its interval over groups of texts; ``None`` where it is undefined."""
+    heads: int
+    """That have an exact effect."""
+    sampled: bool = False
+    """Whether these are a sample, from which the correlation over all heads is estimated."""
+
+    @property
+    def line(self) -> str:
+        """One line for a terminal.
+
+        >>> EstimateQuality("name", "attribution", "ablation", "a", "loss", 0.9, 0.8, 0.95, 8).line
+        'name: attribution orders 8 heads as ablation does, rank correlation 0.90 [0.80, 0.95]'
+        """
+        if self.value is None:
+            return f"{self.feature}: {self.estimate} against {self.exact}: undefined"
+        which = f"{self.heads} heads"
+        if self.sampled:
+            which = f"all heads (by {self.heads} of them)"
+        interval = ""
+        if self.low is not None and self.high is not None:
+            interval = f" [{self.low:.2f}, {self.high:.2f}]"
+        return (
+            f"{self.feature}: {self.estimate} orders {which} as {self.exact} does, rank "
+            f"correlation {self.value:.2f}{interval}"
+        )

@@ -18,7 +18,7 @@ from typing import Any
 from probes.core.errors import UserError
 from probes.core.files import read_json, write_atomically
 from probes.core.records import finite, from_json
-from probes.results.findings import BestUnit, MapTestSummary
+from probes.results.findings import BestUnit, EstimateQuality, MapTestSummary
 from probes.results.integrity import (
     DIGEST,
     RUN_FILES,
@@ -172,6 +172,8 @@ class RunRecord:
     """Metrics of the user's own, by their name in the results."""
     steering: list[SteeringRecord] = field(default_factory=list)
     """What was steered; absent where nothing was."""
+    estimates: list[EstimateQuality] = field(default_factory=list)
+    """How well attribution orders heads beside exact effects; absent where not both are there."""
     files: dict[str, FileDigest] = field(default_factory=dict)
     """Size and SHA-256 of each file that is read back; set when the record is written."""
     identity: str = ""
@@ -206,6 +208,8 @@ def write_record(record: RunRecord, path: str | os.PathLike[str]) -> None:
     plain = json.loads(json.dumps(content, default=str, allow_nan=False))
     if not record.steering:  # as in the records of versions that could not steer
         del plain["steering"]
+    if not record.estimates:
+        del plain["estimates"]
     whole = sealed(plain, file_digests(path.parent, RUN_FILES))
     write_atomically(path, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -22,6 +22,7 @@ from probes.config.checks import check
 from probes.config.methods import AblationConfig
 from probes.core.errors import UserError
 from probes.pipeline.run import run
+from probes.reporting.tracking.run_numbers import run_numbers
 from probes.results.table import pick
 from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
 from tests.tiny_families import FAMILIES
@@ -59,7 +60,9 @@ def ioi(model: Path, folder: Path, **options: Any) -> RunConfig:
     )
 
 
-def test_all_methods_of_a_decoder(talking_directory: Path, tmp_path: Path) -> None:
+def test_all_methods_of_a_decoder(
+    talking_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     methods = ["probe", "ablation", "patching", "attribution", "direct_logit"]
     run(ioi(talking_directory, tmp_path, methods=methods), tmp_path)
     made = load_run(tmp_path)
@@ -75,6 +78,23 @@ def test_all_methods_of_a_decoder(talking_directory: Path, tmp_path: Path) -> No
     assert made.record.timings["effects_seconds"] > 0
     page = (tmp_path / "report.html").read_text()
     assert "ablation" in page and "agreement" in page.lower()
+    estimates = {quality.key: quality for quality in made.record.estimates}
+    assert set(estimates) == {
+        "attribution/mean/ablation/mean", "attribution/denoise/patching/denoise"
+    }  # fmt: skip
+    pairs = made.agreement("indirect_object").set_index(["first", "second"])
+    for quality in estimates.values():
+        between = pairs.loc[[(quality.exact, quality.estimate)]].iloc[0]
+        assert between["correlation"] == pytest.approx(quality.value)
+        assert quality.heads == 8 and not quality.sampled
+        assert quality.low is not None and quality.low <= float(quality.value or 0)
+    printed = capsys.readouterr().out
+    assert "attribution of mean ablation orders 8 heads as mean ablation" in " ".join(
+        printed.split()
+    )
+    logged = run_numbers(made.results, made.record)
+    assert any(name.endswith("ablation/mean/rank_correlation") for name in logged)
+    assert page.count("attribution of mean ablation") > 1
 
 
 def test_without_probes_only_effects_are_there(talking_directory: Path, tmp_path: Path) -> None:
@@ -123,6 +143,8 @@ def test_some_heads_are_ablated_and_the_others_stood_for(
     results = load_run(tmp_path).results
     ablated = pick(results, method="ablation", site="heads", effect="total", split="test")
     assert 2 <= len(ablated) < 8
+    (quality,) = load_run(tmp_path).record.estimates
+    assert quality.sampled and quality.heads == len(ablated)
     # How well it chose is seen in the estimates of all heads.
     assert len(pick(results, method="attribution", split="test")) == 8
 

@@ -37,6 +37,9 @@ def run_numbers(table: pd.DataFrame, record: RunRecord) -> dict[str, float]:
             numbers[f"{feature}/significant_heads"] = float(drawn.passed)
         for other in feature_maps(table, feature)[1:]:
             numbers |= _method_numbers(other)
+    for quality in record.estimates:
+        if quality.value is not None:
+            numbers[f"{quality.feature}/{quality.key}/rank_correlation"] = quality.value
     numbers |= {f"time/{name}": seconds for name, seconds in record.timings.items()}
     if record.tokens_per_second:
         numbers["time/tokens_per_second"] = record.tokens_per_second
