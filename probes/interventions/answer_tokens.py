@@ -66,6 +66,7 @@ def twin_ids(
     """Tokens of the corrupted twins in the place of the texts': ids (T,), kept rows (N,), notes.
 
     Only twins with as many tokens are kept: those that are scored are then at the same places. A
+    twin that differs only behind all that is scored can change nothing there, and is no twin. A
     twin is continued with the answer of its text, where that comes after the text's end.
     """
     twins = {c.example: c.text for c in corpus.contrasts if c.kind == kind}
@@ -77,6 +78,8 @@ def twin_ids(
     notes: Counter[str] = Counter()
     rows = texts.sequence_rows
     examples = [int(texts.example[row]) for row in rows]
+    last = np.zeros(len(examples), dtype=np.int64)  # token that is scored last, of each sequence
+    np.maximum.at(last, texts.alignment.sequence, texts.alignment.last)
     written, replies = [], []
     for example in examples:
         own, reply = corpus.texts[example], corpus.replies[example]
@@ -95,6 +98,10 @@ def twin_ids(
         begin, end = texts.alignment.offsets[number : number + 2]
         if original.ids[: end - begin] != ids[begin:end].tolist():  # of several answers at its end
             notes["texts that end with another answer than their twin"] += 1
+            continue
+        differs = np.flatnonzero(ids[begin:end] != other.ids[: end - begin])
+        if not len(differs) or differs[0] > last[number]:
+            notes["texts that their corrupted twin leaves alone up to the last answer"] += 1
             continue
         ids[begin:end] = other.ids[: end - begin]
         kept[rows[number]] = True

@@ -62,6 +62,10 @@ class PatchEffects:
     """(N,)"""
 
 
+class NoPairs(UserError):
+    """No reported text of a feature has a twin that it could be patched with."""
+
+
 def chosen_contrast(corpus: Corpus, kind: str | None, measure: Measure) -> str:
     """The kind of twins that are patched from; None: the first that the corpus has.
 
@@ -100,17 +104,21 @@ def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str |
     """The rows of a behaviour that have a twin of a kind (None: the first that there is).
 
     Raises:
-        UserError: the corpus has no such twins, or none of as many tokens as its text.
+        UserError: the corpus has no such twins.
+        NoPairs: none of them has as many tokens as its text and differs before what is scored.
     """
     chosen = chosen_contrast(corpus, kind, behaviour.measure)
     ids, has_twin, notes = twin_ids(corpus, editor.handle, behaviour.texts, chosen)
     kept = has_twin & np.any([part.scored for part in behaviour.parts], axis=0)
     if not (kept & behaviour.reported).any():
-        raise UserError(
+        kinds = dict.fromkeys(contrast.kind for contrast in corpus.contrasts)
+        others = [kind for kind in kinds if kind != chosen]
+        raise NoPairs(
             f"patching.contrast={chosen}: no reported text of '{behaviour.feature}' has a twin of "
-            "as many tokens" + "".join(f"; {count} {name}" for name, count in notes.items()),
-            allowed=", ".join(dict.fromkeys(contrast.kind for contrast in corpus.contrasts)),
-            fix="patching.contrast=ANOTHER_KIND",
+            "as many tokens that differs before its answer"
+            + "".join(f"; {count} {name}" for name, count in notes.items()),
+            allowed=", ".join(kinds),
+            fix=f"patching.contrast={others[0]}" if others else "methods=[ablation]",
         )
     texts = behaviour.texts
     return Pairs(

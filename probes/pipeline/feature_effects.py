@@ -16,7 +16,7 @@ from probes.interventions.behaviour import Behaviour
 from probes.interventions.editor import DownstreamProbe, Editor
 from probes.interventions.effects import Named, effect_evidence
 from probes.interventions.estimates import Estimates, estimate_ablation
-from probes.interventions.patching import Pairs, make_pairs
+from probes.interventions.patching import NoPairs, Pairs, make_pairs
 from probes.interventions.replacements import Places
 from probes.results.vocabulary.methods import TOTAL
 from probes.statistics.bootstrap import Draws, draw_groups
@@ -76,9 +76,22 @@ class FeatureEffects:
         )  # fmt: skip
 
     @cached_property
-    def pairs(self) -> Pairs:
-        """The texts with their corrupted twins, which patching and its estimate share."""
-        return make_pairs(self.editor, self.behaviour, self.corpus, self.config.patching.contrast)
+    def pairs(self) -> Pairs | None:
+        """The texts with their corrupted twins, which patching and its estimate share; None, with a
+        caveat, where this feature has none and other methods are asked for as well.
+
+        Raises:
+            UserError: patching is all that is asked for.
+        """
+        try:
+            return make_pairs(
+                self.editor, self.behaviour, self.corpus, self.config.patching.contrast
+            )
+        except NoPairs as error:
+            if set(self.config.methods) == {"patching"}:
+                raise
+            self.caveat(f"not patched: {error.wrong}")
+            return None
 
     @cached_property
     def estimates(self) -> Estimates:

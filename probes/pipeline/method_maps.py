@@ -159,6 +159,8 @@ def _references(one: FeatureEffects) -> References | None:
 def patching_maps(one: FeatureEffects) -> list[EffectMap]:
     """Total and direct effects of heads, and total ones as a share of the whole contrast."""
     config, behaviour, pairs = one.config.patching, one.behaviour, one.pairs
+    if pairs is None:
+        return []
     heads = one.editor.heads
     for note in pairs.notes:
         log.info("%s, %s: %s", behaviour.feature, pairs.kind, note)
@@ -206,12 +208,14 @@ def attribution_maps(one: FeatureEffects) -> list[EffectMap]:
     measure = behaviour.measure
     if not one.corpus.contrasts or measure.score is None or measure.sentences:
         return [one.estimated_ablation()]
+    if (pairs := one.pairs) is None:
+        return [one.estimated_ablation()]
     direction, steps = config.patching.direction, config.attribution.steps
     places = Places(config.patching.positions)  # type: ignore[arg-type]
-    of_pairs = estimate_patching(one.editor, behaviour, one.pairs, direction, places, steps)
+    of_pairs = estimate_patching(one.editor, behaviour, pairs, direction, places, steps)
     variant = "integrated" if steps > 1 else direction
     named = Named("attribution", variant, TOTAL, config.patching.positions)
-    kept = one.pairs.kept
+    kept = pairs.kept
     evidence = effect_evidence(behaviour, of_pairs.heads, of_pairs.total, named, kept=kept)
     return [one.estimated_ablation(), one.judge(evidence, kept=kept)]
 

@@ -132,14 +132,30 @@ def test_only_twins_of_as_many_tokens_are_patched_from(talking: Handle) -> None:
 
 
 def test_a_twin_is_not_continued_where_its_answer_stands_inside(talking: Handle) -> None:
-    text, twin = "one two three", "one wot three"  # as many tokens
+    text, twin = "one two three four", "one wot three four"  # as many tokens
     corpus = replace(
-        corpus_with([text], [Answer(0, 3, " two", (" six",))]),
+        corpus_with([text], [Answer(0, 7, " three", (" six",))]),
         contrasts=(Contrast(0, "other", twin),),
     )
     scored = score_answers(corpus, talking, DIFFERENCE)
     _, kept, notes = twin_ids(corpus, talking, scored, "other")
     assert kept.tolist() == [True] and not notes
+
+
+@pytest.mark.parametrize("twin", ["one two three", "one wot three"])
+def test_a_twin_that_differs_only_behind_the_answer_is_none(talking: Handle, twin: str) -> None:
+    text, answer = "one two three", Answer(0, 3, " two", (" six",))
+    corpus = replace(corpus_with([text], [answer]), contrasts=(Contrast(0, "other", twin),))
+    scored = score_answers(corpus, talking, DIFFERENCE)
+    _, kept, notes = twin_ids(corpus, talking, scored, "other")
+    assert kept.tolist() == [False]
+    assert notes == {"texts that their corrupted twin leaves alone up to the last answer": 1}
+    # One that is scored behind the change as well keeps its twin.
+    answers = [answer, Answer(0, len(text), " Eve", (" Ann",))]
+    corpus = replace(corpus_with([text], answers), contrasts=(Contrast(0, "other", twin),))
+    scored = score_answers(corpus, talking, DIFFERENCE)
+    _, kept, notes = twin_ids(corpus, talking, scored, "other")
+    assert kept.tolist() == [twin != text], notes
 
 
 @pytest.mark.parametrize("template", ["chatml", "headers", "inst"])

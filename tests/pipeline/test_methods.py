@@ -181,6 +181,36 @@ def test_what_cannot_be_measured_is_refused_before_the_model_runs(
     assert not (tmp_path / "cache").exists()
 
 
+def test_twins_that_change_nothing_before_the_answer_are_not_patched(
+    talking_directory: Path, tmp_path: Path
+) -> None:
+    """The twins of ``induction`` have another last word: nothing that stands before it changes."""
+    options = {"length": 20, "cycle": 6, "symbols": 24, "marked": 2}
+    corpus = GeneratedConfig(name="induction", examples=60, options=options)
+
+    def of(methods: list[str]) -> RunConfig:
+        config = settings(
+            talking_directory, tmp_path, corpus=corpus, features=["next_token", "answer"],
+            min_count=1, layers=[1], methods=methods,
+        )  # fmt: skip
+        config.evaluation.bootstrap = 0  # few twins have as many characters
+        return config
+
+    made = tmp_path / "made"
+    made.mkdir()
+    run(of(["patching", "attribution"]), made)
+    results = load_run(made).results
+    assert set(pick(results, feature="next_token")["method"]) == {"attribution"}
+    assert set(pick(results, feature="next_token")["probe"]) == {"mean"}
+    assert set(pick(results, feature="answer")["method"]) == {"patching", "attribution"}
+    caveats = load_run(made).record.caveats
+    assert any("next_token" in one and "not patched" in one for one in caveats)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with pytest.raises(UserError, match="leaves alone up to the last answer"):
+        run(of(["patching"]), alone)
+
+
 def test_a_probe_that_knows_nothing_scores_nothing(talking_directory: Path, tmp_path: Path) -> None:
     """The order of names in a text is not decodable in a random model's last layer."""
     config = ioi(talking_directory, tmp_path, methods=["ablation"], measure="downstream")
