@@ -47,7 +47,7 @@ Indices = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class LayerNull:
     """What the correlation would be if heads of one layer were exchangeable; NaN where each layer
-    has a single unit."""
+    has a single unit, or all units of a map are alike."""
 
     mean: float
     low: float
@@ -59,7 +59,8 @@ class LayerNull:
 
 @dataclass(frozen=True)
 class Hits:
-    """How many of the heads that one method chooses are among those of the other."""
+    """How many of the heads that one method chooses are among those of the other; NaN where all
+    heads of a map are alike."""
 
     k: int
     forward: float
@@ -305,7 +306,8 @@ def _ceiling(
 def _layer_null(
     x: Array, y: Array, layers: Indices, correlate: Correlate, permutations: int, seed: int
 ) -> LayerNull:
-    if len(np.unique(layers)) == len(layers):
+    value = float(correlate(x[None], y[None])[0])
+    if len(np.unique(layers)) == len(layers) or np.isnan(value):
         return LayerNull(*[float("nan")] * 4)
     random = np.random.default_rng(seed)
     count = min(permutations, max(MOST_CELLS // len(x), 99))
@@ -315,7 +317,6 @@ def _layer_null(
     else:
         null = correlate(np.broadcast_to(x, drawn.shape), y[drawn])
     mean = float(null.mean())
-    value = float(correlate(x[None], y[None])[0])
     beyond = np.abs(null - mean) >= np.abs(value - mean) - 1e-9
     low, high = np.quantile(null, [0.025, 0.975])
     p = float((1 + beyond.sum()) / (1 + count))
@@ -323,6 +324,8 @@ def _layer_null(
 
 
 def _hits(x: Array, y: Array, chosen: list[Array], layers: Indices, k: int) -> Hits:
+    if any(np.ptp(values) == 0 for values in (x, y, *chosen)):  # the first heads are not the best
+        return Hits(k, *[float("nan")] * 3)
     top = [_top(values, k) for values in (x, y)]
     picked = [_top(values, k) for values in chosen]
     forward, backward = picked[0] & top[1], picked[1] & top[0]

@@ -244,3 +244,15 @@ def test_verdicts_of_several_methods_are_compared_with_chance_by_layer() -> None
     assert real.p == pytest.approx(1 / 20, abs=0.03)  # one of the 20 subsets of three
     apart = random.permuted(np.tile(np.arange(U) < 3, (2, 1)), axis=1)
     assert coincidence(apart, layers).p > 0.05
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_map_whose_heads_are_all_alike_agrees_with_nothing(side: int) -> None:
+    maps = list(pair(3, *correlated(3, 0.5)))
+    flat = maps[side]
+    maps[side] = replace(
+        flat, totals=np.zeros_like(flat.totals), validation=np.zeros_like(flat.validation)
+    )
+    found = agree(*maps)
+    assert np.isnan([found.value, found.low, found.null.p, found.hits.forward]).all()
+    assert np.isnan([found.hits.backward, found.hits.chance, found.null.mean]).all()

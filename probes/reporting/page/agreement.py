@@ -14,7 +14,7 @@ from probes.results.method_maps import Cell, named_heads
 from probes.results.vocabulary import METHODS
 from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.quantities import evidence_columns
-from probes.statistics.agreement import Agreement
+from probes.statistics.agreement import Agreement, Hits
 from probes.statistics.maps import MapEvidence
 
 LISTED = 12
@@ -119,10 +119,14 @@ def _row(pair: MethodPair, one: Agreement, *, by_size: bool) -> dict[str, Any]:
         "p": None if math.isnan(null.p) else f"{null.p:.2g}",
         "between": _number(one.between_halves),
         "within": _number(one.within_halves),
-        "hits": f"{hits.forward * hits.k:.0f}, {hits.backward * hits.k:.0f} of {hits.k}",
-        "chance": f"{hits.chance * hits.k:.1f}",
+        "hits": None if math.isnan(hits.forward) else _hits(hits),
+        "chance": None if math.isnan(hits.chance) else f"{hits.chance * hits.k:.1f}",
         "reading": reading(one),
     }
+
+
+def _hits(hits: Hits) -> str:
+    return f"{hits.forward * hits.k:.0f}, {hits.backward * hits.k:.0f} of {hits.k}"
 
 
 def _notes(pairs: Sequence[MethodPair]) -> list[str]:
