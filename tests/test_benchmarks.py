@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from benchmarks import (
     scaling,
     truth,
 )
+from probes.core import process
 from probes.pipeline import publish
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -244,3 +247,17 @@ def test_language_model(
     assert by["extraction"]["ratio"] == pytest.approx(
         seconds["extraction"] / by["bare"]["seconds"], rel=0.05
     )
+
+
+def test_threads_of_a_benchmark_wait_as_those_of_a_run() -> None:
+    """torch's threads would spin on the cores of other processes, as ``shorten_waiting`` says."""
+    code = "import benchmarks, os, sys; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    own = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={name: value for name, value in os.environ.items() if name not in own},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [process.SPINS, "False"]
