@@ -17,17 +17,17 @@ SAMPLED_LEAST = 512
 
 
 def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
-    """``x^T diag(curvature) x`` of R columns of a head, in ``out`` (R, n, n).
+    """``[x, 1]^T diag(curvature) [x, 1]`` of R columns of a head, in ``out`` (R, n, n).
 
-    x (N, n) with the intercept's ones, curvature (R, N). Of many rows each column takes a sample of
-    its own, at equal steps of its summed curvature: rows that curve it most come most often, or
-    more than once, and each counts the same. Of a column that is certain of most rows few matter.
-    No sample for a column alone, and in float64, whose columns are those that are hardly penalised:
-    there the rows that a sample misses matter.
+    x (N, n - 1), curvature (R, N). Of many rows each column takes a sample of its own, at equal
+    steps of its summed curvature: rows that curve it most come most often, or more than once, and
+    each counts the same. Of a column that is certain of most rows few matter. No sample for a
+    column alone, and in float64, whose columns are those that are hardly penalised: there the rows
+    that a sample misses matter. All rows are never copied for a sample.
     """
-    (R, N), n = curvature.shape, x.shape[1]
+    (R, N), n = curvature.shape, out.shape[1]
     size = max(SAMPLED * n, SAMPLED_LEAST)
-    if x.dtype == torch.float64 or R == 1:
+    if out.dtype == torch.float64 or R == 1:
         for weights, hessian in zip(curvature, out, strict=True):
             _own_hessian(x, weights, hessian)
         return
@@ -35,7 +35,7 @@ def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
         step = max(1, tuning.HESSIAN_NUMBERS // (n * N))
         for start in range(0, R, step):
             columns = slice(start, start + step)
-            squares(x * curvature[columns].sqrt()[..., None], out[columns])
+            squares(_times(x, curvature[columns].sqrt()), out[columns])
         return
     step = max(1, tuning.HESSIAN_NUMBERS // (n * size))
     steps = torch.arange(size, device=x.device) + 0.5
@@ -43,10 +43,20 @@ def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
         sums = curvature[start : start + step].cumsum(-1)  # (r, N)
         each = sums[:, -1:] / size
         drawn = torch.searchsorted(sums, each * steps).clamp_max_(N - 1)
-        sample = x.index_select(0, drawn.view(-1)).view(len(sums), size, n)
+        sample = out.new_empty(len(sums), size, n)
+        sample[..., :-1] = x.index_select(0, drawn.view(-1)).view(len(sums), size, n - 1)
+        sample[..., -1] = 1
         hessians = out[start : start + step]
         squares(sample, hessians)
         hessians *= each[..., None]
+
+
+def _times(x: Tensor, factors: Tensor) -> Tensor:
+    """Rows [x, 1] times factors (..., N): (..., N, n)."""
+    rows = factors.new_empty(*factors.shape, x.shape[1] + 1)
+    torch.mul(x, factors[..., None], out=rows[..., :-1])
+    rows[..., -1] = factors
+    return rows
 
 
 def _own_hessian(x: Tensor, curvature: Tensor, out: Tensor) -> None:
@@ -54,13 +64,13 @@ def _own_hessian(x: Tensor, curvature: Tensor, out: Tensor) -> None:
 
     Few rows of a nearly separable head remain; the result is scaled to the curvature of all.
     """
-    total = curvature.sum()
-    bulk = curvature.square().sum() / total.clamp_min(torch.finfo(x.dtype).tiny)
+    least, total = torch.finfo(out.dtype).tiny, curvature.sum()
+    bulk = curvature.square().sum() / total.clamp_min(least)
     kept = (curvature > 0.05 * bulk).nonzero()[:, 0]
     if len(kept) < 0.7 * len(curvature):
         x, curvature = x[kept], curvature[kept]
-        curvature = curvature * (total / curvature.sum().clamp_min(torch.finfo(x.dtype).tiny))
-    squares((x * curvature.sqrt()[:, None])[None], out[None])
+        curvature = curvature * (total / curvature.sum().clamp_min(least))
+    squares(_times(x, curvature.sqrt())[None], out[None])
 
 
 def invert_(hessians: Tensor, penalty: Tensor) -> None:

@@ -169,12 +169,9 @@ class QuasiNewton:
         hessians = c.parameters.new_empty(H, T, C, n, n)
         curvature = logits.class_curvature(step)  # (H, K, T, C', b)
         for i, head in enumerate(logits.rows.heads):
-            x = logits.rows.x[head, :, ::step]  # (K, b, D)
-            rows = logits.space.empty("rooted", (*x.shape[:2], n), hessians)
-            rows[..., :-1], rows[..., -1] = x, 1
-            rows = rows.flatten(0, 1)
-            weights = curvature[i].permute(1, 2, 0, 3).reshape(T * C, len(rows))
-            own_hessians(rows, weights, hessians[i].flatten(0, 1))
+            x = logits.rows.x[head, :, ::step].flatten(0, 1)  # (K * b, D), all rows as they are
+            weights = curvature[i].permute(1, 2, 0, 3).reshape(T * C, len(x))
+            own_hessians(x, weights, hessians[i].flatten(0, 1))
         invert_(hessians.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
         return hessians
 
