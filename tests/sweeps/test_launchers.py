@@ -134,40 +134,44 @@ def sweep(directory: Path, *overrides: str, **environment: str) -> subprocess.Co
     )
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, str]:
+    """The table of a sweep of one job in one process, and where the activations are: the others
+    start no process to extract them."""
+    directory = tmp_path_factory.mktemp("plain")
+    done = sweep(directory, "seed=1", "sweep=plain", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(directory / "outputs" / "sweeps" / "plain" / "sweep.csv", dtype=str)
+    return table, f"cache_dir={directory / 'outputs' / 'cache'}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "slurm_here"])
 def test_jobs_in_other_processes_have_the_results_of_one_process(
-    tmp_path: Path, launcher: str
+    tmp_path: Path, launcher: str, plain: tuple[pd.DataFrame, str]
 ) -> None:
     pytest.importorskip(
         "hydra_plugins.hydra_joblib_launcher"
         if launcher == "processes"
         else "hydra_plugins.hydra_submitit_launcher"
     )
-    plain = sweep(tmp_path, "seed=1,2", "sweep=plain", OMP_NUM_THREADS="1")
-    assert plain.returncode == 0, plain.stderr
     # One of the jobs takes its process with it, as the system does where memory is short.
     (tmp_path / "deadly.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     deadly = "evaluation.metrics=[deadly.py:metric],[]"
-    done = sweep(
-        tmp_path,
-        "seed=1,2",
-        deadly,
-        f"hydra/launcher={launcher}",
-        "sweep=both",
-        OMP_NUM_THREADS="1",
-    )
+    table, cache_dir = plain
+    words = ("seed=1", deadly, f"hydra/launcher={launcher}", "sweep=both", cache_dir)
+    done = sweep(tmp_path, *words, OMP_NUM_THREADS="1")
     assert done.returncode == 2, done.stderr
-    assert "2 of 4 jobs finished" in done.stderr
-    assert done.stderr.count("its process was killed") >= 2
-    tables = {
-        name: pd.read_csv(tmp_path / "outputs" / "sweeps" / name / "sweep.csv", dtype=str)
-        for name in ("plain", "both")
-    }
-    both = tables["both"][tables["both"]["status"] == "finished"]
-    columns = ["seed", "feature", "site", "probe", "layer", "head", "split", "metric", "value"]
+    assert "1 of 2 jobs finished" in done.stderr
+    assert done.stderr.count("its process was killed") >= 1
+    both = pd.read_csv(tmp_path / "outputs" / "sweeps" / "both" / "sweep.csv", dtype=str)
+    assert list(both.loc[both["status"] == "failed", "evaluation.metrics"]) == [
+        "[deadly.py:metric]"
+    ]
+    columns = ["feature", "site", "probe", "layer", "head", "split", "metric", "value"]
     pd.testing.assert_frame_equal(
-        both[columns].reset_index(drop=True), tables["plain"][columns].reset_index(drop=True)
+        both.loc[both["status"] == "finished", columns].reset_index(drop=True),
+        table[columns].reset_index(drop=True),
     )
 
 
