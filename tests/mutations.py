@@ -34,7 +34,7 @@ ODD_TEXT = [
 ]
 
 
-def fuzz(strategy: st.SearchStrategy[Any], examples: int, check: Callable[[Any], object]) -> None:
+def fuzz(strategy: st.SearchStrategy[Any], examples: int, check: Callable[[Any], None]) -> None:
     """Call ``check`` with many examples; the same ones each time, unless they are very many."""
     run = settings(
         max_examples=examples,

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from probes.core.errors import UserError
+from probes.core.files import digest
 from probes.results.banks import load_banks
 from probes.results.evidence import load_evidence
-from probes.results.integrity import DIGEST, digest
+from probes.results.integrity import DIGEST
 from probes.results.integrity import FILES as DIGESTS
 from probes.results.tensor_files import with_metadata
 from tests.analysis.test_damage import FILES, intact, read_everything, without_checksums
