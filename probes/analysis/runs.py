@@ -23,6 +23,7 @@ from probes.analysis.agreement import agreement_frame, evidence_of, method_pairs
 from probes.analysis.comparison import compared_tables, require_all_layers
 from probes.config.layers import LayerChoice
 from probes.core.errors import UserError
+from probes.results.dose_evidence import DoseEvidence, load_doses
 from probes.results.evidence import load_evidence
 from probes.results.feature_table import FeatureTable
 from probes.results.method_maps import method_maps, of_method
@@ -254,6 +255,10 @@ class Run:
                 allowed=", ".join(dict.fromkeys(there)),
             )
         return found
+
+    def doses(self) -> list[DoseEvidence]:
+        """What steering changed, as sums by group of each dose; empty where nothing was steered."""
+        return load_doses(self.directory / EVIDENCE, files=self.record.files)
 
     @cached_property
     def _banks(self) -> SavedBanks:

@@ -8,12 +8,13 @@ heads, at the same strength and at the same perplexity of neutral text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from probes.evaluation.table_rows import Row
+from probes.results.dose_evidence import DoseEvidence
 from probes.results.vocabulary.comparators import COMPARATORS
 from probes.results.vocabulary.doses import EQUAL_PERPLEXITY, NEUTRAL, PERPLEXITY
 from probes.results.vocabulary.methods import TOTAL
@@ -85,6 +86,41 @@ def dose_rows(
     if changed:
         rows += _beyond(feature, direction, positions, changed[0], perplexities)
     return rows
+
+
+def dose_evidence(
+    feature: str,
+    positions: str,
+    changed: Sequence[Changed],
+    perplexities: Perplexities | None,
+) -> list[DoseEvidence]:
+    """What is kept of all curves of a feature: the sums that rows and intervals are made of."""
+    kept = [
+        _evidence(feature, one.metric, positions, one.values, Groups.of(one.groups))
+        for one in changed
+    ]
+    if perplexities is not None:
+        texts = Groups.of(np.arange(len(perplexities.tokens)))
+        of = _evidence(feature, PERPLEXITY, "all", perplexities.losses, texts)
+        kept.append(replace(of, rows=np.asarray(perplexities.tokens, dtype=np.int64)))
+    return kept
+
+
+def _evidence(
+    feature: str, metric: str, positions: str, values: Mapping[Dose, Array], groups: Groups
+) -> DoseEvidence:
+    doses = list(values)
+    return DoseEvidence(
+        feature,
+        metric,
+        positions,
+        variants=tuple(dose.variant for dose in doses),
+        heads=np.array([dose.heads for dose in doses], dtype=np.int64),
+        strengths=np.array([dose.strength for dose in doses], dtype=np.float64),
+        groups=groups.names.astype(np.int64),
+        rows=groups.sizes.astype(np.int64),
+        sums=groups.sum(np.stack([values[dose] for dose in doses])),
+    )
 
 
 def _beyond(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from probes.evaluation.judge import MapFindings, judge_map
 from probes.evaluation.paired_gains import paired_gains
 from probes.evaluation.scored_rows import ScoredRows
 from probes.evaluation.table_rows import Place, Row, metric_rows
+from probes.results.dose_evidence import DoseEvidence
 from probes.results.findings import BestUnit, MapTestSummary
 from probes.results.vocabulary.comparators import BAG_OF_WORDS, LEXICAL, MAJORITY, is_comparator
 from probes.results.vocabulary.sites import CORPUS, HEADS, is_whole_layer
@@ -49,18 +50,27 @@ class Evaluation:
     """What a reader of the maps has to know, in words."""
     penalties: dict[MapKey, list[float]] = field(default_factory=dict)
     """That linear probes chose, of each head and fold."""
+    doses: list[DoseEvidence] = field(default_factory=list)
+    """What steering changed, as sums by group."""
 
     def with_effects(
-        self, effects: Sequence[EffectMap], caveats: Sequence[str], rows: Sequence[Row] = ()
+        self,
+        effects: Sequence[EffectMap],
+        caveats: Sequence[str],
+        rows: Sequence[Row] = (),
+        doses: Sequence[DoseEvidence] = (),
     ) -> Evaluation:
-        """With the maps of other methods after those of probes, and rows that are of no map."""
+        """With the maps of other methods after those of probes, and what is of no map: rows and
+        sums of steering."""
         of_maps = [caveat for one in effects for caveat in one.caveats]
-        return Evaluation(
-            [*self.rows, *(row for one in effects for row in one.rows), *rows],
-            [*self.maps, *(evidence for one in effects for evidence in one.maps)],
-            [*self.best, *(one.best for one in effects)],
-            [*self.tests, *(one.test for one in effects)],
-            list(dict.fromkeys([*self.caveats, *of_maps, *caveats])),
+        return replace(
+            self,
+            rows=[*self.rows, *(row for one in effects for row in one.rows), *rows],
+            maps=[*self.maps, *(evidence for one in effects for evidence in one.maps)],
+            best=[*self.best, *(one.best for one in effects)],
+            tests=[*self.tests, *(one.test for one in effects)],
+            caveats=list(dict.fromkeys([*self.caveats, *of_maps, *caveats])),
+            doses=[*self.doses, *doses],
         )
 
 

@@ -26,7 +26,9 @@ from probes.models.handle import Handle
 from probes.pipeline.downstream import downstream_behaviour
 from probes.pipeline.feature_effects import FeatureEffects
 from probes.pipeline.method_maps import MAPS
-from probes.pipeline.steering import Steered, SteeringOfRun, no_map, wanted_class
+from probes.pipeline.steered_heads import no_map, wanted_class
+from probes.pipeline.steering import Steered, steer
+from probes.pipeline.steering_of_run import SteeringOfRun
 from probes.results.vocabulary.methods import PROBE
 from probes.statistics.maps import MapEvidence
 
@@ -180,10 +182,10 @@ class MethodsOfRun:
         )
         if probe is not None:
             known = (behaviour, probe)
-            done = steering.steer(name, None, None, lambda: known)
+            done = steer(steering, name, None, None, lambda: known)
         else:
-            done = steering.steer(
-                name, behaviour, answers_of, lambda: self._downstream(name, editor)
+            done = steer(
+                steering, name, behaviour, answers_of, lambda: self._downstream(name, editor)
             )
         self.steered.append(done)
         self.caveats += [f"'{name}', steering: {note}" for note in done.record.notes]

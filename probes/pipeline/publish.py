@@ -45,7 +45,7 @@ def publish(
     with recorder.phase("report"):
         table = describe_metrics(results_table(evaluation.rows), record.metrics)
         write_results(table, run_dir / "results.csv")
-        save_evidence(evaluation.maps, run_dir / "evidence.safetensors")
+        save_evidence(evaluation.maps, run_dir / "evidence.safetensors", doses=evaluation.doses)
         base_model = {"name": record.model.name, "fingerprint": record.model.fingerprint}
         save_banks(run_dir, banks, base_model)
         for feature in record.tasks:

@@ -168,7 +168,8 @@ def _fit_and_publish(
             effects = methods.run()
         store.nodes |= kept.nodes
         steered = [row for one in methods.steered for row in one.rows]
-        evaluation = evaluation.with_effects(effects, methods.caveats, steered)
+        doses = [sums for one in methods.steered for sums in one.doses]
+        evaluation = evaluation.with_effects(effects, methods.caveats, steered, doses)
         tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
     record = recorder.record(
         corpus,

@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 
 from probes.core.errors import UserError
 from probes.core.files import write_atomically
+from probes.results.dose_evidence import DOSES, DoseEvidence, dose_arrays
 from probes.results.integrity import NO_DIGESTS, Digests, read_checked
 from probes.results.tensor_files import metadata_of, with_metadata
 from probes.statistics.maps import MapEvidence, RightRows
@@ -29,8 +30,13 @@ COUNTS, SUMS = "1", "2"
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> None:
-    """Write the maps; the same maps give the same bytes."""
+def save_evidence(
+    maps: Sequence[MapEvidence],
+    path: str | os.PathLike[str],
+    *,
+    doses: Sequence[DoseEvidence] = (),
+) -> None:
+    """Write the maps, and what was steered; the same evidence gives the same bytes."""
     schema = COUNTS if all(map(_fits_schema_1, maps)) else SUMS
     tensors: Arrays = {}
     descriptions = []
@@ -39,6 +45,9 @@ def save_evidence(maps: Sequence[MapEvidence], path: str | os.PathLike[str]) -> 
         tensors |= {f"{number}.{name}": np.ascontiguousarray(a) for name, a in arrays.items()}
         descriptions.append(describe_evidence(evidence, schema))
     metadata = {"schema": schema, "maps": json.dumps(descriptions)}
+    if doses:
+        arrays, metadata[DOSES] = dose_arrays(doses)
+        tensors |= arrays
     write_atomically(Path(path), with_metadata(save(tensors), metadata))
 
 

@@ -68,6 +68,17 @@ def test_a_run_leaves_curves_controls_record_picture_and_page(steer: Steer) -> N
     assert len(record.heads) == 3 and min(head.sigma for head in record.heads) > 0
     best = run.top("mood", 1)
     assert (record.heads[0].layer, record.heads[0].head) == (best["layer"][0], best["head"][0])
+    kept = {doses.metric: doses for doses in run.doses()}
+    assert set(kept) == {"logit_difference", "log_odds", "perplexity"}
+    for metric, doses in kept.items():
+        means = doses.group_sums().value()
+        means = np.exp(means) if metric == "perplexity" else means
+        for variant, heads, strength, mean in zip(
+            doses.variants, doses.heads, doses.strengths, means, strict=True
+        ):
+            row = pick(rows, metric=metric, probe=variant, heads_steered=int(heads),
+                       strength=float(strength))  # fmt: skip
+            assert row["value"].item() == pytest.approx(mean, rel=1e-6, abs=1e-9)
     page = Path("out/report.html").read_text()
     assert "Steering mood towards warm" in page and "data:image/png;base64," in page
     assert re.search(r"Pushing 3 heads by 4 standard deviations .* beyond random directions", page)
