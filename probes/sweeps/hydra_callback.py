@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
+from probes.reporting.tracking.wandb_sync import sweep_sync_command
 from probes.sweeps.progress import PAGE, planned, unchanged
 from probes.sweeps.refusals import take_refusals
 
@@ -154,6 +155,8 @@ class SweepCallback(Callback):
             )
         done, total = len(report.finished), len(report.jobs)
         log.info("%d of %d jobs finished; sweep: %s", done, total, report.page)
+        if (command := sweep_sync_command(directory)) is not None:
+            log.info("W&B: %s", command)
         return report
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,14 @@ def test_jobs_of_a_sweep(small: Small, tmp_path: Path) -> None:
                f"hydra.sweep.dir={quoted(str(sweep))}")  # fmt: skip
     # Not the service of this process, which other tests have killed.
     variables = {"HOME": str(tmp_path), "WANDB_SERVICE": ""}
-    small.commands.run(*command, **variables)
+    told = small.commands.run(*command, **variables).text
+    [line] = [line for line in told.splitlines() if line.startswith("W&B: wandb sync ")]
     jobs = sorted(log.parents[2] for log in sweep.glob("*/wandb/offline-run-*/*.wandb"))
+    # As a shell takes it: the directory's name has a blank.
+    listed = subprocess.run(["sh", "-c", line.replace("W&B: wandb sync", "ls -d")],
+                            capture_output=True, text=True, check=True)  # fmt: skip
+    sent = {Path(path) for path in listed.stdout.splitlines()}
+    assert sent == {log.parent for job in jobs for log in offline_logs(job)}
     found = [read_back(job) for job in jobs]
     assert len(found) == 2 and len({run["id"] for run in found}) == 2
     [group] = {run["group"] for run in found}

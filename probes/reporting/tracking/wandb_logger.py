@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +36,7 @@ from probes.reporting.tracking.wandb_artifacts import (
 )
 from probes.reporting.tracking.wandb_mode import key
 from probes.reporting.tracking.wandb_start import let_go, quieten, started, swept_keys
+from probes.reporting.tracking.wandb_sync import sync_command
 from probes.results.objective import objective_of
 from probes.results.record import RunRecord
 from probes.results.vocabulary.methods import PROBE
@@ -119,6 +119,8 @@ class WandbRunLogger(RunLogger):
         if error is not None:
             failure = {"phase": "failed", "error": self._words(error)[:LONGEST_ERROR]}
             self._summarise("noting the failure", failure)
+        if not self._guard.failed and not self._run.offline:
+            log.info("W&B: sending what is left; the results are complete, Ctrl+C loses none")
         # 255 is what W&B itself gives a run that was interrupted.
         status = 0 if error is None else 1 if isinstance(error, Exception) else 255
         finished = self._guard.last("ending the run", lambda: [self._run.finish(exit_code=status)])
@@ -204,12 +206,3 @@ class WandbRunLogger(RunLogger):
 
     def _words(self, error: BaseException) -> str:
         return self._clean(f"{type(error).__name__}: {error}" if str(error) else repr(error))
-
-
-def sync_command(directory: Path) -> str:
-    """The command that sends what is in the directory, for a shell.
-
-    >>> sync_command(Path("my runs/wandb/offline-run-1"))
-    "wandb sync 'my runs/wandb/offline-run-1'"
-    """
-    return f"wandb sync {shlex.quote(str(directory))}"

@@ -18,8 +18,9 @@ from probes.reporting.tracking.wandb_mode import wandb_mode
 
 log = logging.getLogger(__name__)
 
-FINISH_SECONDS = 900.0
-"""How long the end of a run waits for uploads; what is left is sent by ``wandb sync``."""
+FINISH_SECONDS = 300.0
+"""How long the end of a run waits for uploads, where ``WANDB_FINISH_TIMEOUT`` does not say it; what
+is left is sent by ``wandb sync``."""
 SETTINGS: Mapping[str, Any] = {
     "silent": True,
     "console": "off",
@@ -75,8 +76,12 @@ def settings() -> Any:
     """As far as the installed version knows them."""
     import wandb
 
-    known = wandb.Settings.model_fields
-    return wandb.Settings(**{name: value for name, value in SETTINGS.items() if name in known})
+    wanted = {
+        name: value for name, value in SETTINGS.items() if name in wandb.Settings.model_fields
+    }
+    if "WANDB_FINISH_TIMEOUT" in os.environ:
+        wanted.pop("finish_timeout", None)
+    return wandb.Settings(**wanted)
 
 
 def _arguments(

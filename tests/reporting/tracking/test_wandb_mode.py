@@ -13,6 +13,7 @@ import pytest
 
 from probes.reporting.reachable import reachable
 from probes.reporting.tracking.wandb_mode import wandb_mode
+from probes.reporting.tracking.wandb_start import FINISH_SECONDS, settings
 
 MODULE = "probes.reporting.tracking.wandb_mode"
 
@@ -141,3 +142,13 @@ def test_a_server_that_listens_is_reached(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv("no_proxy")
         monkeypatch.setenv("https_proxy", url)
         assert reachable("https://nowhere.invalid"), "through the proxy"
+
+
+def test_the_end_of_a_run_waits_as_long_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    if "finish_timeout" not in wandb.Settings.model_fields:
+        pytest.skip("this version waits for as long as it takes")
+    assert settings().finish_timeout == FINISH_SECONDS
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "7")
+    assert "finish_timeout" not in settings().model_fields_set

@@ -1,0 +1,27 @@
+"""The commands that send runs which W&B has kept offline."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+OFFLINE = "wandb/offline-run-*"
+
+
+def sync_command(directory: Path) -> str:
+    """The command that sends what is in the directory, for a shell.
+
+    >>> sync_command(Path("my runs/wandb/offline-run-1"))
+    "wandb sync 'my runs/wandb/offline-run-1'"
+    """
+    return f"wandb sync {shlex.quote(str(directory))}"
+
+
+def sweep_sync_command(directory: Path) -> str | None:
+    """The same for all jobs of a sweep; None where each of them was sent."""
+    patterns = {}
+    for run in sorted(directory.glob(f"**/{OFFLINE}")):
+        if not any(run.glob("*.synced")):
+            depth = len(run.relative_to(directory).parts) - 2  # above ``wandb/offline-run-...``
+            patterns[depth] = "/".join([shlex.quote(str(directory)), *["*"] * depth, OFFLINE])
+    return f"wandb sync {' '.join(patterns.values())}" if patterns else None
