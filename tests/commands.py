@@ -1,8 +1,7 @@
 """Commands in processes that may be killed, forked from one that has imported everything.
 
-``python -m tests.commands OUTPUTS`` reads a JSON object a line: ``{"arguments", "variables"}``
-starts a command with these environment variables and answers with its process id, ``{"wait": pid}``
-answers with its exit status. Importing once keeps the tests short. ``Commands`` is the client.
+``python -m tests.commands OUTPUTS`` is asked for ``{"arguments", "variables"}``: a command with
+these environment variables (``tests.fork_server``). ``Commands`` is the client.
 
 With the variable ``FULL_DISK_AT=PATTERN`` the disk is full from the moment at which a file whose
 name matches is to get its name.
@@ -12,16 +11,14 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
-import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from tests.fork_server import ForkServer, serve
 
 FULL_DISK_AT = "FULL_DISK_AT"
 
@@ -50,34 +47,20 @@ class Command:
             time.sleep(0.002)
 
 
-class Commands:
+class Commands(ForkServer):
     """Starts commands in processes of their own."""
 
     def __init__(self, outputs: Path, project: Path) -> None:
-        command = [sys.executable, "-m", "tests.commands", str(outputs)]
-        self.server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project
-        )
-
-    def ask(self, **request: Any) -> Any:
-        assert self.server.stdin is not None and self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+        super().__init__("tests.commands", [str(outputs)], project)
 
     def start(self, *arguments: str, **variables: str) -> Command:
-        answer = self.ask(arguments=arguments, variables=variables)
-        return Command(self, answer["pid"], Path(answer["output"]))
+        return Command(self, *self.fork(arguments=arguments, variables=variables))
 
     def run(self, *arguments: str, **variables: str) -> Command:
         """Start one that must succeed, and wait for it."""
         command = self.start(*arguments, **variables)
         assert command.wait() == 0, command.text
         return command
-
-    def close(self) -> None:
-        self.server.kill()
-        self.server.communicate()
 
 
 def _lives(pid: int) -> bool:
@@ -102,27 +85,14 @@ def _fill_disk_at(pattern: str) -> None:
     os.replace = replace  # type: ignore[assignment]
 
 
-def _child(arguments: Sequence[str], variables: dict[str, str], output: Path) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        with open(output, "w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        os.environ.update(variables)
-        if FULL_DISK_AT in variables:
-            _fill_disk_at(variables[FULL_DISK_AT])
-        from probes.cli.commands import run_command
+def _run(request: dict[str, Any]) -> int:
+    variables = request["variables"]
+    os.environ.update(variables)
+    if FULL_DISK_AT in variables:
+        _fill_disk_at(variables[FULL_DISK_AT])
+    from probes.cli.commands import run_command
 
-        status = run_command(arguments)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    return run_command(request["arguments"])
 
 
 def _serve() -> None:
@@ -135,18 +105,7 @@ def _serve() -> None:
 
     Figure().savefig(io.BytesIO())  # fonts are found once
     torch.set_num_threads(1)  # threads do not survive a fork
-    outputs = Path(sys.argv[1])
-    for count, line in enumerate(sys.stdin):
-        request = json.loads(line)
-        if "wait" in request:
-            _, status = os.waitpid(request["wait"], 0)
-            answer: Any = os.waitstatus_to_exitcode(status)
-        else:
-            output = outputs / f"{count}.txt"
-            output.touch()
-            pid = _child(request["arguments"], request["variables"], output)
-            answer = {"pid": pid, "output": str(output)}
-        print(json.dumps(answer), flush=True)
+    serve(_run, Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import safetensors
-import tokenizers
-import torch
-import transformers
 from torch import Tensor, nn
 
 from probes.activations.background_writer import BackgroundWriter, StoredOverflowError
 from probes.activations.cache import Cache
 from probes.activations.dtypes import AUTO
 from probes.activations.key import CacheKey, cache_key
-from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.locks import require_idle, shard_lock, writing
+from probes.activations.manifest import layer_infos, new_manifest
 from probes.activations.rounding import Rounding
 from probes.activations.row_fields import row_fields
-from probes.activations.start import OnStart, on_first_batch
+from probes.activations.start import OnStart, common_progress, log_plan, on_first_batch
 from probes.activations.stored_dtype import settle_dtypes, warn_of_rounding
 from probes.activations.storing import StoringVisitor
 from probes.activations.waiting import wait_for_others
@@ -35,7 +28,6 @@ from probes.config.checks import check_extraction
 from probes.core.errors import UserError
 from probes.core.files import disk_errors
 from probes.core.process import return_freed_memory
-from probes.core.version import __version__
 from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.models.padding import PaddingError
@@ -266,8 +258,8 @@ class _Extraction:
                     writers[kind] = self._writer(kind, sites[kind], plan)
             if not writers:
                 return caches
-            done = _common_progress(list(writers.values()), plan.start(self.shard))
-            self._log(plan, done)
+            done = common_progress(list(writers.values()), plan.start(self.shard))
+            log_plan(list(self.keys), plan, self.shard, done, self.cache_dir)
             capacity = min(WAITING_BYTES, self.memory_budget // 4)
             with BackgroundWriter(list(writers.values()), capacity) as writer:
                 done = run_passes(
@@ -333,55 +325,16 @@ class _Extraction:
 
     def _writer(self, kind: str, sites: list[Site], plan: BatchPlan) -> CacheWriter:
         key, alignment, own = self.keys[kind], plan.alignment, self._lock_names()
-        single = len({site.stream for site in sites}) == 1
-        infos = [
-            LayerInfo(
-                stream=site.stream,
-                layer=site.layer,
-                units=site.units,
-                width=site.width,
-                file=layer_file(site.stream, site.layer, single_stream=single),
-            )
-            for site in sites
-        ]
-        manifest: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "key": key.name,
-            "fields": key.fields | {"layers": key.layers and list(key.layers)},
-            "site": kind,
-            "dtype": key.dtype,
-            "model_name": self.handle.name,
-            "device": self.handle.device.partition(":")[0],  # which of several is no difference
-            "tokens": int(alignment.offsets[-1]),
-            "sequences": len(alignment.example),
-            "tokens_per_batch": plan.tokens_per_batch,
-            "counts": alignment.counts,
-            "versions": _versions(),
-        }
-        if kind in self.rounding:
-            manifest["rounding"] = self.rounding[kind].to_json()
+        manifest = new_manifest(key, self.handle, plan, self.rounding.get(kind))
         return CacheWriter(
             self.cache_dir / key.name,
             manifest,
-            infos,
+            layer_infos(sites),
             len(alignment),
             row_fields(alignment),
             shard=self.shard,
             span=plan.range_of(self.shard),
             before_discard=lambda: require_idle(key.name, self.cache_dir, own),
-        )
-
-    def _log(self, plan: BatchPlan, done: Progress) -> None:
-        begin, end = plan.range_of(self.shard)
-        log.info(
-            "%s: %d sequences, %d tokens, %d rows%s -> %s%s",
-            ", ".join(self.keys),
-            len(plan),
-            plan.alignment.offsets[-1],
-            len(plan.alignment),
-            "" if self.shard == WHOLE else f", of which sequences {begin} to {end} here",
-            self.cache_dir,
-            f" (resumed at sequence {done.sequences})" if done.sequences > begin else "",
         )
 
     def _lock_names(self) -> list[str]:
@@ -394,17 +347,3 @@ class _Extraction:
         if self.shard == WHOLE:
             return contextlib.nullcontext()
         return writing([key.name for key in self.keys.values()], self.cache_dir)
-
-
-def _common_progress(writers: Sequence[CacheWriter], start: Progress) -> Progress:
-    """Where all caches can go on together: the least of them, if they used the same batches."""
-    progresses = [writer.progress for writer in writers]
-    least = min(progresses, key=lambda progress: progress.sequences)
-    different = any(progress.batching != least.batching for progress in progresses)
-    return start if least.sequences <= start.sequences or different else least
-
-
-def _versions() -> dict[str, str]:
-    modules = (torch, transformers, tokenizers, safetensors, np)
-    versions = {module.__name__: str(module.__version__) for module in modules}
-    return versions | {"headprobes": __version__, "python": platform.python_version()}

@@ -1,9 +1,11 @@
-"""What is known of an extraction when its first batch is done."""
+"""Where an extraction begins, and what is known of it when its first batch is done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,9 @@ from probes.activations.storing import OnFirst
 from probes.activations.writer import CacheWriter
 from probes.passes.batches import Batch, BatchPlan
 from probes.passes.progress import Progress
-from probes.passes.shards import Shard
+from probes.passes.shards import WHOLE, Shard
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,28 @@ def on_first_batch(
         )
 
     return tell
+
+
+def common_progress(writers: Sequence[CacheWriter], start: Progress) -> Progress:
+    """Where all caches can go on together: the least of them, if they used the same batches."""
+    progresses = [writer.progress for writer in writers]
+    least = min(progresses, key=lambda progress: progress.sequences)
+    different = any(progress.batching != least.batching for progress in progresses)
+    return start if least.sequences <= start.sequences or different else least
+
+
+def log_plan(
+    kinds: Sequence[str], plan: BatchPlan, shard: Shard, done: Progress, cache_dir: Path
+) -> None:
+    """A line about what this process reads, from where on, and where it is stored."""
+    begin, end = plan.range_of(shard)
+    log.info(
+        "%s: %d sequences, %d tokens, %d rows%s -> %s%s",
+        ", ".join(kinds),
+        len(plan),
+        plan.alignment.offsets[-1],
+        len(plan.alignment),
+        "" if shard == WHOLE else f", of which sequences {begin} to {end} here",
+        cache_dir,
+        f" (resumed at sequence {done.sequences})" if done.sequences > begin else "",
+    )

@@ -1,20 +1,16 @@
 """Extractions in processes that may be killed, forked from one that has imported everything.
 
-``python -m tests.activations.forked MODEL OUTPUTS`` reads a JSON object a line: ``{"cache_dir",
-"pause", "hold", "shard", "patience"}`` starts an extraction and answers with its process id; its
-passes wait ``pause`` seconds each, and it stays for ever at pass ``hold``, if that is not 0.
-``{"wait": pid}`` answers with its exit status. Importing once keeps the tests short.
+``python -m tests.activations.forked OUTPUTS MODEL`` is asked for ``{"cache_dir", "pause", "hold",
+"shard", "patience"}``: an extraction whose passes wait ``pause`` seconds each, and which stays for
+ever at pass ``hold``, if that is not 0 (``tests.fork_server``).
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-import os
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from probes.models.forward import forward
 from probes.models.loading import open_model
 from probes.passes import loop
 from probes.passes.shards import Shard
+from tests.fork_server import serve
 from tests.small_corpora import mixed_corpus, random_texts
 
 
@@ -60,43 +57,18 @@ def run(
         print("missing", flush=True)
 
 
-def child(output: Path, *arguments: Any) -> int:
-    """Fork a ``run`` that writes what it says to ``output``; its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        with open(output, "w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        run(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
 def main() -> None:
-    outputs = Path(sys.argv[2])
+    model = sys.argv[2]
     # One thread, since threads do not survive a fork; loaded once, since that imports the model.
     torch.set_num_threads(1)
-    open_model(ModelConfig(name=sys.argv[1])).load()
-    for count, line in enumerate(sys.stdin):
-        request = json.loads(line)
-        if "wait" in request:
-            _, status = os.waitpid(request["wait"], 0)
-            answer: Any = os.waitstatus_to_exitcode(status)
-        else:
-            output = outputs / f"{count}.txt"
-            output.touch()
-            cache_dir, pause, hold = request["cache_dir"], request["pause"], request["hold"]
-            own = Shard(*request["shard"]), request["patience"]
-            pid = child(output, sys.argv[1], cache_dir, pause, hold, *own)
-            answer = {"pid": pid, "output": str(output)}
-        print(json.dumps(answer), flush=True)
+    open_model(ModelConfig(name=model)).load()
+
+    def work(asked: dict[str, Any]) -> int:
+        shard = Shard(*asked["shard"])
+        run(model, asked["cache_dir"], asked["pause"], asked["hold"], shard, asked["patience"])
+        return 0
+
+    serve(work, Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

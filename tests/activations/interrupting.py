@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,24 +18,16 @@ from probes.corpora.corpus import Corpus
 from probes.models.handle import Handle
 from probes.passes import loop
 from probes.passes.shards import WHOLE, Shard
+from tests.fork_server import ForkServer
 
 SMALL = ExtractionConfig(tokens_per_batch=64)
 
 
-class Forks:
+class Forks(ForkServer):
     """Starts extractions in processes of their own; see ``tests.activations.forked``."""
 
     def __init__(self, model: Path, outputs: Path, project: Path) -> None:
-        command = [sys.executable, "-m", "tests.activations.forked", str(model), str(outputs)]
-        self.server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project
-        )
-
-    def ask(self, **request: Any) -> Any:
-        assert self.server.stdin is not None and self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+        super().__init__("tests.activations.forked", [str(outputs), str(model)], project)
 
     def start(
         self,
@@ -47,10 +37,9 @@ class Forks:
         shard: tuple[int, int] = (0, 1),
         patience: float | None = None,
     ) -> tuple[int, Path]:
-        answer = self.ask(
+        return self.fork(
             cache_dir=str(cache_dir), pause=pause, hold=hold, shard=shard, patience=patience
         )
-        return answer["pid"], Path(answer["output"])
 
     def finish(self, pid: int, output: Path) -> str:
         assert self.ask(wait=pid) == 0, output.read_text()

@@ -71,7 +71,7 @@ def test_fingerprint_does_not_depend_on_use() -> None:
 
 
 def test_chat_template_is_not_part_of_the_fingerprint() -> None:
-    """Texts are read as they are; no template is ever applied."""
+    """By default texts are read as they are; ``model.chat=user`` puts its template into it."""
     plain, templated = make_tokenizer(), make_tokenizer()
     templated.chat_template = "{{ messages }}"
     assert tokenizer_fingerprint(plain, "auto") == tokenizer_fingerprint(templated, "auto")
