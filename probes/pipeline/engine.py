@@ -21,7 +21,7 @@ class Engine(Protocol):
         """Store the activations of the run."""
 
     def machine(self) -> Mapping[str, Any]:
-        """What the fits are computed on (``fit_identity.MACHINE``); empty for this process."""
+        """What the fits are computed on (``identity.MACHINE``); empty for this process."""
         ...
 
     def fit(

@@ -48,10 +48,6 @@ def fit_identity(
     }
 
 
-MACHINE = ("versions", "device", "threads")
-"""Fields of an identity that say what the fits are computed on."""
-
-
 def device_kind(device: str) -> str:
     """Without its number, which is no difference.
 

@@ -34,6 +34,9 @@ KEYS_THAT_CHANGE_NO_RESULT = (
 EARLIER_OPTIONS = {"vocabulary": "invented"}
 """Options of generated corpora that earlier versions did not have, and what they did."""
 
+MACHINE = ("versions", "device", "threads")
+"""Fields of an identity of fits (``fit_identity``) that say what they are computed on."""
+
 Settings = dict[str, object]
 
 LENGTH = 16

@@ -17,7 +17,7 @@ from probes.core.claims import AtWork, holder
 from probes.core.errors import UserError
 from probes.core.files import digest, read_json, sync_tree, write_atomically
 from probes.core.records import from_json
-from probes.pipeline.fit_identity import MACHINE
+from probes.pipeline.identity import MACHINE
 from probes.pipeline.sharded_fits import PARTS, difference
 from probes.results.integrity import DIGEST, FILES, NO_DIGESTS, check_seal, damaged, sealed
 from probes.results.record import is_finished

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from probes.core.errors import UserError
 from probes.core.files import digest, write_atomically
 from probes.evaluation.part_result import PartResult, part_bytes, read_part
-from probes.pipeline.fit_identity import MACHINE
-from probes.pipeline.identity import Settings
+from probes.pipeline.identity import MACHINE, Settings
 from probes.pipeline.kept_parts import RECORD as KEPT
 from probes.pipeline.sharded_fits import PARTS
 from probes.results.integrity import damaged

@@ -56,7 +56,7 @@ class NodeFacts:
     sees_cache: bool
     processor: str
     machine: dict[str, Any]
-    """As in an identity (``fit_identity.MACHINE``)."""
+    """As in an identity (``identity.MACHINE``)."""
 
 
 def node_facts(job: RayJob) -> NodeFacts:

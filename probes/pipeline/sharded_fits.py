@@ -10,16 +10,18 @@ import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probes.core.claims import AtWork, holder
 from probes.core.errors import UserError
 from probes.core.files import read_json, write_atomically
 from probes.core.records import from_json
 from probes.passes.shards import Shard
-from probes.pipeline.fit_identity import MACHINE
+from probes.pipeline.identity import MACHINE
 from probes.results.integrity import DIGEST, FILES, NO_DIGESTS, check_seal, damaged, sealed
-from probes.training.problems import ActivationSource
+
+if TYPE_CHECKING:
+    from probes.training.problems import ActivationSource
 
 RECORD = "shard.json"
 PARTS = "parts"

@@ -44,9 +44,12 @@ def planned_sweeps(parse: Parse) -> Iterator[None]:
     ) -> Sweeper:
         check_installed(config.hydra.sweeper)
         maximise(config)
-        return sweeper_before(
+        sweeper = sweeper_before(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        # It composes every job to find mistakes early; so does the plan, before anything is run.
+        sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+        return sweeper
 
     plugins.instantiate_launcher = instantiate  # type: ignore[method-assign]
     plugins.instantiate_sweeper = instantiate_sweeper  # type: ignore[method-assign]
