@@ -7,8 +7,9 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from benchmarks import (
     effects,
     effects_memory,
+    effects_peers,
     extract,
     extract_peers,
     fit,
@@ -32,6 +34,9 @@ from benchmarks import (
     truth,
 )
 from probes.core import process
+from probes.models.hooks import hooked
+from probes.models.sites import Site
+from probes.passes.batches import Batch
 from probes.pipeline import publish
 from tests.tiny_checkpoints import write_checkpoint
 
@@ -196,10 +201,43 @@ def test_truth(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
 def test_effects(lines: Lines, shared: Path) -> None:
-    effects.main(["--quick", "--model", str(shared / "models" / "stories260K"), "--step", "2"])
+    effects.main(["--quick", "--model", str(shared / "models" / "stories260K"), "--step", "2",
+                  "--no-peers"])  # fmt: skip
     *layers, whole = lines("effects")
     assert [line["layer"] for line in layers] == [0, 2, 4] and whole["restarted"]
     assert all(line["heads"] == 8 for line in layers)
+
+
+@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_peers_of_effects(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch, in_place: None, shared: Path
+) -> None:
+    """One that edits by hooks has our scores; what fails is named, and the others go on."""
+
+    def hooks(job: effects_peers.Job) -> effects_peers.Logits:
+        def run(site: Site, heads: Sequence[int], batch: Batch) -> torch.Tensor:
+            edit = partial(job.edited, site, heads)
+            inputs = effects_peers._inputs(batch, len(heads))
+            with hooked(job.editor.body, [site], lambda _, z: edit(z)):
+                end = job.editor.body(**inputs, use_cache=False).last_hidden_state
+            return effects_peers._head(job.editor.model, end, batch, len(heads))
+
+        return run
+
+    def broken(job: effects_peers.Job) -> effects_peers.Logits:
+        raise ImportError("its API has changed")
+
+    monkeypatch.setattr(effects_peers, "LIBRARIES", {"hooks": hooks, "old": broken, "none": hooks})
+    monkeypatch.setattr(effects, "missing", lambda name: "gone" if name == "none" else "")
+    effects.main(["--quick", "--model", str(shared / "models" / "stories260K"), "--step", "4"])
+    found = lines("effects")
+    by = {name: [line for line in found if line["contestant"] == name] for name in
+          ("hooks", "old", "none", "headprobes")}  # fmt: skip
+    assert by["old"] == [by["old"][0]] and "its API has changed" in by["old"][0]["failed"]
+    assert by["none"][0]["missing"] == "gone"
+    *layers, whole = by["hooks"]
+    assert len(layers) == 2 and all(line["gap"] < 1e-4 for line in layers)
+    assert whole["ours_to_it"] > 0 and len(by["headprobes"]) == 3
 
 
 def test_memory_of_effects(
