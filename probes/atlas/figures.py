@@ -16,7 +16,8 @@ from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import depth_line
 from probes.reporting.drawing.colours import FAINT, INK, RULE
-from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
+from probes.reporting.drawing.figures import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.file_names import file_name
 from probes.results.record import model_title
 
 LEGEND = 3.4

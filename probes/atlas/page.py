@@ -18,7 +18,7 @@ from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import caveats, how_made
 from probes.catalogue import STAGES, Entry
 from probes.core.files import write_atomically
-from probes.reporting.drawing.maps import STYLE, readable
+from probes.reporting.drawing.figures import STYLE, readable
 from probes.reporting.page.report import moment, render_page
 from probes.results.feature_table import UNIT
 from probes.results.record import model_title

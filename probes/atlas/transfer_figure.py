@@ -16,7 +16,7 @@ from rich.text import Text
 from probes.atlas.names import feature_label
 from probes.atlas.transfer import Transfer, counts
 from probes.reporting.drawing.colours import FAINT, INK, RULE
-from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.figures import LEFT, Heading, axes_at, new_figure, save_figure
 from probes.reporting.terminal import encodable
 from probes.results.atlas import SavedAtlas
 from probes.results.record import model_title

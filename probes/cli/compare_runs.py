@@ -21,7 +21,7 @@ from probes.reporting.difference import (
     save_difference,
 )
 from probes.reporting.difference_unit import difference_unit
-from probes.reporting.drawing.maps import file_name
+from probes.reporting.drawing.file_names import file_name
 from probes.results.subject import Asked
 from probes.results.vocabulary.methods import PROBE
 

@@ -162,7 +162,8 @@ def save_difference(shown: Difference, png: Path) -> list[Path]:
     """
     # matplotlib takes a second to import, and a printed comparison does not need it.
     from probes.reporting.drawing.depths import draw_depths
-    from probes.reporting.drawing.maps import draw_map, save_figure
+    from probes.reporting.drawing.figures import save_figure
+    from probes.reporting.drawing.maps import draw_map
 
     title, parts = _title(shown), [_subtitle(shown)]
     if not shown.comparison.units:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from probes.config import SimplifiedConfig
 from probes.reporting.drawing.colours import FAINT, INK
-from probes.reporting.drawing.maps import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.figures import LEFT, Heading, axes_at, new_figure, save_figure
 from probes.simplified.training import Point
 
 WIDTH, TALL = 5.2, 2.2

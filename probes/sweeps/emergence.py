@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probes.reporting.drawing.colours import BETTER, FAINT, INK
-from probes.reporting.drawing.maps import LEFT, Heading, axes_at, file_name, new_figure, save_figure
+from probes.reporting.drawing.figures import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.file_names import file_name
 from probes.results.feature_table import UNIT, FeatureTable
 from probes.results.table import features
 from probes.sweeps.jobs import Job

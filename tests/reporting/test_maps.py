@@ -13,7 +13,9 @@ from matplotlib.image import imread
 
 from probes.reporting.captions import map_subtitle
 from probes.reporting.drawing.colours import BETTER, WORSE, Scale, number, scale_of
-from probes.reporting.drawing.maps import STYLE, draw_map, file_name, save_map
+from probes.reporting.drawing.figures import STYLE
+from probes.reporting.drawing.file_names import file_name
+from probes.reporting.drawing.maps import draw_map, save_map
 from probes.reporting.head_map import head_map
 from probes.results.feature_table import FeatureTable
 from tests.reporting.synthetic import MAJORITY, heads_of, make_feature, make_record, make_results

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from probes.reporting.drawing.colours import INK, Lines
-from probes.reporting.drawing.maps import (
+from probes.reporting.drawing.figures import (
     GAP,
     LEFT,
     LEGEND_WIDTH,

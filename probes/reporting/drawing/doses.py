@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from probes.reporting.drawing.colours import FAINT, INK, RULE
-from probes.reporting.drawing.maps import (
+from probes.reporting.drawing.figures import (
     STYLE,
     Heading,
     axes_at,
-    file_name,
     new_figure,
     readable,
     save_figure,
 )
+from probes.reporting.drawing.file_names import file_name
 from probes.results.dose_curves import Curve, DoseCurves, curve_label
 from probes.results.record import RunRecord
 from probes.results.steered import SteeringRecord

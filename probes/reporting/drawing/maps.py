@@ -7,28 +7,18 @@ and pale; layers with fewer heads are shorter rows. Beside each map stands its p
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import textwrap
-import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 
-from probes.core.shown import shown
 from probes.reporting.captions import evidence_label, map_subtitle, map_title
 from probes.reporting.drawing.colours import (
     BETTER,
@@ -39,6 +29,18 @@ from probes.reporting.drawing.colours import (
     number,
     scale_of,
 )
+from probes.reporting.drawing.figures import (
+    GAP,
+    LEFT,
+    LEGEND_WIDTH,
+    RIGHT,
+    UNDER,
+    Heading,
+    axes_at,
+    new_figure,
+    save_figure,
+)
+from probes.reporting.drawing.file_names import file_name
 from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable
@@ -47,32 +49,13 @@ from probes.results.record import RunRecord
 from probes.results.table import EVERYWHERE, features
 
 # Inches.
-LEFT, RIGHT, GAP = 0.62, 0.2, 0.34
-PROFILE_WIDTH, LEGEND_WIDTH = 1.7, 1.25
-UNDER, BAR_HEIGHT = 0.5, 0.62
-LINE = 0.185
+PROFILE_WIDTH, BAR_HEIGHT = 1.7, 0.62
 WIDEST = 15.0
 ANNOTATED = 0.33
 """Cells at least this wide have their value written in them."""
 NUMBERED = 0.13
 """Frames around cells at least this wide have their rank inside; beside them it would stand in the
 cell of another head."""
-
-LONGEST = 120
-"""Bytes of a file's name before its ending; most file systems have 255."""
-
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.edgecolor": RULE,
-    "axes.linewidth": 0.8,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "text.parse_math": False,
-    "svg.hashsalt": "headprobes",
-}
 
 
 def save_map(
@@ -130,61 +113,6 @@ def _save(
     return save_figure(lambda: draw_map(drawn, title=title, subtitle=subtitle), png)
 
 
-def save_figure(draw: Callable[[], Figure], png: Path) -> list[Path]:
-    """Draw in the style of all maps; write a PNG, and an SVG of the same name."""
-    png.parent.mkdir(parents=True, exist_ok=True)
-    svg = png.with_suffix(".svg")
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes, no reason to be loud.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = readable(draw())
-        figure.savefig(png, dpi=200, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
-    return [png, svg]
-
-
-def readable(figure: Figure) -> Figure:
-    """The figure, with what would steer or break a picture spelled out in its texts."""
-    for text in figure.findobj(Text):
-        text.set_text(shown(text.get_text()))
-    return figure
-
-
-@dataclass(frozen=True)
-class Heading:
-    """What stands above a drawing, in lines that fit its width."""
-
-    titles: list[str]
-    lines: list[str]
-
-    @classmethod
-    def wrapped(cls, title: str, subtitle: str, width: float) -> Heading:
-        """Broken into lines for a figure of this width in inches."""
-        return cls(
-            textwrap.wrap(title, max(24, int((width - LEFT) / 0.1))),
-            textwrap.wrap(subtitle, max(40, int((width - LEFT) / 0.066))),
-        )
-
-    @property
-    def height(self) -> float:
-        """Inches from the top of the figure to what is drawn below."""
-        return 0.22 + 0.22 * len(self.titles) + LINE * len(self.lines) + 0.12
-
-
-def new_figure(width: float, height: float, heading: Heading) -> Figure:
-    """An empty figure of that many inches with its heading."""
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    y = height - 0.3
-    for line in heading.titles:
-        figure.text(LEFT / width, y / height, line, size=11, weight="bold", va="baseline")
-        y -= 0.22
-    for line in heading.lines:
-        figure.text(LEFT / width, y / height, line, size=8, color=FAINT, va="baseline")
-        y -= LINE
-    return figure
-
-
 def draw_map(drawn: HeadMap, *, title: str = "", subtitle: str = "") -> Figure:
     """The figure of a map; a panel for each stream, side by side where they fit."""
     scale = scale_of(drawn)
@@ -226,35 +154,6 @@ def cell_size(drawn: HeadMap) -> float:
     heads = max(panel.heads for panel in drawn.panels)
     layers = max(len(panel.values) for panel in drawn.panels)
     return float(np.clip(min(8.5 / heads, 8.0 / layers), 0.1, 0.42))
-
-
-def file_name(name: str, others: Iterable[str] = ()) -> str:
-    """A feature's name as the name of a file: anything unusual becomes an underscore.
-
-    A name that is too long, or that one of the others would share, ends in a digest of itself.
-
-    >>> file_name("Number[psor]"), file_name("../etc")
-    ('Number_psor_', '_etc')
-    >>> file_name("a/b", ["a:b", "a/b"]) == file_name("a:b", ["a:b", "a/b"])
-    False
-    """
-    plain = _plain(name)
-    shared = any(_plain(other).lower() == plain.lower() for other in others if other != name)
-    if not shared and len(plain.encode()) <= LONGEST:
-        return plain
-    short = plain.encode()[: LONGEST - 10].decode(errors="ignore")
-    return f"{short}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
-
-
-def axes_at(figure: Figure, where: tuple[float, float, float, float]) -> Axes:
-    """Axes at x, y with width, height, in inches."""
-    width, height = figure.get_size_inches()
-    x, y, w, h = where
-    return figure.add_axes((x / width, y / height, w / width, h / height))
 
 
 def _stream_title(panel: Panel) -> str:
