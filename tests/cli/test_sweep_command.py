@@ -109,6 +109,16 @@ def test_a_mistake_in_one_job_is_told_once_and_stops_no_other(
     assert "2 of 4 jobs finished" in shown
 
 
+@pytest.mark.parametrize("wrong", ["probe=mlp,linear probe.hidden=8", "seed=1,word", "sed=1,2"])
+def test_a_job_that_cannot_be_composed_stops_the_sweep_before_it_begins(
+    wrong: str, made_up: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start("-m", *wrong.split(), "sweep=wrong") == 2
+    assert not made_up
+    shown = capsys.readouterr().err
+    assert shown.count("error: ") == 1 and "Traceback" not in shown
+
+
 def test_what_jobs_share_is_extracted_once_before_them(
     monkeypatch: pytest.MonkeyPatch, made_up: list[Path]
 ) -> None:
