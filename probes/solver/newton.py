@@ -32,7 +32,7 @@ SHORTEST = 1e-6
 
 
 def with_certain_gap(
-    problems: Problems, found: Solution, tolerance: float, space: Workspace
+    problems: Problems, found: Solution, tolerance: float, max_iterations: int, space: Workspace
 ) -> Solution:
     """The columns of one problem of one head, none worse than the tolerance if that can be.
 
@@ -41,7 +41,8 @@ def with_certain_gap(
     features) leaves a column as it was found.
 
     problems: of one head and one problem. found: their columns, (1, 1, K), which are changed.
-    tolerance: of the decrement, relative to the optimum.
+    tolerance: of the decrement, relative to the optimum. max_iterations: of a column, with those
+    that it has taken.
     """
     weights = problems.weights.double()
     standardised = standardise(problems.z, problems.rows, weights, torch.float64, space)
@@ -56,7 +57,9 @@ def with_certain_gap(
             columns.penalty[at][0],
             columns.live[at][0],
         )
-        end = _newton(objective, columns.parameters[at][0], tolerance)
+        left = max_iterations - int(found.iterations[0, 0, k])
+        most = max(0, min(STEPS, left))
+        end = _newton(objective, columns.parameters[at][0], tolerance, most)
         if end is None:
             continue
         parameters, value, decrement, steps = end
@@ -73,10 +76,11 @@ def with_certain_gap(
 
 
 def _newton(
-    objective: _Objective, v: Tensor, tolerance: float
+    objective: _Objective, v: Tensor, tolerance: float, most: int
 ) -> tuple[Tensor, float, float, int] | None:
-    """Parameters (C', n), objective, decrement and steps taken; None without a Hessian."""
-    for steps in range(STEPS + 1):
+    """Parameters (C', n), objective, decrement and steps taken, ``most`` at most; None without a
+    Hessian."""
+    for steps in range(most + 1):
         value = objective.value(v)
         gradient, hessian = objective.derivatives(v)
         factor, failed = torch.linalg.cholesky_ex(hessian)
@@ -84,7 +88,7 @@ def _newton(
             return None
         direction = torch.cholesky_solve(gradient.view(-1, 1), factor).view_as(v)
         decrement = 0.5 * float(dot(gradient, direction))
-        if decrement <= tolerance * (value - decrement) or steps == STEPS:
+        if decrement <= tolerance * (value - decrement) or steps == most:
             break
         length = 1.0
         while objective.value(v - length * direction) > value - SUFFICIENT * length * decrement:

@@ -70,7 +70,7 @@ def solve_problems(
         doubtful &= ~_without_optimum(problems, solution)
         for h, p, penalties in _chosen(doubtful):
             part, found = problems.part(h, p, penalties), solution.part(h, p, penalties)
-            better = with_certain_gap(part, found, tolerance / SAFETY, space)
+            better = with_certain_gap(part, found, tolerance / SAFETY, max_iterations, space)
             solution.put(h, p, penalties, better)
     unbounded = _without_optimum(problems, solution)
     solution.decrement[unbounded] = float("inf")

@@ -80,6 +80,15 @@ def test_a_column_whose_gap_is_below_the_tolerance_keeps_its_parameters(
     assert not torch.equal(fit.gap, before.gap), "the gap is the one that the Hessian gives"
 
 
+def test_a_column_that_was_given_up_takes_no_newton_steps() -> None:
+    x = rows(0, 300, 8)
+    labels, weights = labels_of(x, 2, 0.05)[None], torch.ones(1, 300)
+    fit = fit_logistic(x[None], labels, weights, [1e-3], classes=2, max_iterations=5)
+    whole = fit_logistic(x[None], labels, weights, [1e-3], classes=2)
+    assert not bool(fit.converged.any()) and any("max_iterations=5" in m for m in fit.messages)
+    assert bool(whole.converged.all())
+
+
 def test_derivatives_are_those_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("probes.solver.tuning.HESSIAN_NUMBERS", 1000)  # several blocks of rows
     generator = torch.Generator().manual_seed(0)
