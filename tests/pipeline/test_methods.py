@@ -118,7 +118,7 @@ def test_every_family_is_ablated_downstream(family: str, tmp_path: Path) -> None
     config = settings(
         write_checkpoint(tmp_path / "model", family),
         tmp_path,
-        corpus=GrammarConfig(sentences=150),
+        corpus=GrammarConfig(sentences=400),
         features=["upos"],
         methods=["ablation"],
         measure="downstream",
