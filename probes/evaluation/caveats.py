@@ -123,11 +123,16 @@ def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
     caveats = []
     if not test.control_null:
         # The same words for all variants of a method, so that it is said once.
+        why = (
+            "fewer than half of the reported texts have another training text of the same answer "
+            "and alternatives to be matched with"
+            if method == "ablation"
+            else "the method has no matched control"
+        )
         caveats.append(
-            f"{evidence.feature} ({METHODS[method].label}): there are no other training texts of "
-            "the same answer and alternatives, so effects are tested against 0 only. With enough "
-            "texts almost any edit moves the measure a little: look at the size of an effect "
-            "before its p-value."
+            f"{evidence.feature} ({METHODS[method].label}): {why}, so effects are tested against 0 "
+            "only. With enough texts almost any edit moves the measure a little: look at the size "
+            "of an effect before its p-value."
         )
     elif not test.control_familywise and test.significant_familywise:
         caveats.append(
