@@ -279,7 +279,7 @@ class TestMachines:
         if name == "threads":
             monkeypatch.setattr("torch.get_num_threads", lambda: 77)
         elif name == "versions":
-            monkeypatch.setattr("probes.activations.extraction.__version__", "77")
+            monkeypatch.setattr("probes.activations.manifest.__version__", "77")
         else:
             body = llama.load()
             monkeypatch.setattr(Handle, "load", lambda self: body)
