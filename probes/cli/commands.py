@@ -87,7 +87,18 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     # Late: Hydra, which the verbs do not need.
     from probes.cli.run import run
 
-    return run(given)
+    try:
+        status = run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unread()
+    return status
+
+
+def _unread() -> int:
+    """The status where whoever read the output has seen enough (``headprobes --help | head``)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BUG
 
 
 def usage() -> str:
@@ -107,9 +118,8 @@ def _run_verb(name: str, arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BUG
+    except BrokenPipeError:
+        return _unread()
     except PermissionError as error:
         return report(UserError(f"no permission to read {error.filename}"))
     except Exception as error:

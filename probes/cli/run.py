@@ -94,6 +94,8 @@ def run(overrides: Sequence[str]) -> int:
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except PlanPrinted:
         return DONE
+    except BrokenPipeError:  # of what Hydra prints itself: whoever read it has seen enough
+        raise
     except HydraException as error:
         failures.append(explained(error, overrides) or error)
     except Exception as error:
