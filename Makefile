@@ -40,8 +40,7 @@ pytest: $(VENV)/.installed-dev
 long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "long and not gpu" $(ARGS)
 
-# In an environment of its own, which takes minutes: run by hand when a bound or a library's call
-# changes, not in every run of .ci/run.
+# In an environment of its own, which takes minutes: part of .ci/run, not of make test.
 oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python -m pip install -q $$(grep '^torch==' constraints.txt)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 import time
 from fnmatch import fnmatch
@@ -86,6 +87,8 @@ def _fill_disk_at(pattern: str) -> None:
 
 
 def _run(request: dict[str, Any]) -> int:
+    # Whoever runs the tests in the background of a shell, or under nohup, has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     variables = request["variables"]
     os.environ.update(variables)
     if FULL_DISK_AT in variables:

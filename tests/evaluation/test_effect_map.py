@@ -103,7 +103,7 @@ def test_without_partners_there_is_a_caveat(effects: MapEvidence) -> None:
     found = judged(effects)
     assert found.test.control_null == ""
     (caveat,) = found.caveats
-    assert caveat.startswith("indirect_object (ablation): there are no other")
+    assert caveat.startswith("indirect_object (ablation): fewer than half of the")
 
 
 def test_an_effect_that_any_text_of_the_answer_has_is_named(effects: MapEvidence) -> None:

@@ -14,8 +14,8 @@ from tests.pipeline.conftest import Small, results_of
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 SAID = {signal.SIGTERM: "ended by SIGTERM", signal.SIGINT: "interrupted (SIGINT)"}
 SLOW = {
-    "linear": ["significance.permutations=4000"],
-    "mlp": ["probe=mlp", "probe.epochs=4000", "probe.patience=4000", "corpus.sentences=120"],
+    "linear": ["significance.permutations=1000"],
+    "mlp": ["probe=mlp", "probe.epochs=1000", "probe.patience=1000", "corpus.sentences=120"],
 }
 """A busy machine may be late to look for the first part: fits go on for many seconds after it."""
 
