@@ -1,8 +1,7 @@
 """What is kept of steering beside the results table: sums by group of each dose.
 
-    from probes.results.dose_evidence import load_doses
-    for doses in load_doses("outputs/.../evidence.safetensors"):
-        doses.metric, doses.sums.sum(axis=1) / doses.rows.sum()
+The effect of each dose is ``doses.sums.sum(axis=1) / doses.rows.sum()``, for each of
+``load_doses("outputs/.../evidence.safetensors")``.
 
 The sums stand in ``evidence.safetensors`` beside those of maps, as ``doses.<number>.<name>``, with
 a JSON list of what they are under ``doses`` in its metadata.
