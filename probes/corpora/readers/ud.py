@@ -135,9 +135,19 @@ def _blocks(path: Path) -> Iterator[Block]:
                 f"{path}, line {number}: {given} columns, and CoNLL-U has {COLUMNS}: {line[:60]!r}",
                 allowed="ten columns with tabs between them; a blank line after each sentence",
             )
-        lines.append(line)
+        lines.append(line if line.startswith("#") else _filled(line))
     if any(not kept.startswith("#") for kept in lines):
         yield start, lines
+
+
+def _filled(line: str) -> str:
+    """The line with ``_`` in blank last columns, which the parser would not see."""
+    cells = line.split("\t")
+    for column in reversed(range(2, COLUMNS)):
+        if cells[column].strip():
+            break
+        cells[column] = "_"
+    return "\t".join(cells)
 
 
 def _parse(path: Path, start: int, lines: list[str]) -> conllu.TokenList:

@@ -146,6 +146,22 @@ def test_malformed_files(tmp_path: Path, content: str, message: str) -> None:
         read(tmp_path, train=content)
 
 
+@pytest.mark.parametrize("blank", [1, 2, 5])
+def test_blank_last_columns_are_empty_ones(tmp_path: Path, blank: int) -> None:
+    """As editors leave them that cut what stands before the end of a line."""
+    rows = [line.split("\t") for line in PLAIN.splitlines()]
+    cut = "\n".join("\t".join([*row[:-blank], *[""] * blank]) if row[1:] else "" for row in rows)
+    whole = PLAIN.replace("SpaceAfter=No", "_")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    if blank <= 2:  # of more, the heads are gone too
+        assert (
+            read(tmp_path / "cut", train=cut).texts == read(tmp_path / "whole", train=whole).texts
+        )
+    else:
+        assert read(tmp_path / "cut", train=cut).texts == ("Go !",)
+
+
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     file = tmp_path / "xx-ud-train.conllu"
     file.write_bytes(PLAIN.encode() + b"# text = \xff\n")
