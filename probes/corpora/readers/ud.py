@@ -164,7 +164,9 @@ def _parse(path: Path, start: int, lines: list[str]) -> conllu.TokenList:
     words = {token["id"] for token in sentence if isinstance(token["id"], int)}
     numbers = (n for n, line in enumerate(lines, start=start) if not line.startswith("#"))
     for number, token in zip(numbers, sentence, strict=True):
-        if not token["form"].strip():
+        # A text that is rebuilt from forms ends where its last word ends.
+        token["form"] = token["form"].strip()
+        if not token["form"]:
             raise UserError(f"{path}, line {number}: a word without characters")
         if isinstance(token["id"], int) and (token["head"] or 0) not in words | {0}:
             raise UserError(

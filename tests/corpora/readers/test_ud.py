@@ -162,6 +162,15 @@ def test_blank_last_columns_are_empty_ones(tmp_path: Path, blank: int) -> None:
         assert read(tmp_path / "cut", train=cut).texts == ("Go !",)
 
 
+@pytest.mark.parametrize("space", ["\r", " ", "\u00a0"])
+def test_space_around_a_form_is_none_of_it(tmp_path: Path, space: str) -> None:
+    changed = GERMAN.replace("Haus\tHaus", f"{space}Haus{space}\tHaus")
+    assert changed != GERMAN
+    corpus = read(tmp_path, train=changed)
+    assert corpus.texts == ("Er ist im Haus",)
+    assert corpus.units.end[-1] == len(corpus.texts[0])
+
+
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     file = tmp_path / "xx-ud-train.conllu"
     file.write_bytes(PLAIN.encode() + b"# text = \xff\n")
