@@ -76,9 +76,7 @@ def measure(given: argparse.Namespace, cache: Path) -> None:
             report("pattern_scores", **line)
 
 
-def repeated_tokens(
-    tokens: Tensor, bos: int | None, count: int, length: int, seed: int
-) -> Tensor:  # fmt: skip
+def repeated_tokens(tokens: Tensor, bos: int | None, count: int, length: int, seed: int) -> Tensor:
     """Sequences of different random tokens, said twice, behind BOS: (count, 1 + 2 * length)."""
     generator = torch.Generator().manual_seed(seed)
     rows = [tokens[torch.randperm(len(tokens), generator=generator)[:length]] for _ in range(count)]
@@ -119,6 +117,8 @@ def agreement(run: Run, patterns: dict[str, Array]) -> list[dict[str, Any]]:
             own = run.map(feature, method=method, site="heads")
             theirs = score.loc[own.index, own.columns].to_numpy().ravel()
             values = own.to_numpy().ravel()
+            if len(np.unique(values[~np.isnan(values)])) < 2:  # such a map has no order
+                continue
             kinds = {"value": values} | ({} if method == "probe" else {"size": np.abs(values)})
             for kind, ours in kinds.items():
                 there = ~np.isnan(ours)
