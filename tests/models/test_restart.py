@@ -76,3 +76,32 @@ def test_layers_that_hand_on_state_elsewhere_are_found_out() -> None:
     restart = Restart(body, "decoder")
     restart.prove(find_sites(body))
     assert not restart.possible
+
+
+def test_layers_that_keep_state_of_any_shape_are_found_out() -> None:
+    body = build("llama_gqa", dtype=torch.float32)
+    memory: list[torch.Tensor] = []
+
+    def remember(module: object, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        memory.append(output[0, 0])
+
+    def recall(module: object, args: object, output: torch.Tensor) -> torch.Tensor:
+        return output + memory[-1]
+
+    body.layers[0].self_attn.o_proj.register_forward_hook(remember)
+    body.layers[1].self_attn.o_proj.register_forward_hook(recall)
+    restart = Restart(body, "decoder")
+    restart.prove(find_sites(body))
+    assert not restart.possible
+
+
+def test_a_model_that_is_rounded_by_the_shape_of_its_batch_is_resumed() -> None:
+    body = build("llama_gqa", dtype=torch.float32)
+
+    def rounded(module: object, args: object, output: torch.Tensor) -> torch.Tensor:
+        return output * (1 + 1e-3 * len(output))  # as much as SmolLM2 blows up a product's rounding
+
+    body.layers[0].self_attn.o_proj.register_forward_hook(rounded)
+    restart = Restart(body, "decoder")
+    restart.prove(find_sites(body))
+    assert restart.possible
