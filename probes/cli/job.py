@@ -232,7 +232,8 @@ def _begin(cfg: DictConfig, run_dir: Path) -> None:
     hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
     save_configs(
         run_dir,
-        {"config": cfg, "hydra": hydra_config, "overrides": hydra_config.hydra.overrides.task},
+        # The overrides first: by them a sweep's report tells an extraction from a job.
+        {"overrides": hydra_config.hydra.overrides.task, "config": cfg, "hydra": hydra_config},
     )
 
 

@@ -30,6 +30,8 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 MOMENT = 0.02
 """Seconds after which a lock is tried again: whoever asks for its holder locks it, too."""
 TRIES = 5
+POLL = 0.2
+"""Seconds between two tries of who waits."""
 
 TRY_LATER = 75
 """Exit status of a command that failed in nothing, but needs what other processes are still making
@@ -93,14 +95,17 @@ def sweep_directory(name: str | None, otherwise: str) -> str:
 
 
 @contextlib.contextmanager
-def held(directory: Path) -> Iterator[None]:
+def held(directory: Path, name: str = LOCK, *, waiting: str = "") -> Iterator[None]:
     """Lock a directory that exists while the block runs; the system unlocks what a kill leaves.
 
+    name: of the lock's file there. waiting: what is logged where another process has locked it,
+    whose end is then waited for.
+
     Raises:
-        InUse: another process has locked it.
+        InUse: another process has locked it, and nobody waits.
     """
-    path = directory / LOCK
-    descriptor = _lock(path)
+    path = directory / name
+    descriptor = _lock(path, waiting)
     try:
         yield
     finally:
@@ -135,7 +140,7 @@ def _name_in(descriptor: int) -> str:
     return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "a process of no name"
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, waiting: str) -> int:
     tries = 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -147,8 +152,10 @@ def _lock(path: Path) -> int:
                 name = _name_in(descriptor)
                 os.close(descriptor)
                 tries += 1
-                if tries < TRIES:
-                    time.sleep(MOMENT)
+                if tries == TRIES and waiting:
+                    log.info("%s (%s); waiting for it", waiting, name)
+                if tries < TRIES or waiting:
+                    time.sleep(MOMENT if tries < TRIES else POLL)
                     continue
                 raise InUse(
                     f"{path.parent} is being written by another run ({name})",

@@ -198,6 +198,16 @@ def sync_tree(directory: Path, *, without: str | None = None) -> None:
         sync_directory(parent)
 
 
+def paths_below(directory: Path, name: str) -> list[Path]:
+    """The files and directories of this name at any depth, where other processes may be making and
+    removing directories (``Path.glob`` raises where one vanishes while it looks)."""
+    return [
+        Path(folder, name)
+        for folder, folders, names in os.walk(directory)
+        if name in folders or name in names
+    ]
+
+
 def read_json(path: Path, *, fix: str = "") -> dict[str, object]:
     """The object in a JSON file; fix: what to try where there is no such file.
 

@@ -103,7 +103,8 @@ def save_emergence(emergences: Sequence[Emergence], directory: Path) -> list[Pat
     ]
     for name, emergence in zip(names, emergences, strict=True):
         png = directory / f"{file_name(name, names)}.png"
-        paths += save_figure(partial(draw_emergence, emergence), png)
+        # Shared: multiruns that have one directory may end at the same time.
+        paths += save_figure(partial(draw_emergence, emergence), png, shared=True)
     return paths
 
 

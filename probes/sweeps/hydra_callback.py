@@ -24,7 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from probes.core.environment import text_without_home
 from probes.core.errors import ERROR_FILE
+from probes.core.files import paths_below, write_atomically
 from probes.reporting.tracking.wandb_sync import sweep_sync_command
+from probes.results.record import RECORD
 from probes.sweeps.progress import PAGE, planned, unchanged
 from probes.sweeps.refusals import take_refusals
 
@@ -106,7 +108,7 @@ class SweepCallback(Callback):
         path = Path(job_return.working_dir) / ERROR_FILE
         if path.parent.is_dir() and not path.exists():
             content = {"kind": type(error).__name__, "error": str(error) or repr(error)}
-            path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+            write_atomically(path, json.dumps(content, indent=2), shared=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """Write the report, and name the jobs of this multirun that have no results.
@@ -165,11 +167,13 @@ def _is_current(page: Path) -> bool:
     if not page.is_file():
         return False
     written = page.stat().st_mtime
-    return all(path.stat().st_mtime <= written for path in page.parent.glob("**/run.json"))
+    records = paths_below(page.parent, RECORD)
+    return all(path.stat().st_mtime <= written for path in records if path.is_file())
 
 
 def _hide_home(path: Path) -> None:
     """Write ``~`` for the user's home directory in a file that Hydra wrote."""
     if path.is_file():
         text = path.read_text(encoding="utf-8")
-        path.write_text(text_without_home(text), encoding="utf-8")
+        if text != (hidden := text_without_home(text)):
+            write_atomically(path, hidden, shared=True)

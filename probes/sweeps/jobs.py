@@ -14,11 +14,13 @@ import pandas as pd
 from probes.analysis.runs import load_run
 from probes.core.claims import holder
 from probes.core.errors import ERROR_FILE
+from probes.core.files import paths_below
 from probes.pipeline.identity import LENGTH
 from probes.results.atlas import is_atlas, load_atlas
 from probes.results.record import RunRecord, is_finished
 from probes.sweeps.values import natural, readable
 
+CONFIGS = ".hydra"
 IDENTITY = re.compile(f"[0-9a-f]{{{LENGTH}}}")
 OF_THE_SWEEP = ("sweep", "plan", "keep_parts")
 """Keys that say nothing of a job."""
@@ -78,7 +80,7 @@ def read_job(directory: Path, sweep: Path | None = None, user: str = "") -> Job:
     another machine that is at work on it; those of this one are found by their lock.
     """
     user = holder(directory) or user  # before the results, which may be finished meanwhile
-    overrides = _overrides(directory / ".hydra" / "overrides.yaml")
+    overrides = _overrides(directory / CONFIGS / "overrides.yaml")
     error = _error(directory / ERROR_FILE)
     results, record, atlas = None, None, None
     try:
@@ -90,7 +92,7 @@ def read_job(directory: Path, sweep: Path | None = None, user: str = "") -> Job:
     except Exception as damaged:  # whatever is wrong with one job, the others are reported
         results, atlas, error = None, None, str(damaged) or repr(damaged)
     page = f"{directory.relative_to(sweep or directory.parent).as_posix()}/report.html"
-    begun = (directory / ".hydra").stat().st_mtime
+    begun = _begun(directory) or 0.0
     return Job(directory.name, overrides, results, record, error, atlas, page, begun, user)
 
 
@@ -114,18 +116,21 @@ def read_sweep(
 def job_directories(directory: Path) -> list[Path]:
     """Those that ``read_sweep`` reads, in its order."""
     # Job directories may be nested more than one level deep, as hydra.sweep.subdir sets them.
-    paths = [hydra.parent for hydra in directory.glob("**/.hydra") if hydra.parent != directory]
-    begun = {path: _overrides(path / ".hydra" / "overrides.yaml") for path in paths}
+    paths = [hydra.parent for hydra in paths_below(directory, CONFIGS)]
+    times = {path: _begun(path) for path in paths if path != directory}
+    # Another process with the same sweep removes the directories of its extractions.
+    begun = {path: time for path, time in times.items() if time is not None}
+    given = {path: _overrides(path / CONFIGS / "overrides.yaml") for path in begun}
     latest: dict[object, Path] = {}
-    for path in sorted(paths, key=lambda path: (path / ".hydra").stat().st_mtime):
-        if begun[path].get("until") != "extraction":
-            settings = tuple(sorted(begun[path].items()))
+    for path in sorted(begun, key=lambda path: begun[path]):
+        if given[path].get("until") != "extraction":
+            settings = tuple(sorted(given[path].items()))
             latest[settings if IDENTITY.fullmatch(path.name) else path] = path
 
     def order(path: Path) -> tuple[object, ...]:
         if path.name.isdigit():
             return 0, int(path.name)
-        return 1, [natural(f"{key}={value}") for key, value in begun[path].items()], str(path)
+        return 1, [natural(f"{key}={value}") for key, value in given[path].items()], str(path)
 
     return sorted(latest.values(), key=order)
 
@@ -136,6 +141,14 @@ def swept_keys(jobs: Sequence[Job]) -> list[str]:
     if len(jobs) == 1:
         return keys
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def _begun(directory: Path) -> float | None:
+    """When a job was last started, in seconds since the epoch; None where its directory is gone."""
+    try:
+        return (directory / CONFIGS).stat().st_mtime
+    except OSError:
+        return None
 
 
 def _overrides(path: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from probes.config.run import EngineConfig
-from probes.core.claims import in_use
+from probes.core.claims import LOCK, held, in_use
 from probes.core.errors import ERROR_FILE, UserError
 from probes.core.files import write_atomically
 from probes.core.overrides import quoted
@@ -124,11 +124,25 @@ class PlannedLauncher(Launcher):
     # --- what is run --------------------------------------------------------------------------
 
     def _extract(self, shared: Sequence[SharedCache]) -> None:
-        """Store the activations that several jobs share, each once."""
+        """Store the activations that several jobs share, each once.
+
+        Another command with the same sweep waits meanwhile: it would run in a directory that is
+        removed here.
+        """
         runs = [
             PlannedJob(number, tuple(cache.overrides), "missing", self.directory / cache.name)
             for number, cache in enumerate(shared)
         ]
+        if not runs:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)  # not every sweeper has made it
+        with contextlib.ExitStack() as locks:
+            for name in sorted({cache.name for cache in shared}):  # in one order everywhere
+                waiting = f"another process extracts {name} for this sweep"
+                locks.enter_context(held(self.directory, f".{name}{LOCK}", waiting=waiting))
+            self._run_extractions(runs)
+
+    def _run_extractions(self, runs: Sequence[PlannedJob]) -> None:
         self._launch(self.inner, runs, SweepProgress([], len(runs)))
         for run in runs:
             error = run.directory / ERROR_FILE
@@ -137,7 +151,7 @@ class PlannedLauncher(Launcher):
                     "extraction for several jobs failed, each of them tries by itself: %s",
                     error_text(error),
                 )
-            if not in_use(run.directory):  # by another process with the same sweep
+            if not in_use(run.directory):  # by what a command that was killed has left running
                 shutil.rmtree(run.directory, ignore_errors=True)
 
     def _run(self, jobs: Sequence[PlannedJob], engine: EngineConfig | None) -> dict[int, JobReturn]:

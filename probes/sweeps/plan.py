@@ -5,6 +5,7 @@ Nothing here needs torch, so a sweep of which nothing is missing ends in seconds
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -203,7 +204,9 @@ class Planner:
     def _identities(self) -> Iterable[tuple[str, Path]]:
         """Of the jobs that were begun in this sweep."""
         for path in sorted(self.directory.glob(f"*/.hydra/{IDENTITY_FILE}")):
-            yield path.read_text(encoding="utf-8", errors="replace").strip(), path.parent.parent
+            # Another process with the same sweep removes the directories of its extractions.
+            with contextlib.suppress(FileNotFoundError):
+                yield path.read_text(encoding="utf-8", errors="replace").strip(), path.parent.parent
 
     def _record(self, directory: Path) -> RunRecord | None:
         """Of a finished job whose files are as they were written; None for any other."""

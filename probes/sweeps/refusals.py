@@ -35,7 +35,7 @@ def note_refusal(sweep_dir: Path, run_dir: Path, error: UserError) -> None:
     content = json.dumps(about)
     with contextlib.suppress(OSError):
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(sweep_dir / NOTES.replace("*", name), content, durable=False)
+        write_atomically(sweep_dir / NOTES.replace("*", name), content, durable=False, shared=True)
 
 
 def take_refusals(sweep_dir: Path, since: float) -> Refusals:

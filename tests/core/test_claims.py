@@ -79,6 +79,27 @@ def test_a_locked_directory_is_refused_until_its_process_ends(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def work_and_remove(directory: Path, times: int) -> None:
+    """As commands do that extract for one sweep; an error ends the process."""
+    for _ in range(times):
+        with held(directory.parent, ".work.lock", waiting="another process works there"):
+            directory.mkdir()
+            (directory / "written").write_text("")
+            (directory / "written").unlink()
+            directory.rmdir()
+
+
+def test_processes_that_wait_for_each_other_work_one_after_another(tmp_path: Path) -> None:
+    work = (tmp_path / "work", 40)
+    processes = [FORK.Process(target=work_and_remove, args=work) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert not list(tmp_path.iterdir())
+
+
 def ask(directory: Path, stop: Event) -> None:
     while not stop.is_set():
         holder(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +20,7 @@ def test_two_commands_share_the_jobs_of_a_sweep(small: Small, tmp_path: Path) ->
     texts = [one.text for one in both]
     assert set(statuses) <= {0, TRY_LATER} and 0 in statuses, texts
     for text in texts:
-        assert not [line for line in text.splitlines() if "failed" in line]
-        # Seen twice on a loaded machine, where all jobs ended well: shown until its cause is known.
-        if trace := text.partition("Traceback")[2]:
-            warnings.warn(trace[-1500:], stacklevel=1)
+        assert "Traceback" not in text and "failed" not in text, text
     runs = sorted((tmp_path / "sweep").glob("*/run.json"))
     written = [run.stat().st_mtime_ns for run in runs]
     assert len(runs) == 3 and not list((tmp_path / "sweep").glob("*/.lock"))

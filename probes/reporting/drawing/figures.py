@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from probes.core.files import atomic_path
 from probes.core.shown import shown
 from probes.reporting.drawing.colours import FAINT, INK, RULE
 
@@ -37,16 +38,22 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def save_figure(draw: Callable[[], Figure], png: Path) -> list[Path]:
-    """Draw in the style of all maps; write a PNG, and an SVG of the same name."""
+def save_figure(draw: Callable[[], Figure], png: Path, *, shared: bool = False) -> list[Path]:
+    """Draw in the style of all maps; write a PNG, and an SVG of the same name, each complete or not
+    at all.
+
+    shared: several processes may write these files at the same time; see ``atomic_path``.
+    """
     png.parent.mkdir(parents=True, exist_ok=True)
     svg = png.with_suffix(".svg")
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes, no reason to be loud.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = readable(draw())
-        figure.savefig(png, dpi=200, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
+        with atomic_path(png, durable=False, shared=shared) as path:
+            figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
+        with atomic_path(svg, durable=False, shared=shared) as path:
+            figure.savefig(path, format="svg", metadata={"Date": None})
     return [png, svg]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-OFFLINE = "wandb/offline-run-*"
+from probes.core.files import paths_below
+
+RUNS = "offline-run-*"
+OFFLINE = f"wandb/{RUNS}"
 
 
 def sync_command(directory: Path) -> str:
@@ -20,7 +23,8 @@ def sync_command(directory: Path) -> str:
 def sweep_sync_command(directory: Path) -> str | None:
     """The same for all jobs of a sweep; None where each of them was sent."""
     patterns = {}
-    for run in sorted(directory.glob(f"**/{OFFLINE}")):
+    kept = [path for of_job in paths_below(directory, "wandb") for path in of_job.glob(RUNS)]
+    for run in sorted(kept):
         if not any(run.glob("*.synced")):
             depth = len(run.relative_to(directory).parts) - 2  # above ``wandb/offline-run-...``
             patterns[depth] = "/".join([shlex.quote(str(directory)), *["*"] * depth, OFFLINE])
