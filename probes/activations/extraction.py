@@ -24,7 +24,7 @@ from probes.activations.storing import StoringVisitor
 from probes.activations.waiting import wait_for_others
 from probes.activations.writer import CacheWriter, CheckpointError
 from probes.config import ExtractionConfig, PositionConfig
-from probes.config.checks import check_extraction
+from probes.config.group_checks import check_extraction
 from probes.core.errors import UserError
 from probes.core.files import disk_errors
 from probes.core.process import return_freed_memory

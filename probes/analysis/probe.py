@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probes.config import MLPConfig
-from probes.config.checks import check_probe
+from probes.config.group_checks import check_probe
 from probes.solver import class_logits, fit_logistic
 from probes.training.bank import ProbeBank
 from probes.training.mlp import fit_mlp

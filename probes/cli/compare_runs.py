@@ -13,13 +13,9 @@ from probes.analysis.runs import Run
 from probes.cli.pictures import png_path, writing_pictures
 from probes.core.errors import UserError, closest
 from probes.reporting.console import new_console
-from probes.reporting.difference import (
-    ComparedRun,
-    Difference,
-    difference_json,
-    print_difference,
-    save_difference,
-)
+from probes.reporting.difference import ComparedRun, Difference
+from probes.reporting.difference_json import difference_json
+from probes.reporting.difference_shown import print_difference, save_difference
 from probes.reporting.difference_unit import difference_unit
 from probes.reporting.drawing.file_names import file_name
 from probes.results.subject import Asked

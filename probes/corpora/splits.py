@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import SplitConfig
-from probes.config.checks import check_split
 from probes.config.choices import choices_of
+from probes.config.group_checks import check_split
 from probes.core.errors import UserError
 from probes.corpora.corpus import (
     DROPPED,

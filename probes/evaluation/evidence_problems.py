@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import EvaluationConfig, SignificanceConfig, SplitConfig
-from probes.config.checks import check_split
+from probes.config.group_checks import check_split
 from probes.core.errors import UserError
 from probes.corpora.corpus import TEST
 from probes.corpora.splits import group_folds

@@ -14,7 +14,7 @@ import transformers
 from transformers.utils.hub import cached_file
 
 from probes.config import ModelConfig
-from probes.config.checks import check_model
+from probes.config.group_checks import check_model
 from probes.core.errors import UserError
 from probes.models.adapters import ADAPTER_CONFIG, Adapter, find_adapter
 from probes.models.chat import chat_template

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from probes.config.checks import check_site
+from probes.config.group_checks import check_site
 from probes.core.errors import UserError
 from probes.models.structure import (
     ATTENTION,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probes.config import PositionConfig
-from probes.config.checks import check_position
+from probes.config.group_checks import check_position
 from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
 from probes.corpora.corpus import Corpus

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from probes.config import GeneratedConfig
-from probes.config.checks import top_of
+from probes.config.group_checks import top_of
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
 from probes.evaluation.effect_map import EffectMap

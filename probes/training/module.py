@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from probes.config import CustomProbeConfig, LinearConfig, MLPConfig, ProbeConfig
-from probes.config.checks import check_probe
+from probes.config.group_checks import check_probe
 from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
 from probes.training.chunk_fit import ChunkFit, Fitted

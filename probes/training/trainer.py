@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from probes.config import TrainerConfig
-from probes.config.checks import check_trainer
+from probes.config.group_checks import check_trainer
 from probes.core.errors import UserError
 from probes.core.process import Terminated
 

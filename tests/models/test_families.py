@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from probes.config.checks import SITE_KINDS
+from probes.config.group_checks import SITE_KINDS
 from probes.core.errors import UserError
 from probes.models.forward import forward, token_offset
 from probes.models.hf_config import model_kind

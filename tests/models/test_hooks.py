@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probes.config.checks import SITE_KINDS
+from probes.config.group_checks import SITE_KINDS
 from probes.models.forward import forward
 from probes.models.hooks import Visit, hooked
 from probes.models.sites import Site, find_sites

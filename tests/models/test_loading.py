@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from probes.config import ModelConfig
-from probes.config.checks import SITE_KINDS
+from probes.config.group_checks import SITE_KINDS
 from probes.core.errors import UserError
 from probes.models import dtypes
 from probes.models.forward import forward

@@ -12,14 +12,9 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from probes.reporting.difference import (
-    ComparedRun,
-    Difference,
-    difference_json,
-    difference_map,
-    print_difference,
-    save_difference,
-)
+from probes.reporting.difference import ComparedRun, Difference, difference_map
+from probes.reporting.difference_json import difference_json
+from probes.reporting.difference_shown import print_difference, save_difference
 from probes.reporting.drawing.colours import BETTER, LESS, scale_of
 from probes.reporting.drawing.depths import draw_depths
 from probes.reporting.drawing.maps import draw_map

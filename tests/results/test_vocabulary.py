@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from probes.config.checks import SITE_KINDS
+from probes.config.group_checks import SITE_KINDS
 from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, SITES, quantity_kind
 from probes.results.vocabulary.comparators import Compared, comparators, is_comparator
 from probes.statistics.metrics import METRICS

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from probes.config import ModelConfig
-from probes.config.checks import SITE_KINDS
+from probes.config.group_checks import SITE_KINDS
 from probes.core.errors import UserError
 from probes.models.loading import open_model
 from probes.models.sites import find_sites

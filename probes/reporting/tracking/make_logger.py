@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probes.config import LoggerConfig
-from probes.config.checks import check_logger
+from probes.config.group_checks import check_logger
 from probes.reporting.tracking.description import RunDescription
 from probes.reporting.tracking.run_logger import RunLogger
 
