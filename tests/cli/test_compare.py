@@ -17,6 +17,7 @@ from probes.results.evidence import save_evidence
 from probes.results.record import write_record
 from probes.results.table import write_results
 from probes.statistics.maps import MapEvidence
+from tests.cli.comparing import answer, mistake
 from tests.conftest import PROJECT
 from tests.reporting.synthetic import make_record, make_results
 
@@ -82,13 +83,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (write_run(folder / "no_evidence") / "evidence.safetensors").unlink()
     (folder / "unfinished").mkdir()
     return folder
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert run_command(["compare", *map(str, arguments)]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
 
 
 def test_it_starts_without_heavy_libraries() -> None:
@@ -176,8 +170,7 @@ def test_an_encoder_and_a_decoder_are_compared_by_depth(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(runs)
-    assert run_command(["compare", "a", "encoder"]) == 0
-    assert "By relative depth" in capsys.readouterr().out
+    assert "By relative depth" in answer(capsys, "a", "encoder")
 
 
 @pytest.mark.parametrize(
@@ -206,10 +199,7 @@ def test_mistakes_end_in_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(runs)
-    assert run_command(["compare", *arguments.split()]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and says in said.err
-    assert said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert says in mistake(capsys, *arguments.split())
 
 
 @pytest.mark.parametrize("confidence", ["0", "1", "95", "nan", "high"])

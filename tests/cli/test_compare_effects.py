@@ -16,6 +16,7 @@ from probes.results.evidence import save_evidence
 from probes.results.record import write_record
 from probes.results.table import write_results
 from probes.statistics.maps import MapEvidence
+from tests.cli.comparing import answer, mistake
 from tests.reporting.synthetic_effects import ANSWER, SyntheticRun, make_run
 
 SHAPE = (3, 3, 3, 3)
@@ -58,13 +59,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         SyntheticRun(b.table[probed], [m for m in b.maps if m.method == "probe"], b.record),
     )
     return folder
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert run_command(["compare", *map(str, arguments)]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
 
 
 def total(folder: Path, effect: str = "total", probe: str = "mean") -> MapEvidence:
@@ -150,7 +144,4 @@ def test_what_cannot_be_subtracted_ends_in_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(runs)
-    assert run_command(["compare", *arguments.split()]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and says in said.err
-    assert said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert says in mistake(capsys, *arguments.split())
