@@ -11,7 +11,7 @@ from probes.solver.linalg import inverse_of
 from probes.solver.metric import Coupling, GramMetric
 from probes.solver.rows import Rows
 
-N, D = 400, 6
+N, D = 350, 6
 
 
 def some_rows(heads: int = 2) -> torch.Tensor:
@@ -105,6 +105,22 @@ def test_hessians_of_many_rows_are_estimated_from_those_that_curve_most() -> Non
     again = torch.empty_like(found)
     own_hessians(x[:, :-1], curvature, again)
     assert torch.equal(found, again)
+
+
+def test_rows_that_are_longer_than_others_are_not_missed_by_a_sample() -> None:
+    """Rows with log-normal lengths. Sampled by curvature alone, values here run from .09 to 6."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(20_000, 8, generator=generator)
+    x *= (1.5 * torch.randn(20_000, 1, generator=generator)).exp()
+    x[:, -1] = 1
+    curvature = 0.25 * torch.rand(6, 20_000, generator=generator)
+    found = x.new_empty(6, 8, 8)
+    own_hessians(x[:, :-1], curvature, found)
+    root = torch.linalg.cholesky(written_out(x, curvature))
+    seen = torch.linalg.solve_triangular(root, found.double(), upper=False)
+    seen = torch.linalg.solve_triangular(root, seen.mT, upper=False)
+    values = torch.linalg.eigvalsh(seen)
+    assert float(values.min()) > 0.3 and float(values.max()) < 3
 
 
 @pytest.mark.parametrize(("columns", "dtype"), [(2, torch.float64), (1, torch.float32)])
