@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from probes.core.errors import UserError
 
 if TYPE_CHECKING:
-    from probes.pipeline.part_store import Merged
+    from probes.pipeline.merged import Merged
 
 DESCRIPTION = (
     "Join the shards of a run (shard=0/4, ..., or shard=env) into one finished run, in the "

@@ -1,28 +1,27 @@
 """Effects of a run in files of their own as soon as they are measured, beside its fits.
 
-A run that was killed goes on with them. A file counts only where it is whole, and of the same run.
+A run that was killed goes on with them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from probes.core.errors import UserError
-from probes.core.files import digest, write_atomically
+from probes.core.files import digest
 from probes.interventions.effect_parts import EffectPart
 from probes.models.handle import Handle
 from probes.pipeline.fit_identity import device_kind, fit_identity, node_name
 from probes.pipeline.identity import Settings
 from probes.pipeline.prepare import PreparedRun
 from probes.pipeline.sharded_fits import PARTS
+from probes.pipeline.stored_parts import StoredParts
 from probes.results.checked_tensors import checked_bytes, read_checked
-from probes.results.integrity import damaged
 
 log = logging.getLogger(__name__)
 
@@ -45,53 +44,30 @@ class EffectStore:
     ) -> None:
         """identity: all that may change the effects. node: the kind of processor. is_own: which
         parts this process measures."""
-        self.directory = run_dir / PARTS
-        self.identity, self.node = digest(identity), node
+        self.node = node
         self.is_own = is_own
-        self.nodes: set[str] = set()
-        """Those of all parts that were loaded or saved."""
-        self._known = set(self._usable())
+        self._files = StoredParts(
+            run_dir / PARTS, SUFFIX, identity, decode=_decode, again="measured"
+        )
+        self._known = {path.name: path for path, _ in self._files.usable()}
         if self._known:
             log.info("%d parts of the effects were stored before", len(self._known))
 
+    @property
+    def nodes(self) -> set[str]:
+        """The kinds of processors of all parts that were loaded or saved."""
+        return self._files.nodes
+
     def load(self, part: EffectPart) -> Mapping[str, Tensor] | None:
         """What is stored of a part; None: nothing."""
-        name = effect_file(part)
-        if name not in self._known:
-            return None
-        return self._read(self.directory / name)
+        path = self._known.get(effect_file(part))
+        return None if path is None else self._files.read(path)
 
     def save(self, part: EffectPart, values: Mapping[str, Tensor]) -> None:
-        """Store one part.
-
-        Not made durable: a power cut costs what was stored last, whose checksum then differs.
-        """
-        self.directory.mkdir(exist_ok=True)
-        content = {"identity": self.identity, "node": self.node, "part": asdict(part)}
+        """Store one part."""
+        content = {**self._files.about(self.node), "part": asdict(part)}
         tensors = {name: of.detach().cpu().contiguous() for name, of in values.items()}
-        raw = checked_bytes(content, tensors)
-        write_atomically(self.directory / effect_file(part), raw, durable=False)
-        self.nodes.add(self.node)
-
-    def _usable(self) -> list[str]:
-        """Names of the files that are whole and of this run; the others are removed."""
-        usable = []
-        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
-            try:
-                self._read(path)
-            except UserError as error:
-                log.info("%s; it is measured again", error.wrong)
-                path.unlink()
-                continue
-            usable.append(path.name)
-        return usable
-
-    def _read(self, path: Path) -> Mapping[str, Tensor]:
-        content, tensors = read_checked(path.read_bytes(), path)
-        if content.get("identity") != self.identity:
-            raise damaged(path, "it is of other settings")
-        self.nodes.add(str(content.get("node")))
-        return tensors
+        self._files.write(effect_file(part), checked_bytes(content, tensors), self.node)
 
 
 def effect_store(prepared: PreparedRun, handle: Handle, run_dir: Path) -> EffectStore:
@@ -104,13 +80,14 @@ def effect_store(prepared: PreparedRun, handle: Handle, run_dir: Path) -> Effect
 
 def remove_effects(run_dir: Path) -> None:
     """Remove what is stored, when the run is finished."""
-    directory = run_dir / PARTS
-    for path in directory.glob(f"*{SUFFIX}"):
-        path.unlink()
-    with contextlib.suppress(OSError):  # not there, or with files of somebody else
-        directory.rmdir()
+    StoredParts(run_dir / PARTS, SUFFIX, {}, decode=_decode, again="measured").remove()
 
 
 def effect_file(part: EffectPart) -> str:
     """A file name that says method and layer, and differs between parts."""
     return f"{part.method}-{part.layer:03d}-{digest(asdict(part))[:16]}{SUFFIX}"
+
+
+def _decode(raw: bytes, path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+    content, tensors = read_checked(raw, path)
+    return tensors, content

@@ -67,11 +67,12 @@ class JoinedRuns:
         """Of all of them, in their order."""
         return list(dict.fromkeys(name for record in self.records for name in record.features))
 
-    def files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-        """The files of all parts, with the identity of each."""
+    def files(self, suffix: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The files of all parts with this ending, with the identity of the fits beside each."""
         for directory, record in zip(self.directories, self.records, strict=True):
             for name in record.parts:
-                yield directory / PARTS / name, record.identity
+                if name.endswith(suffix):
+                    yield directory / PARTS / name, record.identity
 
     def require_same_run(
         self, identity: Mapping[str, Any], sources: Sequence[ActivationSource]

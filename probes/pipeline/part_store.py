@@ -1,55 +1,24 @@
 """Results of the parts of a run's fits, each in a file of its own as soon as it is there.
 
 A run that was killed goes on with them, and several processes that share the fits leave them for
-``headprobes merge``. A file counts only where it is whole, and of the same fits.
+``headprobes merge``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
 
-from probes.core.errors import UserError
-from probes.core.files import digest, write_atomically
+from probes.core.files import digest
 from probes.evaluation.part_result import PartResult, part_bytes, read_part
 from probes.pipeline.identity import MACHINE, Settings
 from probes.pipeline.kept_parts import RECORD as KEPT
+from probes.pipeline.merged import Merged
 from probes.pipeline.sharded_fits import PARTS
-from probes.results.integrity import damaged
+from probes.pipeline.stored_parts import StoredParts
 from probes.training.parts import Part
-from probes.training.problems import ActivationSource
-
-log = logging.getLogger(__name__)
 
 SUFFIX = ".part"
-
-
-class Merged(Protocol):
-    """Parts that other processes have fitted and that count as this run's."""
-
-    @property
-    def directories(self) -> tuple[Path, ...]:
-        """Of the runs or shards that have left them."""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Of their fits."""
-
-    @property
-    def stored_only(self) -> bool:
-        """Whether the run is refused where its activations are not stored."""
-
-    def files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-        """The files of all parts, with the identity of each."""
-
-    def require_same_run(
-        self, identity: Mapping[str, Any], sources: Sequence[ActivationSource]
-    ) -> None:
-        """Refuse parts that are not of the run with this identity and these activations."""
 
 
 class PartStore:
@@ -68,20 +37,20 @@ class PartStore:
         self.run_dir = run_dir
         self.directory = run_dir / PARTS
         self.identity, self.node = identity, node
-        self.nodes: set[str] = set()
-        """Those of all parts that were loaded or saved."""
         self.merged = merged
+        self._files = StoredParts(
+            self.directory, SUFFIX, identity, decode=read_part, again="fitted"
+        )
+
+    @property
+    def nodes(self) -> set[str]:
+        """The kinds of processors of all parts that were loaded or saved."""
+        return self._files.nodes
 
     def save(self, result: PartResult) -> None:
-        """Store one result.
-
-        Not made durable: a power cut costs what was stored last, whose checksum then differs.
-        """
-        self.directory.mkdir(exist_ok=True)
-        about = {"identity": digest(self.identity), "node": self.node}
-        path = self.directory / part_file(result.part)
-        write_atomically(path, part_bytes(result, about), durable=False)
-        self.nodes.add(self.node)
+        """Store one result."""
+        raw = part_bytes(result, self._files.about(self.node))
+        self._files.write(part_file(result.part), raw, self.node)
 
     def accept(self, raw: bytes) -> None:
         """Store a result that another process has fitted, as ``part_bytes`` gives it.
@@ -89,12 +58,8 @@ class PartStore:
         Raises:
             UserError: the bytes are damaged, or of other fits.
         """
-        path = self.directory / "received"
-        result, about = read_part(raw, path)
-        if about.get("identity") != digest(self.identity):
-            raise damaged(path, "it is of other settings")
-        self.directory.mkdir(exist_ok=True)
-        write_atomically(self.directory / part_file(result.part), raw, durable=False)
+        result = self._files.decoded(raw, self.directory / "received")
+        self._files.write(part_file(result.part), raw)
 
     def load(self) -> dict[Part, PartResult]:
         """All that is stored of these fits.
@@ -105,17 +70,9 @@ class PartStore:
         Raises:
             UserError: a part of a shard is damaged or of other fits.
         """
-        stored: dict[Part, PartResult] = {}
-        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
-            try:
-                result = self._read(path, self.identity)
-            except UserError as error:
-                log.info("%s; it is fitted again", error.wrong)
-                path.unlink()
-                continue
-            stored[result.part] = result
-        for path, identity in self.merged.files() if self.merged is not None else ():
-            result = self._read(path, identity)
+        stored = {result.part: result for _, result in self._files.usable()}
+        for path, identity in self.merged.files(SUFFIX) if self.merged is not None else ():
+            result = self._files.read(path, identity)
             stored[result.part] = result
         return stored
 
@@ -130,19 +87,10 @@ class PartStore:
                 facts["fitted_with"] = theirs
         return facts
 
-    def _read(self, path: Path, identity: Mapping[str, Any]) -> PartResult:
-        result, about = read_part(path.read_bytes(), path)
-        if about.get("identity") != digest(identity):
-            raise damaged(path, "it is of other settings")
-        self.nodes.add(str(about.get("node")))
-        return result
-
     def remove(self) -> None:
         """Remove what is stored, when the run is finished."""
-        for path in (*self.directory.glob(f"*{SUFFIX}"), self.directory / KEPT):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not there, or with files of somebody else
-            self.directory.rmdir()
+        (self.directory / KEPT).unlink(missing_ok=True)
+        self._files.remove()
 
 
 def part_file(part: Part) -> str:

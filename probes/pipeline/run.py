@@ -20,8 +20,9 @@ from probes.pipeline.fit_plan import TRAINED, FitPlan
 from probes.pipeline.fits import Fits
 from probes.pipeline.kept_parts import write_kept
 from probes.pipeline.layer_passes import Activations
+from probes.pipeline.merged import Merged
 from probes.pipeline.methods import MethodsOfRun, tasks_of_maps
-from probes.pipeline.part_store import Merged, PartStore, part_file
+from probes.pipeline.part_store import PartStore, part_file
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder, words_note
@@ -166,7 +167,7 @@ def _fit_and_publish(
         methods.parts = kept = effect_store(prepared, handle, run_dir)
         with recorder.phase("effects"):
             effects = methods.run()
-        store.nodes |= kept.nodes
+        store.nodes.update(kept.nodes)
         steered = [row for one in methods.steered for row in one.rows]
         doses = [sums for one in methods.steered for sums in one.doses]
         evaluation = evaluation.with_effects(effects, methods.caveats, steered, doses)

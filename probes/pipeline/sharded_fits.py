@@ -53,15 +53,16 @@ class ShardedFits:
     stored_only = True
     """The activations are there: shards wait for each other's."""
 
-    def files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-        """The files of all parts, with the identity of each.
+    def files(self, suffix: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The files of all parts with this ending, with the identity of the fits beside each.
 
         Raises:
             UserError: the record of a shard is damaged.
         """
         for directory in self.directories:
             for name in read_shard_record(directory).parts:
-                yield directory / PARTS / name, self.identity
+                if name.endswith(suffix):
+                    yield directory / PARTS / name, self.identity
 
     def require_same_run(
         self, identity: Mapping[str, Any], sources: Sequence[ActivationSource]
