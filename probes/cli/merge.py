@@ -19,8 +19,8 @@ DESCRIPTION = (
     "Join the shards of a run (shard=0/4, ..., or shard=env) into one finished run, in the "
     "directory that they were given; or finished runs that differ in layers or features alone, as "
     "jobs of a sweep do, into a run in a directory of its own. The rest of their command is "
-    "carried out, with the activations and fits that are there. What is missing, of another run, "
-    "or there twice is refused."
+    "carried out, with the activations, fits and effects that are there. What is missing, of "
+    "another run, or there twice is refused."
 )
 
 LOG = "headprobes.log"

@@ -52,7 +52,7 @@ class RowEffects:
 
     heads: tuple[Head, ...]
     total: Array
-    """(H, N); NaN where a row was not scored."""
+    """(H, N); NaN where a row was not scored, or another process does it."""
     clean: Array
     """(N,) the measure in the clean pass."""
     direct: Array | None = None
@@ -146,10 +146,9 @@ class _Collected:
 
     def finish(self, heads: Sequence[Head]) -> RowEffects:
         known = {name: None if np.isnan(of).all() else of for name, of in self.of.items()}
-        assert known["total"] is not None
         return RowEffects(
             tuple(heads),
-            known["total"],
+            self.of["total"],
             self.clean,
             known["direct"],
             known["matched"],

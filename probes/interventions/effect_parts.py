@@ -6,14 +6,14 @@ so that several processes may share them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
 
 from probes.models.sites import Site
-from probes.passes.batches import Batch
+from probes.passes.batches import BatchSpan
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class EffectPart:
     count: int = 0
     """Texts of the batch."""
 
-    def at(self, edit: str, site: Site, units: tuple[int | None, ...], batch: Batch) -> EffectPart:
+    def at(
+        self, edit: str, site: Site, units: tuple[int | None, ...], batch: BatchSpan
+    ) -> EffectPart:
         """The part of one edit and layer in a batch."""
         return replace(
             self,
@@ -54,8 +56,21 @@ class EffectPart:
 UNNAMED = EffectPart("", "")
 
 
+@dataclass(frozen=True)
+class PlannedEffect:
+    """A part that is to be measured."""
+
+    part: EffectPart
+    cost: int
+    """Relative to others of the run: padded tokens that run through layers."""
+
+
 class EffectParts(Protocol):
     """Where the parts are kept."""
+
+    def plan(self, planned: Sequence[PlannedEffect]) -> None:
+        """All parts that are asked for next, in their order, as long as memory suffices for the
+        batches."""
 
     def load(self, part: EffectPart) -> Mapping[str, Tensor] | None:
         """What was kept of it; None: nothing."""
@@ -72,6 +87,9 @@ class EffectParts(Protocol):
 
 class NotKept:
     """Keeps nothing: all is measured, here."""
+
+    def plan(self, planned: Sequence[PlannedEffect]) -> None:
+        """Nothing."""
 
     def load(self, part: EffectPart) -> Mapping[str, Tensor] | None:
         """Nothing."""

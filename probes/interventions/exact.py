@@ -8,7 +8,7 @@ layer in one batch is a part (``effect_parts``), kept as soon as it is there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,13 +20,19 @@ from torch import Tensor
 
 from probes.core.shown_progress import ShownProgress
 from probes.interventions.direct_readout import DirectReadout
-from probes.interventions.effect_parts import UNNAMED, EffectPart, EffectParts, NotKept
+from probes.interventions.effect_parts import (
+    UNNAMED,
+    EffectPart,
+    EffectParts,
+    NotKept,
+    PlannedEffect,
+)
 from probes.interventions.readout import Readout
 from probes.interventions.replacements import Replacement
 from probes.models.hooks import hooked
 from probes.models.restart import Restart
 from probes.models.sites import Site
-from probes.passes.batches import Batch, BatchPlan
+from probes.passes.batches import Batch, BatchPlan, BatchSpan
 from probes.passes.loop import run_batches
 from probes.passes.visitor import Keeper
 
@@ -86,6 +92,7 @@ class ExactEffects:
         by_site: dict[Site, list[int]] = {}
         for number, (site, _) in enumerate(self.heads):
             by_site.setdefault(site, []).append(number)
+        self.parts.plan(self._planned(plan, edits, by_site, named))
         passes = len(edits) * len(by_site)
         with ShownProgress(label, plan.tokens_between(0, len(plan)) * passes) as shown:
 
@@ -113,16 +120,13 @@ class ExactEffects:
         """
         values: dict[str, dict[Site, Mapping[str, Tensor]]] = {name: {} for name in edits}
         missing: dict[str, dict[Site, EffectPart]] = {}
-        for name in edits:
-            for site, numbers in by_site.items():
-                units = tuple(self.heads[number][1] for number in numbers)
-                part = named.at(name, site, units, batch)
-                if (kept := self.parts.load(part)) is not None:
-                    values[name][site] = kept
-                elif self.parts.is_own(part):
-                    missing.setdefault(name, {})[site] = part
-                    continue
-                shown.advance(batch.tokens)
+        for name, site, part in self._parts_of(batch.span, edits, by_site, named):
+            if (kept := self.parts.load(part)) is not None:
+                values[name][site] = kept
+            elif self.parts.is_own(part):
+                missing.setdefault(name, {})[site] = part
+                continue
+            shown.advance(batch.tokens)
         if not missing:
             return values
         reading = self.direct.reading(batch) if self.direct else nullcontext()
@@ -141,6 +145,35 @@ class ExactEffects:
         finally:
             self.restart.forget()
         return values
+
+    def _parts_of(
+        self,
+        batch: BatchSpan,
+        edits: Iterable[str],
+        by_site: Mapping[Site, list[int]],
+        named: EffectPart,
+    ) -> Iterator[tuple[str, Site, EffectPart]]:
+        """The parts of a batch, in their order, with edit and site."""
+        for name in edits:
+            for site, numbers in by_site.items():
+                units = tuple(self.heads[number][1] for number in numbers)
+                yield name, site, named.at(name, site, units, batch)
+
+    def _planned(
+        self,
+        plan: BatchPlan,
+        edits: Iterable[str],
+        by_site: Mapping[Site, list[int]],
+        named: EffectPart,
+    ) -> list[PlannedEffect]:
+        """All parts of a plan; a pass costs the layers from the one that is edited on."""
+        layers = list(dict.fromkeys((site.stream, site.layer) for site in by_site))
+        left = {site: len(layers) - layers.index((site.stream, site.layer)) for site in by_site}
+        return [
+            PlannedEffect(part, batch.padded * len(part.units) * left[site])
+            for batch in plan.spans()
+            for _, site, part in self._parts_of(batch, edits, by_site, named)
+        ]
 
     def _edited(
         self, batch: Batch, edit: Replacement, site: Site, units: Sequence[int | None]

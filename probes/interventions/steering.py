@@ -126,7 +126,7 @@ class Steerer:
             def run(batch: Batch) -> None:
                 chunks = _parts(pushing, self._side_by_side(batch, readout))
                 names = [
-                    named.at(named.edit, self.sites[start[some[0]]], tuple(some), batch)
+                    named.at(named.edit, self.sites[start[some[0]]], tuple(some), batch.span)
                     for some in chunks
                 ]
                 kept = [self.parts.load(name) for name in names]

@@ -24,6 +24,17 @@ LongArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class BatchSpan:
+    """Where a batch is in the order of the plan, without its tokens."""
+
+    position: int
+    """Sequences done before this batch."""
+    count: int
+    padded: int
+    """Tokens with padding."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Sequences padded on the right, and the rows of the corpus that are read in them."""
 
@@ -47,6 +58,11 @@ class Batch:
     def tokens(self) -> int:
         """Tokens without padding."""
         return int(self.attention_mask.sum())
+
+    @property
+    def span(self) -> BatchSpan:
+        """Where it is in the order of the plan."""
+        return BatchSpan(self.position, self.count, self.input_ids.numel())
 
 
 class BatchPlan:
@@ -94,7 +110,7 @@ class BatchPlan:
         if shard == WHOLE:
             return 0, len(self)
         begins = self._begins
-        padded = np.diff(begins) * self.lengths[begins[:-1]]  # (b,)
+        padded = [span.padded for span in self.spans()]
         before = np.concatenate([[0], np.cumsum(padded)])  # (b + 1,)
         parts = np.arange(shard.index, shard.index + 2) / shard.count
         begin, end = begins[np.searchsorted(before, parts * before[-1])]
@@ -104,6 +120,16 @@ class BatchPlan:
         """The progress of a shard of which nothing is done."""
         begin, _ = self.range_of(shard)
         return Progress(begin, 0, ((begin, self.tokens_per_batch),))
+
+    def spans(self) -> list[BatchSpan]:
+        """All batches of the plan, where memory suffices for the first token budget."""
+        begins = self._begins
+        counts = np.diff(begins)
+        padded = counts * self.lengths[begins[:-1]]
+        return [
+            BatchSpan(*of_batch)
+            for of_batch in zip(begins[:-1].tolist(), counts.tolist(), padded.tolist(), strict=True)
+        ]
 
     @cached_property
     def _begins(self) -> LongArray:

@@ -8,24 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from probes.config import GeneratedConfig
 from probes.config.group_checks import top_of
-from probes.core.errors import UserError
-from probes.corpora import load_corpus
 from probes.evaluation.effect_map import EffectMap
 from probes.evaluation.shared_roles import shared_roles, shared_roles_sentence
-from probes.interventions.ablation import References, RowEffects, ablate
-from probes.interventions.answer_tokens import score_answers
+from probes.interventions.ablation import RowEffects
 from probes.interventions.editor import ALL_HEADS, MLP
 from probes.interventions.effects import Named, effect_evidence
 from probes.interventions.estimates import estimate_patching
 from probes.interventions.logit_parts import logit_parts
 from probes.interventions.patching import patch
 from probes.interventions.replacements import Places
-from probes.interventions.sampled_heads import SampledHeads, sample_heads
+from probes.pipeline.edited_heads import ablate_heads
 from probes.pipeline.feature_effects import FeatureEffects
 from probes.results.vocabulary.comparators import MATCHED
-from probes.results.vocabulary.methods import DIRECT, PROBE, TOTAL
+from probes.results.vocabulary.methods import DIRECT, TOTAL
 from probes.results.vocabulary.quantities import NORMALISED
 from probes.results.vocabulary.sites import HEADS
 from probes.statistics.maps import MapEvidence
@@ -42,32 +38,18 @@ def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
     """
     config, behaviour = one.config.ablation, one.behaviour
     maps: list[EffectMap] = []
-    weights: dict[str, np.ndarray | None] = {}
-    units = one.editor.units
-    if (top := top_of(config)) is not None:
-        sample = _sample(one, top)
-        units = units | {HEADS: [one.editor.heads[number] for number in sample.chosen]}
-        weights[HEADS] = sample.weights
-        if "attribution" not in one.config.methods:  # how well it chose is to be seen
-            maps.append(one.estimated_ablation())
-    of_unit = [(site, head) for site, heads in units.items() for head in heads]
-    effects = ablate(
-        one.editor,
-        behaviour,
-        [head for _, head in of_unit],
-        config,
-        probe=one.probe,
-        references=_references(one),
-        seed=one.config.seed,
-    )
+    ablated = ablate_heads(one)
+    effects = ablated.effects
+    if top_of(config) is not None and "attribution" not in one.config.methods:
+        maps.append(one.estimated_ablation())  # how well it chose is to be seen
     _say_what_was_left_out(one, effects)
     totals: dict[str, MapEvidence] = {}
-    for site, heads in units.items():
-        rows = np.array([number for number, (of, _) in enumerate(of_unit) if of == site])
+    for site, heads in ablated.units.items():
+        rows = ablated.rows_of(site)
         shared: dict[str, Any] = {
             "site": site,
             "kept": effects.kept,
-            "weights": weights.get(site),
+            "weights": ablated.weights.get(site),
         }
         for effect, of, matched in (
             (TOTAL, effects.total, effects.matched),
@@ -84,7 +66,7 @@ def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
                 values = effect_evidence(behaviour, heads, matched[rows], named, **shared)
                 control = replace(values, probe=MATCHED)
             maps.append(one.judge(evidence, control=control, kept=effects.kept))
-    if ALL_HEADS in totals and weights.get(HEADS) is None:
+    if ALL_HEADS in totals and ablated.weights.get(HEADS) is None:
         _say_which_roles_are_shared(one, effects, totals[HEADS], totals[ALL_HEADS])
     return maps
 
@@ -112,48 +94,6 @@ def _say_what_was_left_out(one: FeatureEffects, effects: RowEffects) -> None:
             "the same answer; they count as no difference to the matched control, which makes that "
             "difference smaller"
         )
-
-
-def _sample(one: FeatureEffects, top: int) -> SampledHeads:
-    """The best heads by attribution and by probe on validation, and a sample of the others.
-
-    Raises:
-        UserError: there are no validation rows, as with folds.
-    """
-    rows, feature = one.behaviour.validation, one.behaviour.feature
-    if not rows.any():
-        raise UserError(
-            f"ablation.heads=top:{top}: heads are chosen on validation, and '{feature}' has no "
-            "validation text",
-            fix="ablation.heads=all, or split.folds=0",
-        )
-    scores = [one.estimates.total[:, rows].mean(axis=1)]
-    number = {(s.stream, s.layer, head): n for n, (s, head) in enumerate(one.editor.heads)}
-    for evidence in one.probed:
-        own = evidence.site == HEADS and evidence.probe == one.config.probe.name
-        if own and evidence.feature == feature and evidence.method == PROBE:
-            by_probe = np.full(len(number), np.nan)
-            for unit, value in zip(evidence.keys, evidence.validation, strict=True):
-                by_probe[number[unit]] = value
-            scores.append(by_probe)
-    sample = sample_heads(scores, top, seed=one.config.seed)
-    log.info(
-        "%s: %d of %d heads are ablated, %d of them drawn",
-        feature, len(sample.chosen), len(number), int((sample.weights > 1).sum()),
-    )  # fmt: skip
-    return sample
-
-
-def _references(one: FeatureEffects) -> References | None:
-    """Other texts of a generated corpus; None: not asked for, or it is not generated."""
-    config = one.config.corpus
-    if one.config.ablation.kind != "mean_position" or not isinstance(config, GeneratedConfig):
-        return None
-    other = load_corpus(replace(config, seed=config.seed + 1))
-    own = set(one.corpus.texts)
-    new = [number for number, text in enumerate(other.texts) if text not in own]
-    texts = score_answers(other, one.editor.handle, one.behaviour.measure, examples=new)
-    return References(one.corpus, other, texts)
 
 
 def patching_maps(one: FeatureEffects) -> list[EffectMap]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from probes.interventions.measures import Measure
 from probes.interventions.patching import chosen_contrast
 from probes.models.handle import Handle
 from probes.pipeline.downstream import downstream_behaviour
+from probes.pipeline.edited_heads import EXACT, chooses_by_probes, edit_heads
 from probes.pipeline.feature_effects import FeatureEffects
 from probes.pipeline.method_maps import MAPS
 from probes.pipeline.steered_heads import no_map, wanted_class
@@ -61,6 +62,17 @@ class MethodsOfRun:
         names = [name for name in dict.fromkeys(self.config.methods) if name != PROBE]
         return sorted(names, key=lambda name: name == STEERING)
 
+    @property
+    def exact(self) -> list[str]:
+        """Those that edit every head alone."""
+        return [method for method in self.methods if method in EXACT]
+
+    @property
+    def shared(self) -> list[str]:
+        """Those of them whose heads this process knows before all fits are done."""
+        waits = chooses_by_probes(self.config) and not self.probed
+        return [method for method in self.exact if not (waits and method == "ablation")]
+
     @cached_property
     def measure(self) -> Measure:
         """What effects are measured on."""
@@ -93,6 +105,38 @@ class MethodsOfRun:
                 edited.
         """
         self.check()
+        maps: list[EffectMap] = []
+        for name, of, one in self._effects():
+            for method in self.methods:
+                if method == STEERING:  # of sets of heads: no map
+                    self._steer(name, of, one.editor, one.behaviour, one.probe, maps)
+                else:
+                    maps += MAPS[method](one)
+        return maps
+
+    def edit(self) -> None:
+        """Measure the parts of exact effects that are this process's, and leave them in ``parts``.
+
+        What follows from the effects or probes of all processes is left to the one that joins
+        them: heads that are chosen by probes, estimates, steering and the maps.
+
+        Raises:
+            UserError: see ``run``.
+        """
+        if self.shared != self.exact:
+            log.info(
+                "ablation.heads=%s: chosen by the probes of all shards, so that merge ablates",
+                self.config.ablation.heads,
+            )
+        if not self.shared:
+            return
+        self.check()
+        for _, _, one in self._effects():
+            for method in self.shared:
+                edit_heads(one, method)
+
+    def _effects(self) -> Iterator[tuple[str, str | None, FeatureEffects]]:
+        """What is edited and measured, map after map; see ``named``."""
         config = self.config
         measure = self.measure
         editor = Editor.open(
@@ -106,7 +150,6 @@ class MethodsOfRun:
             parts=self.parts,
         )
         self.caveats += editor.notes
-        maps: list[EffectMap] = []
         for name, of in self.named().items():
             probe = None
             if measure.score is None:
@@ -119,12 +162,7 @@ class MethodsOfRun:
             one = FeatureEffects(
                 config, self.corpus, editor, behaviour, probe, self.probed, self.caveats
             )
-            for method in self.methods:
-                if method == STEERING:  # of sets of heads: no map
-                    self._steer(name, of, editor, behaviour, probe, maps)
-                else:
-                    maps += MAPS[method](one)
-        return maps
+            yield name, of, one
 
     def check(self) -> None:
         """Refuse corpus, model and measure that do not go together, before the model is loaded.

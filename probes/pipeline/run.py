@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from probes.pipeline.part_store import PartStore, part_file
 from probes.pipeline.prepare import PreparedRun, prepare
 from probes.pipeline.publish import publish
 from probes.pipeline.recorder import RunRecorder, words_note
-from probes.pipeline.shard_fits import fit_shard
+from probes.pipeline.shard_work import do_shard
 from probes.pipeline.tracked import facts_of_caches, facts_of_model, logger_of
 from probes.pipeline.work import Work
 from probes.reporting.tracking.run_logger import RunLogger
@@ -67,14 +66,7 @@ def run_prepared(prepared: PreparedRun, run_dir: Path, merged: Merged | None = N
         recorder.on_phase = logger.log_phase
         work = Work.of(prepared)
         logger.log_facts(facts_of_model(work.handle))
-        methods = MethodsOfRun(
-            dataclasses.replace(prepared.config, layers=work.layers),
-            prepared.corpus,
-            prepared.features,
-            work.handle,
-            prepared.cache_dir,
-            prepared.memory_budget,
-        )
+        methods = work.methods()
         methods.check()
         announcer = Announcer(prepared.config, work.tasks, prepared.memory_budget)
         with recorder.phase("extract"):
@@ -145,7 +137,7 @@ def _fit_and_publish(
         merged.require_same_run(identity, sources)
     store = PartStore(run_dir, identity, node_name(accelerator_of(config.trainer)), merged)
     if prepared.shard != WHOLE:
-        fit_shard(prepared, sources, evaluator, store)
+        do_shard(work, sources, evaluator, store, methods)
         return
     logger.log_curve(training_curve(config.model, prepared.cache_dir))
     fits = Fits(config, evaluator, store, prepared.memory_budget, logger, engine)
@@ -164,7 +156,7 @@ def _fit_and_publish(
         evaluation = evaluator.finish()
     methods.probed = evaluation.maps
     if methods.methods:
-        methods.parts = kept = effect_store(prepared, handle, run_dir)
+        methods.parts = kept = effect_store(prepared, handle, run_dir, identity, merged=merged)
         with recorder.phase("effects"):
             effects = methods.run()
         store.nodes.update(kept.nodes)

@@ -1,21 +1,16 @@
-"""The fits of one shard: which parts are its own, and what it leaves."""
+"""The fits of one shard: which parts are its own."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-from probes.core.files import sync_tree
 from probes.evaluation.evaluate import Evaluator
 from probes.pipeline.fits import Fits
 from probes.pipeline.part_store import PartStore, part_file
 from probes.pipeline.prepare import PreparedRun
-from probes.pipeline.sharded_fits import ShardRecord, write_shard_record
 from probes.training.data import plan_parts
 from probes.training.parts import PlannedPart
 from probes.training.problems import ActivationSource
-
-log = logging.getLogger(__name__)
 
 
 def fit_shard(
@@ -23,8 +18,8 @@ def fit_shard(
     sources: Sequence[ActivationSource],
     evaluator: Evaluator,
     store: PartStore,
-) -> None:
-    """Fit the parts of this process, and say in ``shard.json`` that they are done.
+) -> tuple[list[str], list[str]]:
+    """Fit the parts of this process; names of its files, and of those of all processes.
 
     What follows from the best heads of the whole map is left to whoever joins the shards.
     """
@@ -33,19 +28,7 @@ def fit_shard(
     own = divided(plan, shard.count)[shard.index]
     fits = Fits(config, evaluator, store, prepared.memory_budget)
     fits.fit_only(sources, [planned.part for planned in own])
-    sync_tree(store.run_dir)
-    record = ShardRecord(
-        shard.index,
-        shard.count,
-        dict(store.identity),
-        [part_file(planned.part) for planned in own],
-        [part_file(planned.part) for planned in plan],
-    )
-    write_shard_record(record, store.run_dir)
-    log.info(
-        "shard %d of %d is done, %d of %d parts; when all are: headprobes merge %s",
-        shard.index, shard.count, len(own), len(plan), store.run_dir.parent,
-    )  # fmt: skip
+    return [part_file(each.part) for each in own], [part_file(each.part) for each in plan]
 
 
 def divided(plan: Sequence[PlannedPart], count: int) -> list[list[PlannedPart]]:

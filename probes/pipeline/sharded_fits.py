@@ -1,7 +1,7 @@
 """What the shards of a run leave, and whether together they are one run.
 
 A shard works in a directory of its own below the run's, ``shard_000_of_002``, and writes
-``shard.json`` there when its parts are fitted.
+``shard.json`` there when its parts of fits and effects are done.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ShardRecord:
     identity: dict[str, Any]
     """All that may change the results of the fits."""
     parts: list[str]
-    """Names of the files of its own parts."""
+    """Names of the files of its own parts, of fits and effects."""
     plan: list[str]
     """Those of all shards."""
 

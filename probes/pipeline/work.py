@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.pipeline.fit_plan import FitPlan, wanted_sites
 from probes.pipeline.local_device import on_own_device
+from probes.pipeline.methods import MethodsOfRun
 from probes.pipeline.prepare import PreparedRun
 from probes.simplified.store import resolve
 from probes.statistics.metrics import Metric
@@ -76,6 +77,18 @@ class Work:
 
         erase = config.evaluation.erase
         return [task(feature) for feature in prepared.features], task(erase) if erase else None
+
+    def methods(self) -> MethodsOfRun:
+        """The methods beside probes."""
+        prepared = self.prepared
+        return MethodsOfRun(
+            replace(prepared.config, layers=self.layers),
+            prepared.corpus,
+            prepared.features,
+            self.handle,
+            prepared.cache_dir,
+            prepared.memory_budget,
+        )
 
     def evaluator(self, plan: FitPlan) -> Evaluator:
         """What evaluates the fits of a plan."""

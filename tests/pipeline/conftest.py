@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from probes.core.overrides import quoted
+from probes.models.handle import Handle
 from tests.commands import Command, Commands
-from tests.tiny_handles import llama_directory
+from tests.tiny_handles import llama_directory, talking
 
-__all__ = ["commands", "llama_directory", "small", "undisturbed"]
+__all__ = [
+    "commands", "edited_ioi", "llama_directory", "small", "talking", "undisturbed",
+    "undisturbed_effects",
+]  # fmt: skip
 
 RUN_FILES = ("results.csv", "probes.safetensors", "probes.json", "evidence.safetensors")
 
@@ -72,3 +76,26 @@ def undisturbed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[
     run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
     small.run(run_dir)
     return results_of(run_dir)
+
+
+@pytest.fixture(scope="session")
+def edited_ioi(
+    commands: Commands, talking: Handle, tmp_path_factory: pytest.TempPathFactory
+) -> Small:
+    """A run whose effects have dozens of parts: batches of few texts."""
+    overrides = [
+        "model=hf", f"model.name={talking.name}", "corpus=ioi", "corpus.examples=24",
+        "features=[indirect_object]", "min_count=1",
+        "methods=[probe,ablation,patching,attribution,direct_logit]",
+        "extraction.tokens_per_batch=512", "evaluation.bootstrap=20", "trainer.progress=false",
+        f"cache_dir={tmp_path_factory.mktemp('edited') / 'cache'}",
+    ]  # fmt: skip
+    return Small(commands, overrides)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_effects(edited_ioi: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of that run, from one process."""
+    run_dir = tmp_path_factory.mktemp("undisturbed") / "effects"
+    edited_ioi.run(run_dir)
+    return run_dir

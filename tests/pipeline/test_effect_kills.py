@@ -11,11 +11,8 @@ import pytest
 
 from probes.models.handle import Handle
 from tests.commands import Commands
-from tests.interventions.conftest import talking
 from tests.pipeline.conftest import Small, results_of
 from tests.pipeline.mood_table import write_table
-
-__all__ = ["talking"]
 
 STORED = re.compile(r"(\d+) parts of the effects were stored before")
 
