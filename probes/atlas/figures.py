@@ -16,7 +16,15 @@ from probes.atlas.result import Atlas
 from probes.atlas.stages import StageMap, paled, stage_maps
 from probes.atlas.words import depth_line
 from probes.reporting.drawing.colours import FAINT, INK, RULE
-from probes.reporting.drawing.figures import LEFT, Heading, axes_at, new_figure, save_figure
+from probes.reporting.drawing.figures import (
+    LEFT,
+    Heading,
+    axes_at,
+    head_room,
+    new_figure,
+    save_figure,
+    title_stream,
+)
 from probes.reporting.drawing.file_names import file_name
 from probes.results.record import model_title
 
@@ -60,15 +68,15 @@ def draw_stage(stage_map: StageMap, *, title: str, subtitle: str) -> Figure:
     cell = float(np.clip(min(8.5 / widest, 8.0 / deepest), 0.1, 0.42))
     width = LEFT + widest * cell + 0.3 + LEGEND
     heading = Heading.wrapped(title, subtitle, width)
-    head_room = 0.24 if len(streams) > 1 else 0.0
+    room = head_room(len(streams))
     legend = 0.16 * len(stage_map.features) + 0.1
-    tall = sum(layers * cell + head_room + 0.5 for layers, _ in shapes.values())
+    tall = sum(layers * cell + room + 0.5 for layers, _ in shapes.values())
     height = heading.height + max(tall, legend)
     figure = new_figure(width, height, heading)
     top = height - heading.height
     for stream in streams:
         layers, heads = shapes[stream]
-        bottom = top - head_room - layers * cell
+        bottom = top - room - layers * cell
         axes = axes_at(figure, (LEFT, bottom, heads * cell, layers * cell))
         _draw_cells(axes, stage_map, stream, cell)
         axes.set_xlim(-0.5, heads - 0.5)
@@ -79,8 +87,8 @@ def draw_stage(stage_map: StageMap, *, title: str, subtitle: str) -> Figure:
         axes.tick_params(length=0, labelsize=7, pad=3)
         axes.set_xlabel("head", size=8)
         axes.set_ylabel("layer", size=8)
-        if head_room:
-            axes.set_title(stream, loc="left", size=9, color=INK, pad=6)
+        if room:
+            title_stream(axes, stream)
         for spine in axes.spines.values():
             spine.set_visible(False)
         top = bottom - 0.5

@@ -15,7 +15,9 @@ from probes.reporting.drawing.figures import (
     UNDER,
     Heading,
     axes_at,
+    head_room,
     new_figure,
+    title_stream,
 )
 from probes.reporting.drawing.profiles import draw_legend, draw_profile
 from probes.results.quantities import POINTS, Quantity
@@ -42,22 +44,22 @@ def draw_depths(
     ``difference_high``. of: what the maps hold, in words.
     """
     heights = [min(4.0, max(1.2, 0.17 * len(profile))) for profile in profiles.values()]
-    head_room = 0.24 if len(profiles) > 1 else 0.0
+    room = head_room(len(profiles))
     width = LEFT + 2 * WIDTH + GAP + LEGEND_WIDTH + RIGHT
     heading = Heading.wrapped(title, subtitle, width)
-    height = heading.height + sum(heights) + len(heights) * (UNDER + head_room)
+    height = heading.height + sum(heights) + len(heights) * (UNDER + room)
     figure = new_figure(width, height, heading)
     top = height - heading.height
     for (stream, profile), tall in zip(profiles.items(), heights, strict=True):
-        bottom = top - head_room - tall
+        bottom = top - room - tall
         left = axes_at(figure, (LEFT, bottom, WIDTH, tall))
         draw_profile(left, profile, Quantity("value", of, False, 0.0, ""), BOTH)
         if len(profile) > 1:
             left.set_yticks(np.linspace(0, len(profile) - 1, 3), ["0", ".5", "1"])
         left.tick_params(axis="y", length=0, labelsize=7)
         left.set_ylabel("relative depth", size=8)
-        if head_room:
-            left.set_title(stream, loc="left", size=9, color=INK, pad=6)
+        if room:
+            title_stream(left, stream)
         right = axes_at(figure, (LEFT + WIDTH + GAP, bottom, WIDTH, tall))
         draw_profile(right, profile, quantity, DIFFERENCE)
         draw_legend(right, left, right)

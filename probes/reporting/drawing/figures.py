@@ -99,6 +99,16 @@ def new_figure(width: float, height: float, heading: Heading) -> Figure:
     return figure
 
 
+def head_room(streams: int) -> float:
+    """Inches above the panel of a stream: where there are several, each has its title."""
+    return 0.24 if streams > 1 else 0.0
+
+
+def title_stream(axes: Axes, title: str) -> None:
+    """Write the name of a stream into its head room."""
+    axes.set_title(title, loc="left", size=9, color=INK, pad=6)
+
+
 def axes_at(figure: Figure, where: tuple[float, float, float, float]) -> Axes:
     """Axes at x, y with width, height, in inches."""
     width, height = figure.get_size_inches()

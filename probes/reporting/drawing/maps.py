@@ -37,8 +37,10 @@ from probes.reporting.drawing.figures import (
     UNDER,
     Heading,
     axes_at,
+    head_room,
     new_figure,
     save_figure,
+    title_stream,
 )
 from probes.reporting.drawing.file_names import file_name
 from probes.reporting.drawing.profiles import draw_legend, draw_profile
@@ -122,18 +124,18 @@ def draw_map(drawn: HeadMap, *, title: str = "", subtitle: str = "") -> Figure:
     beside = sum(widths) + LEGEND_WIDTH + RIGHT <= WIDEST
     width = (sum(widths) if beside else max(widths)) + LEGEND_WIDTH + RIGHT
     heading = Heading.wrapped(title, subtitle, width)
-    head_room = 0.24 if len(drawn.panels) > 1 else 0.0
+    room = head_room(len(drawn.panels))
     rows = [max(heights)] if beside else heights
-    height = heading.height + sum(head_room + row + UNDER for row in rows) + BAR_HEIGHT
+    height = heading.height + sum(room + row + UNDER for row in rows) + BAR_HEIGHT
     figure = new_figure(width, height, heading)
     x, top = 0.0, height - heading.height
     for index, panel in enumerate(drawn.panels):
-        bottom = top - head_room - heights[index]
+        bottom = top - room - heights[index]
         where = (x + LEFT, bottom, panel.heads * cell, heights[index])
         axes = axes_at(figure, where)
         _draw_cells(axes, drawn, panel, scale, cell)
-        if head_room:
-            axes.set_title(_stream_title(panel), loc="left", size=9, color=INK, pad=6)
+        if room:
+            title_stream(axes, _stream_title(panel))
         beside_map = (where[0] + where[2] + GAP, bottom, PROFILE_WIDTH, heights[index])
         if len(panel.profile.columns):
             profile = axes_at(figure, beside_map)
