@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers
 
+from probes.models.experts import ONE_BY_ONE
 from tests import tiny_models
 from tests.tiny_families import CONTEXT, ENDS, FAMILIES, GPT, LLAMA, VOCABULARY
 
@@ -74,6 +75,6 @@ def with_head(name: str, dtype: torch.dtype = torch.float64) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         # Grouped products of experts know no float64.
-        experts = {"experts_implementation": "eager"} if name == "jamba" else {}
+        experts = ONE_BY_ONE if name == "jamba" else {}
         model = transformers.AutoModelForCausalLM.from_config(config, **experts)
     return tiny_models.randomise(model, dtype)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 
+from probes.models.experts import ONE_BY_ONE
 from tests.tiny_families import FAMILIES, VOCABULARY
 
 
@@ -31,7 +32,7 @@ def build(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **option
     Initialisers leave biases at zero and most matrices near it, which would hide mistakes.
     """
     # Grouped products of experts know no float64.
-    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+    experts = ONE_BY_ONE if dtype == torch.float64 else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = transformers.AutoModel.from_config(config_of(name, **options), **experts)
@@ -45,7 +46,7 @@ def build_with_head(
     auto: Any = transformers.AutoModelForCausalLM
     if FAMILIES[name].kind == "encoder-decoder":
         auto = transformers.AutoModelForSeq2SeqLM
-    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+    experts = ONE_BY_ONE if dtype == torch.float64 else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = auto.from_config(config_of(name, **options), **experts)

@@ -17,6 +17,7 @@ from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.models.adapters import Adapter, apply_adapter, bare
 from probes.models.chat import ChatTemplate
+from probes.models.experts import ONE_BY_ONE
 from probes.models.gguf_conversion import ConvertedGguf
 from probes.models.hf_config import Kind, field_of
 from probes.models.hf_messages import explained, quiet
@@ -149,8 +150,7 @@ def _options(handle: Handle) -> dict[str, Any]:
     if handle.settings.attention is not None:
         options["attn_implementation"] = handle.settings.attention
     if handle.dtype == "float64":
-        # The grouped products of mixtures of experts know no float64.
-        options["experts_implementation"] = "eager"
+        options |= ONE_BY_ONE
     return options
 
 
