@@ -143,20 +143,34 @@ def _without(ablation: Ablation, heads: list[Head]) -> dict[str, float]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(doc: str, arguments: list[str] | None) -> argparse.Namespace:
+    """The command line of this benchmark, and of others on the same model."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small, in under a minute")
     parser.add_argument("--cache", type=Path, help="where the trained model is kept")
     parser.add_argument("--seed", type=int, default=0, help="of the model's training")
-    given = parser.parse_args(arguments)
-    changes, counts = (QUICK, QUICK_COUNTS) if given.quick else ({}, {})
+    return parser.parse_args(arguments)
+
+
+def model_of(given: argparse.Namespace) -> ModelConfig:
+    """The model that a command line asks for."""
+    changes = QUICK if given.quick else {}
+    simplified = SimplifiedConfig(seed=given.seed, **changes)
+    return ModelConfig(name="simplified", device="cpu", simplified=simplified)
+
+
+def roles_of(given: argparse.Namespace, cache: Path) -> Iterator[Role]:
+    """Both roles of that model, which is trained where the cache does not have it."""
+    trainer = TrainerConfig(accelerator="cpu", progress=False)
+    settings = resolve(model_of(given), cache, trainer)
+    yield from roles(settings, cache, **(QUICK_COUNTS if given.quick else {}))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    given = options(__doc__ or "", arguments)
     with TemporaryDirectory() as folder:
-        cache = given.cache or Path(folder)
-        simplified = SimplifiedConfig(seed=given.seed, **changes)
-        config = ModelConfig(name="simplified", device="cpu", simplified=simplified)
         start = time.perf_counter()
-        settings = resolve(config, cache, TrainerConfig(accelerator="cpu", progress=False))
-        for role in roles(settings, cache, **counts):
+        for role in roles_of(given, given.cache or Path(folder)):
             seconds = round(time.perf_counter() - start, 3)
             report("known_heads", "induction", "headprobes", **role.line(), seconds=seconds)
             start = time.perf_counter()

@@ -15,7 +15,6 @@ in one pass, where the run has it); and one with the sentence that the run's pag
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-from benchmarks.known_heads import QUICK, QUICK_COUNTS, SHARE, Role, roles
+from benchmarks.known_heads import SHARE, Role, model_of, options, roles_of
 from benchmarks.lines import report
 from probes import load_run
 from probes.analysis.runs import Run
@@ -33,13 +32,11 @@ from probes.config import (
     GeneratedConfig,
     ModelConfig,
     RunConfig,
-    SimplifiedConfig,
     TrainerConfig,
 )
 from probes.pipeline.run import run
 from probes.results.method_maps import own_maps
 from probes.results.table import pick
-from probes.simplified.store import resolve
 
 ANSWER = "answer"
 MEASURES = {
@@ -107,18 +104,11 @@ def said(made: Run) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, in under a minute")
-    parser.add_argument("--cache", type=Path, help="where the trained model is kept")
-    parser.add_argument("--seed", type=int, default=0, help="of the model's training")
-    given = parser.parse_args(arguments)
-    changes, counts = (QUICK, QUICK_COUNTS) if given.quick else ({}, {})
+    given = options(__doc__ or "", arguments)
     with TemporaryDirectory() as folder:
         cache = given.cache or Path(folder, "cache")
-        simplified = SimplifiedConfig(seed=given.seed, **changes)
-        model = ModelConfig(name="simplified", device="cpu", simplified=simplified)
-        settings = resolve(model, cache, TrainerConfig(accelerator="cpu", progress=False))
-        _, induction = roles(settings, cache, **counts)
+        _, induction = roles_of(given, cache)
+        model = model_of(given)
         for measure in MEASURES:
             start = time.perf_counter()
             made = effects_run(model, measure, cache, Path(folder, measure))
