@@ -6,9 +6,9 @@ import numpy as np
 
 from probes.reporting.difference import Difference
 from probes.reporting.page.sentences import plural
-from probes.results.table import EVERYWHERE
 from probes.results.vocabulary import probe_label
 from probes.results.vocabulary.methods import PROBE, has_effects
+from probes.results.vocabulary.positions import positions_label
 
 
 def title_of(shown: Difference) -> str:
@@ -42,9 +42,8 @@ def _of_both(shown: Difference) -> str:
     if shown.subject is None:
         return ""
     parts = [f"{shown.subject.effect} effect"] if has_effects(shown.method) else []
-    if shown.subject.positions not in ("", EVERYWHERE):
-        parts.append(f"at positions: {shown.subject.positions}")
-    return ", ".join(parts)
+    parts.append(positions_label(shown.subject.positions, shown.method))
+    return ", ".join(filter(None, parts))
 
 
 def count_of(shown: Difference) -> str:

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 import pandas as pd
 
-from probes.results.table import ACCURACY, EVERYWHERE, distinct, pick, where
+from probes.results.table import ACCURACY, distinct, pick, where
 from probes.results.vocabulary.comparators import is_comparator
 from probes.results.vocabulary.methods import (
     PROBE,
@@ -16,6 +16,7 @@ from probes.results.vocabulary.methods import (
     method_order,
     probe_label,
 )
+from probes.results.vocabulary.positions import positions_label
 from probes.results.vocabulary.sites import CORPUS, HEADS
 
 
@@ -63,14 +64,13 @@ class Subject:
         """How the numbers were obtained, in words.
 
         >>> Subject("heads", "ablation", "mean", "logit_difference", "direct", "read").label
-        'mean ablation, direct effect, at positions: read'
+        'mean ablation, direct effect, at the scored tokens only'
         """
         parts = [probe_label(self.probe, self.method)]
         if self.effect and has_effects(self.method):
             parts.append(f"{self.effect} effect")
-        if self.positions not in ("", EVERYWHERE):
-            parts.append(f"at positions: {self.positions}")
-        return ", ".join(parts)
+        parts.append(positions_label(self.positions, self.method))
+        return ", ".join(filter(None, parts))
 
     @property
     def map_columns(self) -> dict[str, str]:

@@ -61,8 +61,6 @@ LARGEST, LARGEST_COUNT = 100_000, 2**40
 """No model has as many layers or heads in a layer, no corpus as many rows."""
 TEXT = ("feature", "site", "method", "probe", "effect", "positions", "stream", "split", "metric")
 WHOLE = ("layer", "head", "n")
-EVERYWHERE = "all"
-"""Value of the column ``positions`` that goes without saying."""
 
 
 def results_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -72,7 +72,7 @@ def test_which_methods_name_the_induction_heads(
     lines = {line["method"]: line for line in lines_of(of_logits, role)}
     for method in (
         "denoising patching, total effect",
-        "direct logit attribution, at positions: read",
+        "direct logit attribution",
         "attribution of denoising patching",
     ):
         line = lines[method]

@@ -48,7 +48,8 @@ from probes.reporting.head_map import HeadMap, Panel, head_map
 from probes.results.feature_table import FeatureTable
 from probes.results.method_maps import feature_maps
 from probes.results.record import RunRecord
-from probes.results.table import EVERYWHERE, features
+from probes.results.table import features
+from probes.results.vocabulary.positions import EVERYWHERE
 
 # Inches.
 PROFILE_WIDTH, BAR_HEIGHT = 1.7, 0.62

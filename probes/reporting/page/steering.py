@@ -15,6 +15,7 @@ from probes.results.steered import SteeringRecord
 from probes.results.vocabulary import COMPARATORS
 from probes.results.vocabulary.doses import EQUAL_PERPLEXITY, PERPLEXITY
 from probes.results.vocabulary.methods import probe_label
+from probes.results.vocabulary.positions import STEERED
 
 
 def steering_sections(table: pd.DataFrame, record: RunRecord) -> list[dict[str, Any]]:
@@ -101,10 +102,11 @@ def _verdict(known: dict[str, Estimated]) -> str:
 def _made(steered: SteeringRecord) -> str:
     """How it was done."""
     direction = probe_label(steered.direction, "steering")
+    where = STEERED.get(steered.positions, f"at positions: {steered.positions}")
     sentences = [
         f"{direction[:1].upper()}{direction[1:]}, towards '{steered.towards}': a constant was "
-        f"added to the outputs of the best heads together (by {steered.chosen_by}), at positions: "
-        f"{steered.positions}. Directions and their standard deviations are from training rows.",
+        f"added to the outputs of the best heads together (by {steered.chosen_by}), "
+        f"{where}. Directions and their standard deviations are from training rows.",
         "Controls push as far: the same heads in random directions, the same heads in directions "
         "that their outputs vary in, and random heads of the same layers"
         + (f" (means of {steered.draws} draws)." if steered.draws > 1 else "."),
