@@ -60,54 +60,6 @@ def answer_features(corpus: Corpus, wanted: Sequence[str]) -> list[str | None]:
     return [*named] if named else [None]
 
 
-def twin_ids(
-    corpus: Corpus, handle: Handle, texts: ScoredTexts, kind: str
-) -> tuple[np.ndarray, np.ndarray, Counter[str]]:
-    """Tokens of the corrupted twins in the place of the texts': ids (T,), kept rows (N,), notes.
-
-    Only twins with as many tokens are kept: those that are scored are then at the same places. A
-    twin that differs only behind all that is scored can change nothing there, and is no twin. A
-    twin is continued with the answer of its text, where that comes after the text's end.
-    """
-    twins = {c.example: c.text for c in corpus.contrasts if c.kind == kind}
-    endings = {
-        a.example: a.text for a in corpus.answers if a.offset == len(corpus.texts[a.example])
-    }
-    ids = np.array(texts.alignment.ids)
-    kept = np.zeros(len(texts), dtype=bool)
-    notes: Counter[str] = Counter()
-    rows = texts.sequence_rows
-    examples = [int(texts.example[row]) for row in rows]
-    last = np.zeros(len(examples), dtype=np.int64)  # token that is scored last, of each sequence
-    np.maximum.at(last, texts.alignment.sequence, texts.alignment.last)
-    written, replies = [], []
-    for example in examples:
-        own, reply = corpus.texts[example], corpus.replies[example]
-        twin = twins.get(example, "")
-        written += [text + endings.get(example, "") for text in (own, twin)]
-        replies += [reply, len(twin) if reply == len(own) else reply]
-    encoded = _encode(handle, written, replies)
-    for number, example in enumerate(examples):
-        if example not in twins:
-            notes["texts without a corrupted twin"] += 1
-            continue
-        original, other = encoded[2 * number : 2 * number + 2]
-        if len(original.ids) != len(other.ids):
-            notes["texts whose corrupted twin has another number of tokens"] += 1
-            continue
-        begin, end = texts.alignment.offsets[number : number + 2]
-        if original.ids[: end - begin] != ids[begin:end].tolist():  # of several answers at its end
-            notes["texts that end with another answer than their twin"] += 1
-            continue
-        differs = np.flatnonzero(ids[begin:end] != other.ids[: end - begin])
-        if not len(differs) or differs[0] > last[number]:
-            notes["texts that their corrupted twin leaves alone up to the last answer"] += 1
-            continue
-        ids[begin:end] = other.ids[: end - begin]
-        kept[rows[number]] = True
-    return ids.astype(np.int32), kept, notes
-
-
 def require_answers(corpus: Corpus, measure: Measure) -> None:
     """Refuse a corpus whose texts have no answers that a measure could score.
 
@@ -144,7 +96,8 @@ def _answers(
     ]
 
 
-def _encode(handle: Handle, texts: Sequence[str], replies: Sequence[int]) -> list[Encoding]:
+def encode_all(handle: Handle, texts: Sequence[str], replies: Sequence[int]) -> list[Encoding]:
+    """The tokens of many texts, of which not all are in the tokenizer at once."""
     encodings: list[Encoding] = []
     for begin in range(0, len(texts), AT_ONCE):
         some = slice(begin, begin + AT_ONCE)
@@ -305,7 +258,7 @@ def _whole_texts(corpus: Corpus, handle: Handle, examples: Sequence[int] | None)
     """All tokens of every text but the first, each predicted from those before it."""
     reader = _Reader(corpus, handle, Measure("loss", None, texts=True))
     wanted = range(len(corpus.texts)) if examples is None else examples
-    encodings = _encode(
+    encodings = encode_all(
         handle, [corpus.texts[e] for e in wanted], [corpus.replies[e] for e in wanted]
     )
     for example, encoding in zip(wanted, encodings, strict=True):

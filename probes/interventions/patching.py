@@ -19,7 +19,6 @@ from probes.config import PatchingConfig
 from probes.core.errors import UserError
 from probes.corpora.corpus import Corpus
 from probes.interventions.ablation import effects_of
-from probes.interventions.answer_tokens import twin_ids
 from probes.interventions.behaviour import Behaviour
 from probes.interventions.editor import Editor, sequences_of
 from probes.interventions.effect_parts import EffectPart
@@ -27,6 +26,7 @@ from probes.interventions.exact import Head
 from probes.interventions.measures import Measure, part_sums, row_values
 from probes.interventions.replacements import FromOtherTexts, Places
 from probes.interventions.scored_texts import ScoredTexts
+from probes.interventions.twins import find_twins
 from probes.passes.loop import run_batches
 from probes.passes.visitor import Keeper
 from probes.statistics.groups import Array
@@ -36,7 +36,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Texts and their corrupted twins, of equal length."""
+    """Texts and their corrupted twins, of equal length.
+
+    Of several answers in a text only those are scored that the twin's change can reach.
+    """
 
     kind: str
     clean: ScoredTexts
@@ -108,25 +111,26 @@ def make_pairs(editor: Editor, behaviour: Behaviour, corpus: Corpus, kind: str |
         NoPairs: none of them has as many tokens as its text and differs before what is scored.
     """
     chosen = chosen_contrast(corpus, kind, behaviour.measure)
-    ids, has_twin, notes = twin_ids(corpus, editor.handle, behaviour.texts, chosen)
-    kept = has_twin & np.any([part.scored for part in behaviour.parts], axis=0)
+    texts = behaviour.texts
+    twins = find_twins(corpus, editor.handle, texts, chosen)
+    parts = twins.parts & np.any([part.scored for part in behaviour.parts], axis=0)[texts.row]
+    kept = np.bincount(texts.row[parts], minlength=len(texts)) > 0
     if not (kept & behaviour.reported).any():
         kinds = dict.fromkeys(contrast.kind for contrast in corpus.contrasts)
         others = [kind for kind in kinds if kind != chosen]
         raise NoPairs(
             f"patching.contrast={chosen}: no reported text of '{behaviour.feature}' has a twin of "
             "as many tokens that differs before its answer"
-            + "".join(f"; {count} {name}" for name, count in notes.items()),
+            + "".join(f"; {count} {name}" for name, count in twins.notes.items()),
             allowed=", ".join(kinds),
             fix=f"patching.contrast={others[0]}" if others else "methods=[ablation]",
         )
-    texts = behaviour.texts
     return Pairs(
         chosen,
-        texts.take(kept),
-        texts.read_as(ids).take(kept),
+        texts.take_parts(parts),
+        texts.read_as(twins.ids).take_parts(parts),
         kept,
-        tuple(f"{count} {name} left out" for name, count in notes.items()),
+        tuple(f"{count} {name} left out" for name, count in twins.notes.items()),
     )
 
 

@@ -58,7 +58,19 @@ class ScoredTexts:
         """
         kept = self.sequence_rows
         sequences = np.flatnonzero((kept >= 0) & rows[np.maximum(kept, 0)])
-        reads = np.flatnonzero(np.isin(self.alignment.sequence, sequences))
+        return self._take(rows, sequences, np.isin(self.alignment.sequence, sequences))
+
+    def take_parts(self, parts: npt.NDArray[np.bool_]) -> ScoredTexts:
+        """Only these of the P parts, with the rows and whole sequences that have any of them."""
+        rows = np.bincount(self.row[parts], minlength=len(self)) > 0
+        reads = parts[self.part]
+        return self._take(rows, np.unique(self.alignment.sequence[reads]), reads)
+
+    def _take(
+        self, rows: npt.NDArray[np.bool_], sequences: IntArray, kept: npt.NDArray[np.bool_]
+    ) -> ScoredTexts:
+        """rows: (N,), sequences: their numbers, kept: (R,) reads."""
+        reads = np.flatnonzero(kept)
         parts = np.unique(self.part[reads])
         counts = np.diff(self.bounds)[reads] if len(self.others) else np.zeros(len(reads), int)
         starts = self.bounds[reads] if len(self.others) else np.zeros(len(reads), int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ from probes.interventions.replacements import Places
 from probes.results.vocabulary.methods import TOTAL
 from probes.statistics.bootstrap import Draws, draw_groups
 from probes.statistics.maps import MapEvidence
+
+log = logging.getLogger(__name__)
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -84,7 +87,7 @@ class FeatureEffects:
             UserError: patching is all that is asked for.
         """
         try:
-            return make_pairs(
+            pairs = make_pairs(
                 self.editor, self.behaviour, self.corpus, self.config.patching.contrast
             )
         except NoPairs as error:
@@ -92,6 +95,9 @@ class FeatureEffects:
                 raise
             self.caveat(f"not patched: {error.wrong}")
             return None
+        for note in pairs.notes:
+            log.info("%s, %s: %s", self.behaviour.feature, pairs.kind, note)
+        return pairs
 
     @cached_property
     def estimates(self) -> Estimates:

@@ -102,8 +102,6 @@ def patching_maps(one: FeatureEffects) -> list[EffectMap]:
     if pairs is None:
         return []
     heads = one.editor.heads
-    for note in pairs.notes:
-        log.info("%s, %s: %s", behaviour.feature, pairs.kind, note)
     effects = patch(one.editor, behaviour, pairs, heads, config)
     named = {
         effect: Named("patching", config.direction, effect, config.positions)

@@ -13,8 +13,9 @@ from probes.config import ModelConfig
 from probes.core.errors import UserError
 from probes.corpora.answers import Answer, Contrast
 from probes.corpora.corpus import Corpus
-from probes.interventions.answer_tokens import score_answers, twin_ids
+from probes.interventions.answer_tokens import score_answers
 from probes.interventions.measures import MEASURES
+from probes.interventions.twins import find_twins
 from probes.models.handle import Handle
 from probes.models.loading import open_model
 from tests.models.test_chat import TEMPLATES, templated
@@ -113,51 +114,6 @@ def test_taking_rows_keeps_their_reads_and_alternatives(talking: Handle) -> None
             assert np.asarray(one).tolist() == np.asarray(other).tolist(), name
 
 
-def test_only_twins_of_as_many_tokens_are_patched_from(talking: Handle) -> None:
-    texts = ["Ann met Eve and saw", "Bob met Eve and saw"]
-    answers = [Answer(i, len(t), " Eve", (" Ann",)) for i, t in enumerate(texts)]
-    corpus = replace(
-        corpus_with(texts, answers),
-        contrasts=(
-            Contrast(0, "other", "Cid met Eve and saw"),
-            Contrast(1, "other", "Bartholomew met Eve and saw"),
-        ),
-    )
-    scored = score_answers(corpus, talking, DIFFERENCE)
-    ids, kept, notes = twin_ids(corpus, talking, scored, "other")
-    assert kept.tolist() == [True, False] and sum(notes.values()) == 1
-    end = int(scored.alignment.offsets[1])
-    twin = talking.encode(["Cid met Eve and saw Eve"])[0].ids
-    assert ids[:end].tolist() == twin[:end]
-
-
-def test_a_twin_is_not_continued_where_its_answer_stands_inside(talking: Handle) -> None:
-    text, twin = "one two three four", "one wot three four"  # as many tokens
-    corpus = replace(
-        corpus_with([text], [Answer(0, 7, " three", (" six",))]),
-        contrasts=(Contrast(0, "other", twin),),
-    )
-    scored = score_answers(corpus, talking, DIFFERENCE)
-    _, kept, notes = twin_ids(corpus, talking, scored, "other")
-    assert kept.tolist() == [True] and not notes
-
-
-@pytest.mark.parametrize("twin", ["one two three", "one wot three"])
-def test_a_twin_that_differs_only_behind_the_answer_is_none(talking: Handle, twin: str) -> None:
-    text, answer = "one two three", Answer(0, 3, " two", (" six",))
-    corpus = replace(corpus_with([text], [answer]), contrasts=(Contrast(0, "other", twin),))
-    scored = score_answers(corpus, talking, DIFFERENCE)
-    _, kept, notes = twin_ids(corpus, talking, scored, "other")
-    assert kept.tolist() == [False]
-    assert notes == {"texts that their corrupted twin leaves alone up to the last answer": 1}
-    # One that is scored behind the change as well keeps its twin.
-    answers = [answer, Answer(0, len(text), " Eve", (" Ann",))]
-    corpus = replace(corpus_with([text], answers), contrasts=(Contrast(0, "other", twin),))
-    scored = score_answers(corpus, talking, DIFFERENCE)
-    _, kept, notes = twin_ids(corpus, talking, scored, "other")
-    assert kept.tolist() == [twin != text], notes
-
-
 @pytest.mark.parametrize("template", ["chatml", "headers", "inst"])
 def test_in_a_chat_the_answer_is_what_the_model_replies(template: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path, tokenizer=templated(TEMPLATES[template]))
@@ -175,8 +131,8 @@ def test_in_a_chat_the_answer_is_what_the_model_replies(template: str, tmp_path:
     assert scored.alignment.ids.tolist() == whole[: read + 1]
     assert scored.alignment.ids.tolist()[: len(prompt) - 1] == prompt[:-1]
     assert written(chat, scored.targets.tolist()).strip().startswith("E")
-    ids, kept, _ = twin_ids(corpus, chat, scored, "other")
-    assert kept.tolist() == [True] and ids.tolist()[: len(of_twin) - 1] == of_twin[:-1]
+    twins = find_twins(corpus, chat, scored, "other")
+    assert twins.parts.tolist() == [True] and twins.ids.tolist()[: len(of_twin) - 1] == of_twin[:-1]
     # Whole texts are scored at their own tokens, not at those of the template.
     loss = score_answers(corpus, chat, MEASURES["loss"])
     assert written(chat, loss.targets.tolist()).replace(" ", "") == text.replace(" ", "")
