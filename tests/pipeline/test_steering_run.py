@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from probes import load_run
 from probes.analysis.runs import Run
 from probes.cli import commands as cli
+from probes.config import RunConfig
 from probes.models.handle import Handle
 from probes.results.table import pick
+from probes.statistics.bootstrap import draw_groups
 from tests.interventions.conftest import talking
 from tests.pipeline.mood_table import write_table
 from tests.tiny_checkpoints import write_checkpoint
@@ -79,6 +82,21 @@ def test_a_run_leaves_curves_controls_record_picture_and_page(steer: Steer) -> N
             row = pick(rows, metric=metric, probe=variant, heads_steered=int(heads),
                        strength=float(strength))  # fmt: skip
             assert row["value"].item() == pytest.approx(mean, rel=1e-6, abs=1e-9)
+    # Every strength is compared with every control, and can be compared again from what is kept.
+    doses, sums = kept["logit_difference"], kept["logit_difference"].group_sums()
+    draws = draw_groups(len(doses.groups), 50, seed=RunConfig().seed)
+    number = {dose: n for n, dose in enumerate(zip(doses.variants, doses.heads, doses.strengths,
+                                                   strict=True))}  # fmt: skip
+    for heads, strength, control in product((1, 3), (-4.0, 4.0), CONTROLS):
+        own, other = (
+            sums.of_units(np.array([number[variant, heads, strength]]))
+            for variant in ("mean_difference", control)
+        )
+        row = pick(rows, metric=f"gain_{control}", heads_steered=heads, strength=strength)
+        interval = draws.interval(own, other)
+        wanted = [own.value()[0] - other.value()[0], interval.low[0], interval.high[0]]
+        np.testing.assert_allclose(row[["value", "ci_low", "ci_high"]].iloc[0].tolist(), wanted,
+                                   rtol=1e-6, atol=1e-9)  # fmt: skip
     page = Path("out/report.html").read_text()
     assert "Steering mood towards warm" in page and "data:image/png;base64," in page
     assert re.search(r"Pushing 3 heads by 4 standard deviations .* beyond random directions", page)
