@@ -94,16 +94,22 @@ def answering(
     split: SplitConfig,
     *,
     name: str,
+    labelled: Sequence[str] = (),
 ) -> Behaviour:
     """The behaviour of saying the answers of a feature (None: all answers, or whole texts).
 
-    name: of the feature in the results.
+    name: of the feature in the results. labelled: only of texts in which something has a value of
+        any of these features; none: of all texts.
 
     Raises:
         UserError: no answer can be scored, or none in a split that is needed.
     """
-    usable = np.flatnonzero(corpus.splits >= 0).tolist()
-    texts = score_answers(corpus, handle, measure, feature=feature, examples=usable)
+    usable = corpus.splits >= 0
+    if labelled:
+        units = np.any([corpus.feature(of).codes >= 0 for of in labelled], axis=0)
+        usable &= np.bincount(corpus.units.example[units], minlength=len(usable)) > 0
+    examples = np.flatnonzero(usable).tolist()
+    texts = score_answers(corpus, handle, measure, feature=feature, examples=examples)
     return _split(name, measure, texts, corpus, split)
 
 

@@ -85,17 +85,38 @@ class MethodsOfRun:
         )
 
     def named(self) -> dict[str, str | None]:
-        """Feature of each map -> the feature whose answers it is about (None: all answers)."""
+        """Feature of each map -> the feature whose answers it is about (None: all answers).
+
+        Features without answers of their own share one map: of the feature that all answers of the
+        corpus stand for, else, named after the first of them, of all answers of their texts.
+        """
         if self.measure.score is None:
             return {feature: feature for feature in self.features}
-        of_answers = list(dict.fromkeys(a.feature for a in self.corpus.answers if a.feature))
         wanted = answer_features(self.corpus, self.features)
         if wanted != [None]:
             return {str(feature): feature for feature in wanted}
-        known = [feature for feature in of_answers if feature in self.corpus.features]
-        if known and not self.measure.texts:
-            return {feature: feature for feature in known}
+        of_answers = {answer.feature for answer in self.corpus.answers}
+        if len(of_answers) == 1 and not self.measure.texts:
+            (only,) = of_answers
+            if only in self.corpus.features:
+                return {only: only}
         return {self.features[0]: None}
+
+    def _answering(self, name: str, of: str | None) -> Behaviour:
+        """The scored answers of a map; of all answers those in texts that have a feature."""
+        pooled = of is None and not self.measure.texts
+        behaviour = answering(
+            self.corpus, self.handle, self.measure, of, self.config.split,
+            name=name, labelled=self.features if pooled else (),
+        )  # fmt: skip
+        of_answers = {answer.feature for answer in self.corpus.answers}
+        if pooled and (known := sorted(of_answers & set(self.corpus.features))):
+            self.caveats.append(
+                f"'{name}' has no answers of its own: its effects are on all answers of the "
+                f"{len(behaviour.texts):,} texts that have it, among them those of "
+                f"{', '.join(known)}; features=[{known[0]}] measures these alone"
+            )
+        return behaviour
 
     def run(self) -> list[EffectMap]:
         """The maps of all methods, features after features.
@@ -155,9 +176,7 @@ class MethodsOfRun:
             if measure.score is None:
                 behaviour, probe = self._downstream(name, editor)
             else:
-                behaviour = answering(
-                    self.corpus, self.handle, measure, of, config.split, name=name
-                )
+                behaviour = self._answering(name, of)
             log.info("%s", counts_line(behaviour))
             one = FeatureEffects(
                 config, self.corpus, editor, behaviour, probe, self.probed, self.caveats

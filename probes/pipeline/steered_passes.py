@@ -10,6 +10,7 @@ import numpy as np
 
 from probes.core.errors import UserError
 from probes.core.files import digest
+from probes.corpora.corpus import Corpus
 from probes.corpora.tasks import Task
 from probes.evaluation.dose_response import Changed, Dose, Perplexities
 from probes.interventions.behaviour import Behaviour
@@ -50,7 +51,7 @@ class SteeredPasses:
     ) -> list[Changed]:
         """The change of the corpus' measure on reported rows, the larger the more of the class."""
         sign = np.ones(len(behaviour.texts))
-        if answers_of is not None:
+        if answers_of is not None or answers_name_classes(self.run.corpus, task):
             sign = class_signs(behaviour.texts, task, code)
         rows = behaviour.reported & (sign != 0)
         if not rows.any():
@@ -148,6 +149,19 @@ class SteeredPasses:
         for ((variant, size, _), strength), of in zip(self.doses, values, strict=True):
             by_dose.setdefault(Dose(variant, size, strength), []).append(of)
         return {dose: np.mean(of, axis=0) for dose, of in by_dose.items()}
+
+
+def answers_name_classes(corpus: Corpus, task: Task) -> bool:
+    """Whether every text of the feature that has answers has the name of its class among them."""
+    answers: dict[int, set[str]] = {}
+    for answer in corpus.answers:
+        answers.setdefault(answer.example, set()).add(answer.text.strip())
+    of_texts = [
+        task.classes[label] in answers[example]
+        for example, label in zip(task.examples.tolist(), task.labels.tolist(), strict=True)
+        if example in answers
+    ]
+    return bool(of_texts) and all(of_texts)
 
 
 def class_signs(texts: ScoredTexts, task: Task, code: int) -> Array:

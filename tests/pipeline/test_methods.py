@@ -181,6 +181,41 @@ def test_what_cannot_be_measured_is_refused_before_the_model_runs(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_feature_without_answers_of_its_own_is_measured_on_all_answers_of_its_texts(
+    talking_directory: Path, tmp_path: Path
+) -> None:
+    """``attribute`` says which texts; their answers are those of four relations (of a fifth, the
+    capital, in texts that have no ``attribute``)."""
+    relations = ["continent", "currency", "language", "category"]
+
+    def effects(features: list[str]) -> dict[str, Any]:
+        made = tmp_path / features[0]
+        made.mkdir()
+        config = settings(
+            talking_directory, tmp_path, corpus=GeneratedConfig(name="facts", examples=160),
+            features=features, min_count=1, methods=["ablation"], layers=[1],
+            ablation=AblationConfig(kind="zero", matched=False),
+        )  # fmt: skip
+        run(config, made)
+        loaded = load_run(made)
+        names = loaded.features
+        tables = {name: loaded.table(name, method="ablation") for name in names}
+        assert features[0] != "attribute" or "has no answers of its own" in " ".join(
+            loaded.record.caveats
+        )
+        return {name: loaded.evidence(table) for name, table in tables.items()}
+
+    (pooled,) = (pooled_by_name := effects(["attribute"])).values()
+    assert list(pooled_by_name) == ["attribute"]
+    by_relation = effects(relations)
+    assert set(by_relation) == set(relations)
+    assert pooled.rows.sum() == sum(one.rows.sum() for one in by_relation.values())
+    np.testing.assert_allclose(
+        pooled.totals.sum(axis=1), sum(one.totals.sum(axis=1) for one in by_relation.values()),
+        atol=1e-4,
+    )  # fmt: skip
+
+
 def test_twins_that_change_nothing_before_the_answer_are_not_patched(
     talking_directory: Path, tmp_path: Path
 ) -> None:
