@@ -103,14 +103,15 @@ class MethodsOfRun:
         return {self.features[0]: None}
 
     def _answering(self, name: str, of: str | None) -> Behaviour:
-        """The scored answers of a map; of all answers those in texts that have a feature."""
-        pooled = of is None and not self.measure.texts
+        """The scored answers of a map. Of features without their own those of all their texts."""
+        of_answers = {answer.feature for answer in self.corpus.answers}
+        known = sorted(of_answers & set(self.corpus.features))
+        pooled = of is None and bool(known) and not self.measure.texts
         behaviour = answering(
             self.corpus, self.handle, self.measure, of, self.config.split,
             name=name, labelled=self.features if pooled else (),
         )  # fmt: skip
-        of_answers = {answer.feature for answer in self.corpus.answers}
-        if pooled and (known := sorted(of_answers & set(self.corpus.features))):
+        if pooled:
             self.caveats.append(
                 f"'{name}' has no answers of its own: its effects are on all answers of the "
                 f"{len(behaviour.texts):,} texts that have it, among them those of "
