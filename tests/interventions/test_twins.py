@@ -79,7 +79,7 @@ TWIN_END = " three uofr"  # as many tokens, other ones
 
 
 def counted() -> Corpus:
-    """Texts with an answer before what their twins change, and one or two after it."""
+    """Texts with an answer before what their twins change, and one after it."""
     text, twin = BEGIN + END, BEGIN + TWIN_END
     answers, contrasts = [], []
     for number in range(4):
@@ -170,13 +170,14 @@ def test_estimates_are_of_the_same_answers_as_the_effects(talking: Handle) -> No
 
 def test_an_answer_across_the_change_is_scored_whole(talking: Handle) -> None:
     """By a measure that sums over its tokens: those before the change add nothing."""
-    text, twin = "one two three", "one two rhtee"
+    text, twin = "one two three", "one wot three"
     corpus = replace(
         corpus_with([text], [Answer(0, 3, " two three")]),
         contrasts=(Contrast(0, "other", twin),),
     )
     scored = score_answers(corpus, talking, MEASURES["log_probability"])
     twins = find_twins(corpus, talking, scored, "other")
-    reads = int((scored.part == 0).sum())
-    assert reads > 2 and twins.parts.tolist() == [True], twins.notes
-    assert len(scored.take_parts(twins.parts).targets) == reads
+    changed = int(np.flatnonzero(twins.ids != scored.alignment.ids)[0])
+    assert scored.alignment.last[0] < changed < scored.alignment.last[-1]
+    assert twins.parts.tolist() == [True], twins.notes
+    assert scored.take_parts(twins.parts).targets.tolist() == scored.targets.tolist()
