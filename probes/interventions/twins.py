@@ -98,4 +98,5 @@ def _parts_of_sequences(texts: ScoredTexts) -> IntArray:
     """(S+1,) where the parts of each sequence begin; they are in the order of the sequences."""
     sequence = np.zeros(len(texts.row), dtype=np.int64)
     sequence[texts.part] = texts.alignment.sequence
-    return np.searchsorted(sequence, np.arange(len(texts.alignment.example) + 1))
+    starts = np.searchsorted(sequence, np.arange(len(texts.alignment.example) + 1))
+    return starts.astype(np.int64)

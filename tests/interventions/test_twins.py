@@ -135,7 +135,7 @@ def test_answers_before_the_change_make_no_effect_smaller(talking: Handle, direc
     behaviour = answering(corpus, talking, DIFFERENCE, None, SplitConfig(), name="x")
     pairs = make_pairs(editor, behaviour, corpus, None)
     assert pairs.notes == ("4 answers before what their corrupted twin changes left out",)
-    config = PatchingConfig(direction)  # type: ignore[arg-type]
+    config = PatchingConfig(direction)
     effects = patch(editor, behaviour, pairs, editor.heads, config)
 
     end = int(behaviour.texts.alignment.offsets[1])
@@ -165,7 +165,7 @@ def test_estimates_are_of_the_same_answers_as_the_effects(talking: Handle) -> No
         pairs = make_pairs(editor, behaviour, one, None)
         of = estimate_patching(editor, behaviour, pairs, "denoise", Places(), 0)
         estimates.append(of.total)
-    np.testing.assert_array_equal(*estimates)
+    np.testing.assert_array_equal(estimates[0], estimates[1])
 
 
 def test_an_answer_across_the_change_is_scored_whole(talking: Handle) -> None:
