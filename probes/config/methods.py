@@ -8,6 +8,8 @@ from probes.config.choices import choice
 
 METHODS = ("probe", "ablation", "patching", "attribution", "direct_logit", "steering")
 """What ``methods`` takes."""
+EXACT = ("ablation", "patching")
+"""Methods that edit every head alone, whose effects processes share."""
 MEASURES = (
     *("auto", "logit_difference", "log_probability", "accuracy", "choice_accuracy"),
     *("sentence_difference", "loss", "downstream"),

@@ -29,9 +29,6 @@ from probes.statistics.groups import Array
 
 log = logging.getLogger(__name__)
 
-EXACT = ("ablation", "patching")
-"""Methods that edit every head alone, which processes share."""
-
 
 @dataclass(frozen=True)
 class AblatedHeads:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from probes.config import RunConfig
+from probes.config.methods import EXACT
 from probes.corpora.corpus import Corpus
 from probes.corpora.tasks import Task, make_task
 from probes.evaluation.effect_map import EffectMap
@@ -24,7 +25,7 @@ from probes.interventions.measures import Measure
 from probes.interventions.patching import chosen_contrast
 from probes.models.handle import Handle
 from probes.pipeline.downstream import downstream_behaviour
-from probes.pipeline.edited_heads import EXACT, chooses_by_probes, edit_heads
+from probes.pipeline.edited_heads import chooses_by_probes, edit_heads
 from probes.pipeline.feature_effects import FeatureEffects
 from probes.pipeline.method_maps import MAPS
 from probes.pipeline.steered_heads import no_map, wanted_class

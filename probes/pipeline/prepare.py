@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.config import RunConfig
+from probes.config.methods import EXACT
 from probes.core.errors import UserError
 from probes.core.memory import parse_size
 from probes.corpora import load_corpus
@@ -91,10 +92,10 @@ def _check_shared(config: RunConfig) -> None:
             "are made by one process",
             fix="disk_budget=null",
         )
-    if "probe" not in config.methods:
+    if not {"probe", *EXACT} & set(config.methods):
         raise UserError(
             f"{key}={value} with methods={list(config.methods)}: processes share the "
-            "activations and the probes of a run, and this one has none",
+            "probes of a run and its effects of ablation and patching, and this one has none",
             fix="engine=local" if key == "engine" else "shard=null",
         )
 

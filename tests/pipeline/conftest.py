@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from probes.core.overrides import quoted
-from probes.models.handle import Handle
 from tests.commands import Command, Commands
+from tests.tiny_checkpoints import make_tokenizer
 from tests.tiny_handles import llama_directory, talking
+from tests.tiny_models import build_with_head
 
 __all__ = [
     "commands", "edited_ioi", "llama_directory", "small", "talking", "undisturbed",
@@ -79,12 +81,16 @@ def undisturbed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture(scope="session")
-def edited_ioi(
-    commands: Commands, talking: Handle, tmp_path_factory: pytest.TempPathFactory
-) -> Small:
+def edited_ioi(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A run whose effects have dozens of parts: batches of few texts."""
+    directory, tokenizer = tmp_path_factory.mktemp("models") / "long", make_tokenizer()
+    model = build_with_head(
+        "llama_gqa", torch.float32, vocab_size=len(tokenizer), max_position_embeddings=256
+    )
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
     overrides = [
-        "model=hf", f"model.name={talking.name}", "corpus=ioi", "corpus.examples=24",
+        "model=hf", f"model.name={directory}", "corpus=ioi", "corpus.examples=24",
         "features=[indirect_object]", "min_count=1",
         "methods=[probe,ablation,patching,attribution,direct_logit]",
         "extraction.tokens_per_batch=512", "evaluation.bootstrap=20", "trainer.progress=false",

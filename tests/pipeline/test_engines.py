@@ -36,8 +36,8 @@ def config(tmp_path: Path) -> RunConfig:
         ({"shard": "0/2", "engine": RAY}, "one of them divides the run"),
         ({"shard": "0/2", "disk_budget": "1GB"}, "shard=0/2 and disk_budget=1GB"),
         ({"engine": RAY, "disk_budget": "1GB"}, "engine=ray and disk_budget=1GB"),
-        ({"shard": "0/2", "methods": ["ablation"]}, "this one has none"),
-        ({"engine": RAY, "methods": ["ablation"]}, "this one has none"),
+        ({"shard": "0/2", "methods": ["attribution"]}, "this one has none"),
+        ({"engine": RAY, "methods": ["attribution"]}, "this one has none"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(

@@ -142,7 +142,7 @@ def test_heads_are_chosen_where_all_that_they_follow_from_is_there(
     edited_ioi: Small, tmp_path: Path, more: tuple[str, ...], by_shards: bool
 ) -> None:
     """By probes: where the shards are joined. By estimates alone: in each shard."""
-    more = (*more, "steering.heads=[1,3]", "steering.strengths=[-4,4]")
+    more = (*more, "steering.towards=Jack", "steering.heads=[1,3]", "steering.strengths=[-4,4]")
     edited_ioi.run(tmp_path / "whole", *more)
     for shard in ("0/2", "1/2"):
         text = edited_ioi.run(tmp_path / "run", *more, f"shard={shard}").text
