@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from probes.pipeline.effect_store import EffectStore
+from probes.pipeline.methods import MethodsOfRun
 from probes.pipeline.part_store import PartStore
 from probes.statistics.maps import Layer
 from probes.training.parts import PlannedPart
@@ -35,6 +37,9 @@ class Engine(Protocol):
         best: by feature the layer of the best head, for parts that follow from it.
         """
 
+    def edit(self, methods: MethodsOfRun, store: EffectStore) -> None:
+        """Store the effects of the methods that edit every head alone."""
+
 
 class LocalEngine:
     """Leaves everything to the run itself."""
@@ -52,6 +57,9 @@ class LocalEngine:
         store: PartStore,
         best: Mapping[str, Layer] | None = None,
     ) -> None:
+        """Nothing."""
+
+    def edit(self, methods: MethodsOfRun, store: EffectStore) -> None:
         """Nothing."""
 
 

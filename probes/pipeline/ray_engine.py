@@ -14,15 +14,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from probes.core.shown_progress import ShownProgress
+from probes.passes.shards import Shard
+from probes.pipeline.effect_store import EffectStore
+from probes.pipeline.methods import MethodsOfRun
 from probes.pipeline.part_store import PartStore
 from probes.pipeline.prepare import PreparedRun
 from probes.pipeline.ray_cluster import check_nodes, connected, resources_of, result, seen, workers
-from probes.pipeline.ray_worker import RayJob, extract_shard, fit_one
+from probes.pipeline.ray_worker import RayJob, edit_share, extract_shard, fit_one
 from probes.statistics.maps import Layer
 from probes.training.parts import PlannedPart
 
 log = logging.getLogger(__name__)
 
+SHARES = 2
+"""Of the effects for each worker. With more, less is lost with a node, and what every share has to
+compute for itself (training means, values of twins) is computed more often."""
 RETRIES = 10
 """How often a task is begun again that a lost node took with it."""
 
@@ -76,6 +82,23 @@ class RayEngine:
             for p in left
         }
         self._run("fitting", tasks, store.accept)
+
+    def edit(self, methods: MethodsOfRun, store: EffectStore) -> None:
+        """Store the parts of exact effects that are not stored yet, some shares for each worker."""
+        if not methods.exact:
+            return
+        count = SHARES * workers(self.resources)
+        given = store.identity, tuple(methods.probed), store.names
+        tasks = {
+            f"share {i} of the effects": (edit_share, (self.job, Shard(i, count), *given))
+            for i in range(count)
+        }
+
+        def take(measured: Mapping[str, bytes]) -> None:
+            for name, raw in measured.items():
+                store.accept(name, raw)
+
+        self._run("editing heads", tasks, take)
 
     def _run(
         self,

@@ -1,4 +1,5 @@
-"""What a worker of a cluster does: one shard of the extraction, or one part of the fits.
+"""What a worker of a cluster does: one shard of the extraction, one part of the fits, or a share of
+the effects.
 
 Ray starts a process on a node and gives it one task after another; what it has opened (texts,
 model, activations) is kept for the next task of the same run.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,14 +22,17 @@ from probes.core.errors import UserError
 from probes.core.files import digest
 from probes.evaluation.part_result import PartResult, part_bytes
 from probes.passes.shards import Shard
+from probes.pipeline.effect_share import EffectShare
+from probes.pipeline.effect_store import effect_identity, node_of
 from probes.pipeline.fit_identity import fit_identity, node_name
 from probes.pipeline.fit_plan import TRAINED, FitPlan
 from probes.pipeline.fits import part_result
 from probes.pipeline.identity import Settings
 from probes.pipeline.layer_passes import Activations, Caches
 from probes.pipeline.prepare import prepare
+from probes.pipeline.sent_effects import SentEffects
 from probes.pipeline.work import Work
-from probes.statistics.maps import Layer
+from probes.statistics.maps import Layer, MapEvidence
 from probes.training.chunk_fit import ChunkFit
 from probes.training.fit import fit_banks
 from probes.training.parts import Part
@@ -88,6 +92,22 @@ def fit_one(job: RayJob, part: Part, identity: Settings, best: Mapping[str, Laye
     return _told(where, lambda: _worker(job).fit(part, identity, best))
 
 
+def edit_share(
+    job: RayJob,
+    shard: Shard,
+    identity: Settings,
+    probed: Sequence[MapEvidence],
+    stored: Collection[str],
+) -> dict[str, bytes]:
+    """A share of the effects as files by name.
+
+    identity: of the effects as the driver knows it. probed: the maps of the run's probes. stored:
+    names of the files that the driver has.
+    """
+    where = f"share {shard.index} of {shard.count} of the effects"
+    return _told(where, lambda: _worker(job).edit(shard, identity, probed, stored))
+
+
 class Worker:
     """What a process keeps between the tasks of one run."""
 
@@ -106,8 +126,7 @@ class Worker:
         config = self.prepared.config
         sources = self.plan.sources(self.caches)
         own = fit_identity(self.prepared, self.work.handle, sources)
-        if digest(own) != digest(identity):
-            raise UserError("this node sees other files, or has other versions, than the driver")
+        self._require_same(own, identity)
         if best is not None:
             sources = self.plan.sources_of_best(self.caches, best)
         results: list[PartResult] = []
@@ -126,6 +145,28 @@ class Worker:
         (result,) = results
         node = node_name(accelerator_of(config.trainer))
         return part_bytes(result, {"identity": digest(own), "node": node})
+
+    def edit(
+        self,
+        shard: Shard,
+        identity: Settings,
+        probed: Sequence[MapEvidence],
+        stored: Collection[str],
+    ) -> dict[str, bytes]:
+        """Measure a share of the effects."""
+        prepared, work = self.prepared, self.work
+        own = effect_identity(fit_identity(prepared, work.handle, []), prepared.corpus)
+        self._require_same(own, identity)
+        about = {"identity": digest(own), "node": node_of(work.handle)}
+        effects = SentEffects(EffectShare(shard), about, stored)
+        methods = work.methods()
+        methods.probed, methods.parts = probed, effects
+        methods.edit()
+        return effects.files
+
+    def _require_same(self, own: Settings, identity: Settings) -> None:
+        if digest(own) != digest(identity):
+            raise UserError("this node sees other files, or has other versions, than the driver")
 
     @cached_property
     def caches(self) -> Caches:

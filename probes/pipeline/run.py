@@ -158,6 +158,7 @@ def _fit_and_publish(
     if methods.methods:
         methods.parts = kept = effect_store(prepared, handle, run_dir, identity, merged=merged)
         with recorder.phase("effects"):
+            engine.edit(methods, kept)
             effects = methods.run()
         store.nodes.update(kept.nodes)
         steered = [row for one in methods.steered for row in one.rows]

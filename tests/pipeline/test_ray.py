@@ -114,6 +114,40 @@ def test_the_jobs_of_a_sweep_on_two_nodes(
     assert sum("engine=ray: 2 workers on 2 nodes" in log for log in logs) == 1
 
 
+def test_effects_on_two_nodes(
+    edited_ioi: Small, two_nodes: TwoNodes, undisturbed_effects: Path, tmp_path: Path
+) -> None:
+    command = two_nodes.start(edited_ioi, tmp_path / "run")
+    command.wait_for(tmp_path / "run", "parts/*.effect", 3, seconds=300.0)
+    os.kill(command.pid, signal.SIGKILL)
+    command.wait()
+    before = list((tmp_path / "run" / "parts").glob("*.effect"))
+    assert before, "the first share is stored before all are measured"
+    command = two_nodes.start(edited_ioi, tmp_path / "run")
+    assert command.wait() == 0, command.text
+    assert f"{len(before)} parts of the effects were stored before" in command.text
+    assert results_of(tmp_path / "run") == results_of(undisturbed_effects)
+    # Heads that the probes choose are known to the nodes, too.
+    run_dirs = [tmp_path / "whole", tmp_path / "chosen"]
+    words = ("methods=[probe,ablation]", "ablation.heads=top:1")
+    edited_ioi.run(run_dirs[0], *words)
+    command = two_nodes.start(edited_ioi, run_dirs[1], *words)
+    assert command.wait() == 0, command.text
+    assert results_of(run_dirs[1]) == results_of(run_dirs[0])
+
+
+@pytest.mark.long
+def test_a_node_that_is_lost_while_heads_are_edited(
+    edited_ioi: Small, two_nodes: TwoNodes, undisturbed_effects: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    command = two_nodes.start(edited_ioi, run_dir)
+    command.wait_for(run_dir, "parts/*.effect", seconds=300.0)
+    two_nodes.cluster.remove_node(two_nodes.second, allow_graceful=False)
+    assert command.wait() == 0, command.text
+    assert results_of(run_dir) == results_of(undisturbed_effects)
+
+
 @pytest.mark.long
 def test_a_node_that_is_lost_midway(
     small: Small, two_nodes: TwoNodes, undisturbed: dict[str, bytes], tmp_path: Path
