@@ -4,7 +4,7 @@
 these environment variables (``tests.fork_server``). ``Commands`` is the client.
 
 With the variable ``FULL_DISK_AT=PATTERN`` the disk is full from the moment at which a file whose
-name matches is to get its name.
+name matches is to get its name. With ``UNPRIVILEGED=1`` root has no more rights than any user.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.fork_server import ForkServer, serve
+from tests.privileges import drop_privileges
 
-FULL_DISK_AT = "FULL_DISK_AT"
+FULL_DISK_AT, UNPRIVILEGED = "FULL_DISK_AT", "UNPRIVILEGED"
 
 
 class Command:
@@ -93,6 +94,8 @@ def _run(request: dict[str, Any]) -> int:
     os.environ.update(variables)
     if FULL_DISK_AT in variables:
         _fill_disk_at(variables[FULL_DISK_AT])
+    if UNPRIVILEGED in variables:
+        drop_privileges()
     from probes.cli.commands import run_command
 
     return run_command(request["arguments"])

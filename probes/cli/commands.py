@@ -120,8 +120,6 @@ def _run_verb(name: str, arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _unread()
-    except PermissionError as error:
-        return report(UserError(f"no permission to read {error.filename}"))
     except Exception as error:
         return report(error)
     return DONE

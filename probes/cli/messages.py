@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from probes.core.claims import TRY_LATER, AtWork
 from probes.core.directories import is_of_making
@@ -82,7 +84,7 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.ENOENT and is_of_making(error):
         return str(UserError(f"{error.filename} cannot be made: {error.strerror}"))
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return str(UserError(f"no permission to write {error.filename}", fix="hydra.run.dir=DIR"))
+        return str(_denied(error))
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         name = str(error.filename)
         return str(UserError(f"the path {name[:40]}... is too long ({len(name)} characters)",
@@ -111,6 +113,19 @@ def describe(error: Exception) -> str | None:
         unique = dict.fromkeys(line for line in lines if line and not line.startswith(noise))
         return "\n       ".join(unique) + "\n       See the keys and choices with --help"
     return None
+
+
+def _denied(error: OSError) -> UserError:
+    """The message for what may not be read, or not be written."""
+    path = Path(str(error.filename))
+    there = next((p for p in (path, *path.absolute().parents) if os.path.exists(p)), Path("/"))
+    if not os.access(there, os.R_OK | os.X_OK if there.is_dir() else os.R_OK):
+        return UserError(f"no permission to read {path}", fix="a copy that you can read")
+    # A file that is not there has a temporary name, or none that the user has given.
+    return UserError(
+        f"no permission to write {there}",
+        fix="a directory that you can write to: hydra.run.dir=DIR, hydra.sweep.dir=DIR of a sweep",
+    )
 
 
 def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:

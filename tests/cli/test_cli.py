@@ -222,14 +222,6 @@ def test_mistakes_are_answered_before_torch_is_imported(tmp_path: Path, mistake:
     assert done.stdout.strip() == "2 []", done.stderr
 
 
-def test_an_unwritable_directory(tmp_path: Path, model: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
-    tmp_path.chmod(0o555)
-    done = subprocess.run(command(*SMALL), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and "ermission denied" in done.stderr
-
-
 def test_a_path_that_is_a_file(
     tmp_path: Path,
     model: Path,
