@@ -13,7 +13,7 @@ from probes.results.findings import MapTestSummary
 from probes.results.subject import Subject
 from probes.results.vocabulary.comparators import MAJORITY, is_comparator
 from probes.results.vocabulary.methods import METHODS
-from probes.results.vocabulary.sites import HEADS
+from probes.results.vocabulary.sites import unit_of
 from probes.statistics.bootstrap import few_groups
 from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
@@ -119,7 +119,7 @@ def effect_caveats(evidence: MapEvidence, test: MapTestSummary) -> list[str]:
     _, site, probe, *measured = evidence.key
     method, metric, effect, positions = measured
     name = f"{evidence.feature} ({Subject(site, method, probe, metric, effect, positions).label})"
-    what = "head" if site == HEADS else "layer"
+    what = unit_of(site)
     caveats = []
     if not test.control_null:
         # The same words for all variants of a method, so that it is said once.

@@ -8,6 +8,7 @@ from probes.reporting.head_map import HeadMap
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.vocabulary import METHODS, quantity_kind
+from probes.results.vocabulary.sites import of_units
 
 
 def map_title(feature: str, record: RunRecord | None) -> str:
@@ -22,7 +23,7 @@ def map_subtitle(own: FeatureTable, drawn: HeadMap, record: RunRecord | None) ->
     q, metric = drawn.quantity, drawn.quantity.name
     parts = [f"{drawn.label}, {q.label} on test"]
     if q.diverging:
-        parts.append(METHODS[drawn.method].above)
+        parts.append(of_units(METHODS[drawn.method].above, drawn.site))
     elif q.anchor_label:
         task = record.tasks.get(drawn.feature) if record else None
         named = f" ({task.majority})" if task and q.anchor_label == "majority" else ""

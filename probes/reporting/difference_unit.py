@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from probes.results.feature_table import SIGNED_SPAN, FeatureTable
 from probes.results.quantities import EFFECT_DIFFERENCE, POINTS, Quantity
 from probes.results.vocabulary.methods import METHODS, PROBE
+from probes.results.vocabulary.sites import of_units
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def difference_unit(own: FeatureTable) -> DifferenceUnit:
         anchor=0.0,
         anchor_label="no difference",
         diverging=True,
-        about=" ".join(filter(None, (method.oriented, measure.description))),
+        about=of_units(" ".join(filter(None, (method.oriented, measure.description))), own.site),
         least_span=SIGNED_SPAN,
     )
-    return DifferenceUnit(quantity, measured, measure.unit, above=method.above)
+    return DifferenceUnit(quantity, measured, measure.unit, above=of_units(method.above, own.site))

@@ -9,6 +9,7 @@ from probes.reporting.page.sentences import plural
 from probes.results.vocabulary import probe_label
 from probes.results.vocabulary.methods import PROBE, has_effects
 from probes.results.vocabulary.positions import positions_label
+from probes.results.vocabulary.sites import unit_of
 
 
 def title_of(shown: Difference) -> str:
@@ -49,7 +50,7 @@ def _of_both(shown: Difference) -> str:
 def count_of(shown: Difference) -> str:
     """How many units differ, in which direction, and how many would by chance."""
     units = len(shown.comparison.units)
-    what = "heads" if shown.site == "heads" else "layers"
+    what = f"{unit_of(shown.site)}s"
     first, second = shown.names
     up = int((shown.differing & (shown.comparison.difference > 0)).sum())
     down = int(shown.differing.sum()) - up
@@ -65,8 +66,8 @@ def order_of(shown: Difference) -> str:
     rank = shown.comparison.rank
     if shown.comparison.sampled:
         return (
-            "Heads of a map were chosen: only those in both maps are compared, and neither their "
-            "order nor means by layer."
+            f"{unit_of(shown.site).capitalize()}s of a map were chosen: only those in both maps "
+            "are compared, and neither their order nor means by layer."
         )
     if rank is None:
         return "Fewer than three units: no rank correlation."

@@ -29,7 +29,7 @@ from probes.results.vocabulary import COMPARATORS, METHODS, QUANTITIES, Quantity
 from probes.results.vocabulary.comparators import MAJORITY, Comparator, Compared
 from probes.results.vocabulary.methods import PROBE, is_signed
 from probes.results.vocabulary.quantities import RECALL, evidence_columns, probabilities
-from probes.results.vocabulary.sites import CORPUS, STREAMS
+from probes.results.vocabulary.sites import CORPUS, STREAMS, of_units
 
 ALIASES = {"gain": COMPARATORS[MAJORITY].gain}
 """Short names of quantities."""
@@ -270,6 +270,8 @@ class FeatureTable:
                 anchor, anchor_label = 1.0 / max(classes, 1), "chance"
             elif anchor is None:
                 anchor, anchor_label = 0.0, ""
+        if name not in self.own_metrics:
+            about = of_units(about, self.site)
         return Quantity(
             name=name,
             label=label,

@@ -17,7 +17,7 @@ from probes.results.vocabulary.methods import (
     probe_label,
 )
 from probes.results.vocabulary.positions import positions_label
-from probes.results.vocabulary.sites import CORPUS, HEADS
+from probes.results.vocabulary.sites import CORPUS, HEADS, unit_of
 
 
 class OfMap(TypedDict, total=False):
@@ -71,6 +71,11 @@ class Subject:
             parts.append(f"{self.effect} effect")
         parts.append(positions_label(self.positions, self.method))
         return ", ".join(filter(None, parts))
+
+    @property
+    def unit(self) -> str:
+        """What has a number of its own, in a word: ``head`` or ``layer``."""
+        return unit_of(self.site)
 
     @property
     def map_columns(self) -> dict[str, str]:

@@ -35,6 +35,8 @@ class Line:
     rows: int | None = None
     """Of the test, on which ``best`` rests."""
     where: str = ""
+    unit: str = "head"
+    """What has a number of its own there: ``head`` or ``layer``."""
     cells: dict[str, float | None] = field(default_factory=dict)
     """Accuracy of each comparator, by its label."""
     caveats: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ def lines_of(job: Job, line: Line) -> list[Line]:
                 validation=float(measured.max()) if len(measured) else None,
                 rows=int(rows.iloc[0]) if len(rows) else None,
                 where=_place(own),
+                unit=own.subject.unit,
                 cells={b.comparator.label: b.estimate.value for b in baselines(own)},
                 caveats=_caveats_of(job, feature),
             )

@@ -80,6 +80,7 @@ def sweep_page(jobs: Sequence[Job], *, title: str, level: float = 0.05) -> str:
         },
         scripts=("map.js", "sweep.js"),
         subtitle=_subtitle(jobs),
+        units=list(dict.fromkeys(line.unit for line in lines if line.feature)) or ["head"],
         keys=keys,
         columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
         rows=list(zip(lines, marks, strict=True)),

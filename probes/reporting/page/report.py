@@ -36,7 +36,7 @@ from probes.results.table import features, pick
 from probes.results.vocabulary import METHODS
 from probes.results.vocabulary.comparators import COMPARATORS, MATCHED
 from probes.results.vocabulary.quantities import evidence_columns
-from probes.results.vocabulary.sites import HEADS
+from probes.results.vocabulary.sites import HEADS, of_units, unit_of
 from probes.statistics.maps import MapEvidence
 
 CLASSES_SHOWN = 30
@@ -86,9 +86,11 @@ def write_report(
     for number, name in enumerate(own):
         sections[number]["index"] = number
         sections[number] |= _methods(table, own[name], places, maps, data, agreements, level=level)
+    unit = Subject.of(table).unit
     page = render_page(
         "report.html.j2",
-        title=f"{record.model.title}: which heads carry {names}",
+        title=f"{record.model.title}: which {unit}s carry {names}",
+        unit=unit,
         data={
             "colours": colour_data(),
             "features": data,
@@ -224,6 +226,7 @@ def _feature_section(
         "name": drawn.feature,
         "index": 0,
         "metric": drawn.quantity.label,
+        "unit": unit_of(drawn.site),
         "methods": [],
         "agreement": None,
         "line": f"{line} {WORD_NOT_TOKEN.get(drawn.feature, '')}".strip(),
@@ -234,8 +237,8 @@ def _feature_section(
         "top_columns": columns,
         "top": rows,
         "baselines": [
-            {"name": b.comparator.title, "value": b.estimate.value, "low": b.estimate.low,
-             "high": b.estimate.high, "gain": b.gain}
+            {"name": of_units(b.comparator.title, own.site), "value": b.estimate.value,
+             "low": b.estimate.low, "high": b.estimate.high, "gain": b.gain}
             for b in against
         ],
         "splits": splits,
@@ -245,7 +248,7 @@ def _feature_section(
 
 
 def _legend(drawn: HeadMap) -> str:
-    what = "head" if drawn.site == HEADS else "layer"
+    what = unit_of(drawn.site)
     text = f"Framed, and numbered where there is room: the {what}s that are {chosen_label(drawn)}."
     if drawn.quantity.diverging:
         text += " Blue is above 0, orange below; both are as dark at the same size."

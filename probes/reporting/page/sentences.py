@@ -12,7 +12,7 @@ from probes.results.table import distinct, pick
 from probes.results.vocabulary import METHODS, quantity_kind
 from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.quantities import MEASURES, evidence_columns
-from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL
+from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL, of_units, unit_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,7 +31,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
             "the end of the answer where the text holds one."
         )
     many = units_of(record)
-    what = "head" if site == "heads" else "layer"
+    what = subject.unit
     if subject.method != PROBE:
         return [*sentences, *_of_effects(table, record)]
     chosen = METHODS[subject.method].variant(probe).chosen
@@ -74,7 +74,7 @@ def how_made(table: pd.DataFrame, record: RunRecord) -> list[str]:
 
 def _of_effects(table: pd.DataFrame, record: RunRecord) -> list[str]:
     """How effects were measured, tested and compared, for each method that the table has."""
-    sentences = []
+    sentences, site = [], Subject.of(table).site
     there = [METHODS[name] for name in METHODS if name in set(table["method"])]
     signed = [method for method in there if method.signed]
     for method in signed:
@@ -83,14 +83,14 @@ def _of_effects(table: pd.DataFrame, record: RunRecord) -> list[str]:
         own = [kind for kind in measures if kind.name in MEASURES]
         about = f" Measured on: {', '.join(kind.label for kind in own)}." if own else ""
         name = method.label[:1].upper() + method.label[1:]
-        sentences.append(f"{name}. {method.oriented}{about}")
+        sentences.append(f"{name}. {of_units(method.oriented, site)}{about}")
     if signed:
         group = record.corpus.group_name
         sentences.append(
             "Effects are means over test texts, with bootstrap intervals over "
             f"{plural(group)}. Their tests are two-sided (sign flips of whole {plural(group)}, "
-            "max-statistic), because heads may work against the answer; heads are ranked by the "
-            "size of their effect on validation."
+            f"max-statistic), because {unit_of(site)}s may work against the answer; "
+            f"{unit_of(site)}s are ranked by the size of their effect on validation."
         )
         sentences += _effect_tests(record)
     return sentences
@@ -104,8 +104,8 @@ def _effect_tests(record: RunRecord) -> list[str]:
         m = test.measured
         label = Subject(test.site, m.method, test.probe, m.metric, m.effect, m.positions).label
         text = (
-            f"{test.feature}, {label}: {test.significant_familywise} of {test.units} heads refute "
-            f"(family-wise {test.level:g}) that {test.null}"
+            f"{test.feature}, {label}: {test.significant_familywise} of {test.units} "
+            f"{unit_of(test.site)}s refute (family-wise {test.level:g}) that {test.null}"
         )
         if test.control_null:
             text += f", {test.control_familywise} that {test.control_null}"
@@ -143,9 +143,9 @@ def selection_line(
             continue
         if best.naive is None or best.value is None:
             continue
-        head, where = "layer", f"layer {best.naive_layer}"
-        if site == "heads":
-            head, where = "head", f"{where}, head {best.naive_head}"
+        unit, where = unit_of(site), f"layer {best.naive_layer}"
+        if site == HEADS:
+            where += f", head {best.naive_head}"
         interval = ""
         if best.ci_low is not None and best.ci_high is not None:
             interval = f" [{best.ci_low:.3f}, {best.ci_high:.3f}]"
@@ -153,7 +153,7 @@ def selection_line(
         highest, high = ("largest", "large") if signed else ("highest", "high")
         return (
             f"The {highest} test value of all is {best.naive:.3f} ({where}), too high on average "
-            f"because it was picked for being {high}. Freed from the choice the best {head} "
+            f"because it was picked for being {high}. Freed from the choice the best {unit} "
             f"reaches {best.value:.3f}{interval} ({best.method})."
         )
     return ""
@@ -259,7 +259,8 @@ def _tests(record: RunRecord, site: str, probe: str) -> list[str]:
         )
     sentences.append(
         "q-values bound the share of false discoveries (Benjamini and Hochberg 1995), family-wise "
-        "p-values the chance of even one among all heads (max-statistic, Westfall and Young 1993)."
+        f"p-values the chance of even one among all {unit_of(site)}s (max-statistic, Westfall and "
+        "Young 1993)."
     )
     return sentences
 

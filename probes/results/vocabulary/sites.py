@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 CORPUS, HEADS, ALL_HEADS, RESIDUAL = "corpus", "heads", "all_heads", "residual"
@@ -45,6 +46,28 @@ SITES = {
 def is_whole_layer(site: str) -> bool:
     """Whether a layer has one number at this kind of site."""
     return site in SITES and SITES[site].whole_layer
+
+
+def unit_of(site: str) -> str:
+    """What has a number of its own at a kind of site, in a word.
+
+    >>> unit_of("heads"), unit_of("residual")
+    ('head', 'layer')
+    """
+    return "layer" if is_whole_layer(site) else "head"
+
+
+def of_units(text: str, site: str) -> str:
+    """A text of ours that is written of heads, as it reads for the units of a kind of site.
+
+    Not for text of users, such as the description of their metric.
+
+    >>> of_units("Heads are ranked; the best of all heads", "residual")
+    'Layers are ranked; the best of all layers'
+    """
+    if not is_whole_layer(site):
+        return text
+    return re.sub(r"\b(h|H)ead(?=s?\b)", lambda m: "layer" if m[1] == "h" else "Layer", text)
 
 
 def whole_layer_stream(stream: str) -> str:

@@ -232,7 +232,7 @@ function drawFeature(place, feature, index) {
     const left = 50, top = 10, gap = 44, width = 270;
     const mapWidth = panel.heads.length * cell, mapHeight = panel.layers.length * cell;
     const svg = node(box, "svg", { width: left + mapWidth + gap + width + 14, height: top + mapHeight + 40, role: "img",
-      "aria-label": `${feature.name}: ${quantity.label}, layers by heads`, "data-rendered": "map" });
+      "aria-label": `${feature.name}: ${quantity.label}, ${feature.whole ? "by layer" : "layers by heads"}`, "data-rendered": "map" });
     drawAxes(svg, panel, feature, left, top, cell);
     drawCells(svg, panel, quantity, index, left, top, cell);
     if (Object.keys(panel.profiles[index]).length) {
