@@ -23,8 +23,10 @@ FLAGS = (
 )
 
 
-def opened(page: Path, *, after: str = "") -> str:
+def opened(page: Path, *, after: str = "", width: int = 1280) -> str:
     """The document of the page once its scripts have run; ``after`` runs behind them.
+
+    width: of the window, in pixels; Chromium's least is 500.
 
     Skips the test where Chromium is not installed.
     """
@@ -37,7 +39,14 @@ def opened(page: Path, *, after: str = "") -> str:
         page.write_text(changed)
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
-            [browser, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()],
+            [
+                browser,
+                *FLAGS,
+                f"--window-size={width},900",
+                f"--user-data-dir={profile}",
+                "--dump-dom",
+                page.as_uri(),
+            ],
             capture_output=True,
             text=True,
             timeout=120,

@@ -190,6 +190,29 @@ def test_chromium_switches_and_hovers(tmp_path: Path) -> None:
     assert f"{accuracy['value']:.3f}" in tip[0] and f"{recall['value']:.3f}" in tip[0]
 
 
+def test_in_a_narrow_window_tables_scroll_and_the_page_does_not(tmp_path: Path) -> None:
+    streams = {"encoder": heads_of(3, 12), "decoder": heads_of(4, 12), "cross": heads_of(4, 12)}
+    page, _, _ = written(tmp_path, streams, features=("a_feature_with_a_long_name", "deprel"))
+    dom = opened(
+        page,
+        width=500,
+        after="""
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        setTimeout(() => {
+          const root = document.documentElement;
+          root.setAttribute("data-wider", root.scrollWidth > root.clientWidth);
+          const tables = [...document.querySelectorAll("table")];
+          root.setAttribute("data-tables", tables.length);
+          root.setAttribute("data-cut", tables.filter((t) => !t.closest(".scroll, #tip")).length);
+          root.setAttribute("data-scrolling", tables.filter((t) => t.offsetWidth > 500).length);
+        }, 500);
+        """,
+    )
+    told = dict(re.findall(r'data-(wider|tables|cut|scrolling)="(\w+)"', dom))
+    assert told["wider"] == "false" and told["cut"] == "0"
+    assert int(told["scrolling"]) >= 3 and int(told["tables"]) > int(told["scrolling"])
+
+
 def test_chromium_survives_hostile_names(tmp_path: Path) -> None:
     streams = {"encoder": [2, 1], "decoder": [2, 2], "cross": [1, 2]}
     classes = [HOSTILE, "__proto__", "b", "NOUN", "c", "d"]
