@@ -62,7 +62,7 @@ def measure(prompts: int, model: str, threads: int) -> dict[str, Any]:
     heads = [head for of_site in editor.units.values() for head in of_site]
     small, behaviour = behaviour_of(handle, WARM), behaviour_of(handle, prompts)
     ablate(editor, small, heads, AblationConfig())
-    seconds, peak = peak_above(lambda: ablate(editor, behaviour, heads, AblationConfig()))
+    seconds, peak, _ = peak_above(lambda: ablate(editor, behaviour, heads, AblationConfig()))
     return {
         "prompts": prompts,
         "edits": len(heads),

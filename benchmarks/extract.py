@@ -83,7 +83,7 @@ def measure(name: str, sentences: int, rounds: int, directory: Path, threads: in
         for contestant, (run, scale) in list(contestants.items()):
             return_freed_memory()  # nobody finds the pages warm that somebody else has left
             try:
-                spent, peak = peak_above(lambda run=run: found.update({contestant: run()}))  # type: ignore[misc]  # noqa: B023
+                spent, peak, _ = peak_above(lambda run=run: found.update({contestant: run()}))  # type: ignore[misc]  # noqa: B023
             except Exception as error:
                 report(name, contestant, failed=f"{type(error).__name__}: {error}")
                 del contestants[contestant]

@@ -4,7 +4,8 @@
 
 Each number of rows runs in a process of its own, on the smallest real model at hand, every word a
 row. ``peak_mb`` is the highest resident memory of the extraction above what the process held with
-model and corpus loaded (the texts themselves are the user's); ``seconds`` is the extraction,
+model and corpus loaded (the texts themselves are the user's), and ``anonymous_mb`` that without
+pages of files, which the system takes back when it needs them; ``seconds`` is the extraction,
 ``ratio`` its time relative to the first. A last line gives the slopes: seconds and megabytes per
 million rows.
 """
@@ -15,11 +16,12 @@ import argparse
 import dataclasses
 import multiprocessing
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ from benchmarks.lines import report
 from benchmarks.shapes import LoadedHandle, available, corpus_of, open_setting
 from probes.corpora.corpus import Corpus, Units
 
+ANONYMOUS, SAMPLED_SECONDS = "RssAnon", 0.01
+"""Memory that is no file's, and how often it is looked at."""
 FULL, QUICK = [10_000, 100_000, 1_000_000], [2_000, 10_000]
 """Rows."""
 
@@ -45,14 +49,37 @@ def resident_mb(field: str = "VmRSS") -> float:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def peak_above(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of ``run``, and its peak of resident memory above the start, in MB."""
-    before = resident_mb()
+class Measured(NamedTuple):
+    """What a call took."""
+
+    seconds: float
+    peak_mb: float
+    """Of resident memory, above the start."""
+    anonymous_mb: float
+    """The same without pages of files, which the system takes back when it needs them."""
+
+
+def peak_above(run: Callable[[], object]) -> Measured:
+    """Call ``run``: its seconds, and the peaks of its memory above the start."""
+    before, held = resident_mb(), resident_mb(ANONYMOUS)
+    highest, done = [held], threading.Event()
+
+    def sample() -> None:  # the kernel keeps a peak of all pages only
+        while not done.wait(SAMPLED_SECONDS):
+            highest.append(max(highest.pop(), resident_mb(ANONYMOUS)))
+
+    sampler = threading.Thread(target=sample, daemon=True)
     reset_peak()
+    sampler.start()
     start = time.perf_counter()
-    run()
-    seconds = time.perf_counter() - start
-    return seconds, resident_mb("VmHWM") - before
+    try:
+        run()
+        seconds = time.perf_counter() - start
+    finally:
+        done.set()
+        sampler.join()
+    anonymous = max(highest[0], resident_mb(ANONYMOUS)) - held
+    return Measured(seconds, resident_mb("VmHWM") - before, anonymous)
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
@@ -114,15 +141,16 @@ def measure(rows: int, setting: str, threads: int) -> dict[str, Any]:
         handle: LoadedHandle = open_setting(setting, corpus, Path(directory))
         warm = dataclasses.replace(corpus_of(20), features={}, default_features=())
         extract(handle, warm, cache_dir=Path(directory) / "warm")
-        seconds, peak = peak_above(
+        measured = peak_above(
             lambda: found.update(extract(handle, corpus, cache_dir=Path(directory) / "cache"))
         )
         cache = found["heads"]
         return {
             "rows": cache.n_rows,
             "cache_mb": round(cache.n_bytes / 2**20),
-            "seconds": round(seconds, 3),
-            "peak_mb": round(peak, 1),
+            "seconds": round(measured.seconds, 3),
+            "peak_mb": round(measured.peak_mb, 1),
+            "anonymous_mb": round(measured.anonymous_mb, 1),
             "threads": threads,
         }
 
@@ -146,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
         counts = [line["rows"] for line in lines]
         slopes = {
             name: round(float(np.polyfit(counts, [x[name] for x in lines], 1)[0]) * 1e6, 3)
-            for name in ("seconds", "peak_mb")
+            for name in ("seconds", "peak_mb", "anonymous_mb")
         }
         report(
             "memory",

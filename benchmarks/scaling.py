@@ -9,10 +9,11 @@ smallest real model at hand, beginning with the texts and ending with a cache on
 
 JSON lines: one a point, where ``value`` is the size along the axis, ``seconds`` the median of the
 rounds, which go through all points in turn, ``ratio`` the time relative to the first point, and
-``peak_mb`` the resident memory above what the process held before. Each measurement has a process
+``peak_mb`` the resident memory above what the process held before, ``anonymous_mb`` that without
+pages of files, which the system takes back when it needs them. Each measurement has a process
 of its own: memory that an allocator keeps would hide growth. A last line an axis has the ``slope``
 of log seconds on log value (1: proportional; less where fixed costs weigh), the straight line
-(``seconds_each``, ``seconds_fixed``, its ``r2``) and ``peak_mb_each``.
+(``seconds_each``, ``seconds_fixed``, its ``r2``), ``peak_mb_each`` and ``anonymous_mb_each``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 
 from benchmarks import memory
 from benchmarks.lines import report
+from benchmarks.memory import Measured
 from benchmarks.scaling_points import PENALTIES, Shape, fit_point, write_cache
 
 BASE = Shape(rows=8_000, heads=12, classes=4, layers=2, replicas=PENALTIES)
@@ -50,8 +52,6 @@ QUICK_AXES: dict[str, tuple[int, ...]] = {
     "replicas": tuple(PENALTIES * problems for problems in (1, 4, 8)),
     "extraction": (500, 1_000, 2_000),
 }
-Measured = tuple[float, float]
-"""Seconds, peak MB."""
 Point = Callable[[], Measured]
 
 
@@ -71,7 +71,7 @@ def points(axis: str, values: Sequence[int], base: Shape, directory: Path) -> di
 
 def _extracted(words: int, threads: int) -> Measured:
     line = memory.apart(memory.measure, words, memory.smallest(), threads)
-    return line["seconds"], line["peak_mb"]
+    return Measured(line["seconds"], line["peak_mb"], line["anonymous_mb"])
 
 
 def measure(axis: str, values: Sequence[int], base: Shape, rounds: int) -> None:
@@ -82,9 +82,10 @@ def measure(axis: str, values: Sequence[int], base: Shape, rounds: int) -> None:
         for _ in range(rounds):
             for value, run in runs.items():
                 found[value].append(run())
-    seconds = [statistics.median(s for s, _ in found[value]) for value in values]
-    peaks = [max(mb for _, mb in found[value]) for value in values]
-    for value, median, peak in zip(values, seconds, peaks, strict=True):
+    seconds = [statistics.median(one.seconds for one in found[value]) for value in values]
+    peaks = [max(one.peak_mb for one in found[value]) for value in values]
+    anonymous = [max(one.anonymous_mb for one in found[value]) for value in values]
+    for value, median, peak, own in zip(values, seconds, peaks, anonymous, strict=True):
         report(
             "scaling",
             axis,
@@ -93,14 +94,18 @@ def measure(axis: str, values: Sequence[int], base: Shape, rounds: int) -> None:
             seconds=round(median, 4),
             ratio=round(median / seconds[0], 3),
             peak_mb=round(peak, 1),
+            anonymous_mb=round(own, 1),
             rounds=rounds,
             threads=torch.get_num_threads(),
         )
-    report("scaling", axis, "headprobes", **slopes(values, seconds, peaks))
+    report("scaling", axis, "headprobes", **slopes(values, seconds, peaks, anonymous))
 
 
 def slopes(
-    values: Sequence[float], seconds: Sequence[float], peaks: Sequence[float]
+    values: Sequence[float],
+    seconds: Sequence[float],
+    peaks: Sequence[float],
+    anonymous: Sequence[float],
 ) -> dict[str, Any]:
     """The straight lines through the points of an axis, and how straight the one of time is."""
     x, y = np.asarray(values, dtype=float), np.asarray(seconds, dtype=float)
@@ -111,6 +116,7 @@ def slopes(
         "seconds_fixed": float(f"{fixed:.3g}"),
         "r2": round(float(np.corrcoef(x, y)[0, 1] ** 2), 4),
         "peak_mb_each": float(f"{np.polyfit(x, peaks, 1)[0]:.3g}"),
+        "anonymous_mb_each": float(f"{np.polyfit(x, anonymous, 1)[0]:.3g}"),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.memory import peak_above
+from benchmarks.memory import Measured, peak_above
 from probes.activations.cache import Cache
 from probes.activations.layout import SCHEMA_VERSION, LayerInfo, layer_file
 from probes.activations.writer import CacheWriter
@@ -77,8 +77,8 @@ def write_cache(shape: Shape, directory: Path) -> Path:
     return directory
 
 
-def fit_point(shape: Shape, cache: Path, threads: int) -> tuple[float, float]:
-    """Seconds and peak MB of the fit stage of a run, in this process: reading and fitting."""
+def fit_point(shape: Shape, cache: Path, threads: int) -> Measured:
+    """Seconds and memory of the fit stage of a run, in this process: reading and fitting."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as directory:  # first calls load and allocate
         _fit(WARM, write_cache(WARM, Path(directory) / "warm"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,17 +151,39 @@ def test_scaling_of_the_fit(lines: Lines, monkeypatch: pytest.MonkeyPatch, in_pl
     for axis in (*axes, "replicas"):
         first, second, last = (line for line in found if line["setting"] == axis)
         assert first["ratio"] == 1.0 and first["value"] < second["value"]
-        assert {"seconds", "peak_mb"} <= set(second)
+        assert {"seconds", "peak_mb", "anonymous_mb"} <= set(second)
         assert {"slope", "seconds_each", "seconds_fixed", "r2", "peak_mb_each"} <= set(last)
 
 
 def test_slopes_of_a_straight_line() -> None:
-    found = scaling.slopes([10, 20, 40], [1.5, 2.5, 4.5], [7.0, 7.0, 7.0])
+    found = scaling.slopes([10, 20, 40], [1.5, 2.5, 4.5], [7.0, 7.0, 7.0], [1.0, 2.0, 4.0])
+    assert found["anonymous_mb_each"] == pytest.approx(0.1)
     assert found["seconds_each"] == pytest.approx(0.1)
     assert found["seconds_fixed"] == pytest.approx(0.5)
     assert found["r2"] == 1.0 and found["peak_mb_each"] == pytest.approx(0, abs=1e-9)
-    assert scaling.slopes([1, 2, 4], [3, 6, 12], [0, 0, 0])["slope"] == 1.0
-    assert scaling.slopes([1, 2, 4], [3, 12, 48], [0, 0, 0])["slope"] == 2.0
+    assert scaling.slopes([1, 2, 4], [3, 6, 12], [0, 0, 0], [0, 0, 0])["slope"] == 1.0
+    assert scaling.slopes([1, 2, 4], [3, 12, 48], [0, 0, 0], [0, 0, 0])["slope"] == 2.0
+
+
+def test_pages_of_files_are_told_from_memory_of_the_process(tmp_path: Path) -> None:
+    size = 64 << 20
+    (tmp_path / "file").write_bytes(bytes(size))
+
+    def read_a_map() -> int:
+        with open(tmp_path / "file", "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        touched = sum(mapped[:: mmap.PAGESIZE])
+        time.sleep(10 * memory.SAMPLED_SECONDS)
+        return touched
+
+    def allocate() -> None:
+        kept = np.ones(size, dtype=np.uint8)
+        time.sleep(10 * memory.SAMPLED_SECONDS)
+        del kept
+
+    of_file, own = memory.peak_above(read_a_map), memory.peak_above(allocate)
+    assert of_file.peak_mb > 56 and of_file.anonymous_mb < 8
+    assert own.peak_mb > 56 and own.anonymous_mb > 56
 
 
 @pytest.mark.parametrize("benchmark", [memory, scaling], ids=["memory", "scaling"])
@@ -170,7 +195,8 @@ def test_extraction_against_rows(
     few = ["--axes", "extraction", "--rounds", "1"] if benchmark is scaling else []
     benchmark.main(["--quick", *few])
     first, second, last = lines(benchmark.__name__.split(".")[-1])
-    assert first["ratio"] == 1.0 and first["seconds"] > 0 and "peak_mb" in second
+    assert first["ratio"] == 1.0 and first["seconds"] > 0
+    assert {"peak_mb", "anonymous_mb"} <= set(second)
     assert ("slope" if benchmark is scaling else "seconds_per_million_rows") in last
 
 
