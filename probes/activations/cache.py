@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -140,14 +140,29 @@ class Cache:
         The first call reads the file once to check it. Changing the tensor in place changes
         memory only, never the file.
         """
-        info = self.info(layer, stream)
-        if not all((info.file, unit) in self._checked for unit in range(info.units)):
-            self._verify_layer(info)
+        return self.mapped(self.info(layer, stream))
+
+    def mapped(self, info: LayerInfo, heads: slice = slice(None)) -> Tensor:
+        """Some heads of a layer as ``layer`` gives them: a map, which takes no memory that the
+        system could not have back.
+
+        Raises:
+            UserError: where the bytes of these heads differ from their checksums.
+        """
+        units = range(info.units)[heads]
+        unchecked = [unit for unit in units if (info.file, unit) not in self._checked]
+        if unchecked:
+            self._verify_units(info, unchecked)
         with open(self.directory / info.file, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         start = len(self._header(info))
+        if units and hasattr(mmap, "MADV_WILLNEED"):  # the disk works ahead
+            begin = start + units[0] * self._unit_bytes(info)
+            end = start + (units[-1] + 1) * self._unit_bytes(info)
+            begin -= begin % mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_WILLNEED, begin, end - begin)
         flat = torch.frombuffer(mapped, dtype=self.dtype, offset=start)
-        return flat.view(info.units, self.n_rows, info.width)  # (H, N, D)
+        return flat.view(info.units, self.n_rows, info.width)[heads]  # (H, N, D)
 
     def read(
         self,
@@ -184,18 +199,18 @@ class Cache:
     def verify(self) -> None:
         """Read everything and compare it with the checksums; ``UserError`` where it differs."""
         for layer in self.layers:
-            self._verify_layer(layer)
+            self._verify_units(layer, range(layer.units))
         self._check_rows()
 
-    def _verify_layer(self, info: LayerInfo) -> None:
+    def _verify_units(self, info: LayerInfo, units: Sequence[int]) -> None:
         start, n_bytes = len(self._header(info)), self._unit_bytes(info)
-        with self._opened(info, range(info.units)) as descriptor:
+        with self._opened(info, range(min(units), max(units) + 1)) as descriptor:
 
             def head(unit: int) -> None:
                 value = checksum(descriptor, start + unit * n_bytes, n_bytes)
                 self._compare(info, unit, value)
 
-            _each(range(info.units), head, n_bytes)
+            _each(units, head, n_bytes)
 
     def _read_head(self, info: LayerInfo, unit: int, descriptor: int, out: Tensor) -> None:
         """One head from disk into ``out``, converted if need be and compared on the way."""
@@ -284,7 +299,7 @@ class Cache:
             raise damaged(path, "its checksum differs from the manifest")
 
 
-def _each(units: range, run: Callable[[int], None], n_bytes: int) -> None:
+def _each(units: Sequence[int], run: Callable[[int], None], n_bytes: int) -> None:
     """``run`` for each unit of ``n_bytes``, side by side where that is worth the threads."""
     if len(units) * n_bytes < SMALL or len(units) == 1:
         for unit in units:

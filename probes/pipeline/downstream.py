@@ -75,7 +75,7 @@ def downstream_behaviour(
             return
         for number, fitted in enumerate(fit.fits):
             banks.append(fit.bank(number))
-            said = banks[-1].logits(fit.z)[0].argmax(-1).numpy()
+            said = banks[-1].logits(fit.z[:, :])[0].argmax(-1).numpy()
             rows = fitted.problem.score
             right += int((said == task.labels)[rows].sum())
             scored += int(rows.sum())

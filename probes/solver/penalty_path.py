@@ -99,7 +99,7 @@ def _without_optimum(problems: Problems, solution: Solution) -> Tensor:
                 continue
             for h in range(H):
                 taken = rows if isinstance(problems.rows, slice) else problems.rows[rows]
-                z = problems.z[h][taken].double()
+                z = problems.z[h : h + 1][:, taken][0].double()
                 scores = torch.addmm(solution.bias[h, p, k], z, solution.weight[h, p, k].t())
                 scores = class_logits(scores)  # (n, C)
                 label = scores.gather(1, y[:, None])

@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
+from probes.solver.selected_rows import SelectedRows
+
 
 @dataclass(frozen=True)
 class Problems:
     """Some heads, problems and penalties, on the rows that a group of problems uses."""
 
-    z: Tensor
+    z: Tensor | SelectedRows
     """(H, M, D) raw activations."""
     rows: slice | Tensor
     """The N of the M rows that are used: all, or their positions (N,)."""

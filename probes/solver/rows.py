@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from probes.solver import tuning
+from probes.solver.selected_rows import SelectedRows
 
 
-def on_gpu(x: Tensor) -> bool:
+def on_gpu(x: Tensor | SelectedRows) -> bool:
     """True if x is on a GPU, which wants few large operations, not ones that stay in a cache."""
     return x.is_cuda
 
@@ -28,7 +29,7 @@ def row_blocks(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         yield slice(start, start + step), x[:, start : start + step].to(dtype)
 
 
-def blocks_of(rows: int, like: Tensor) -> tuple[int, int]:
+def blocks_of(rows: int, like: Tensor | SelectedRows) -> tuple[int, int]:
     """Equal blocks (number, rows in each) that hold ``rows`` rows on the device of ``like``.
 
     A library's one product of few columns with many rows reaches a fraction of the speed of a batch

@@ -15,6 +15,7 @@ from probes.solver.buffers import borrowed
 from probes.solver.penalty_path import CAUTION, solve_problems
 from probes.solver.problem import Problems
 from probes.solver.rows import on_gpu
+from probes.solver.selected_rows import SelectedRows
 
 DEFAULT_BUDGET = 1 << 30
 """Bytes that logits and standardised rows may take, unless the caller says otherwise."""
@@ -40,7 +41,7 @@ class LogisticFit:
 
 
 def fit_logistic(
-    z: Tensor,
+    z: Tensor | SelectedRows,
     labels: Tensor,
     weights: Tensor,
     l2: Sequence[float],
@@ -58,7 +59,8 @@ def fit_logistic(
     ``StandardScaler``; two classes have one logit. Every column (a problem under a penalty) is
     judged alone and ends where it would end without the others, to within the tolerance.
 
-    z: (H, N, D) raw head outputs; half precision gives the fit of the same numbers in float32.
+    z: (H, N, D) raw head outputs, or ``SelectedRows`` of them; half precision gives the fit of the
+        same numbers in float32.
     labels: (P, N) integers below ``classes``.
     weights: (P, N), at least 0; 0 leaves a row out of training.
     l2: K penalties, at least 0; in descending order each starts from the one before where that
@@ -88,8 +90,8 @@ def fit_logistic(
     P, K, C = labels.shape[0], len(l2), (1 if classes == 2 else classes)
     labels, weights = labels.to(z.device), weights.to(z.device)
     fit = LogisticFit(
-        weight=z.new_zeros(H, P, K, C, D, dtype=torch.float32),
-        bias=z.new_zeros(H, P, K, C, dtype=torch.float32),
+        weight=torch.zeros(H, P, K, C, D, device=z.device),
+        bias=torch.zeros(H, P, K, C, device=z.device),
         gap=torch.full((H, P, K), float("inf"), dtype=torch.float64, device=z.device),
         iterations=torch.zeros(H, P, K, dtype=torch.int64, device=z.device),
         converged=torch.zeros(H, P, K, dtype=torch.bool, device=z.device),
@@ -143,7 +145,9 @@ def _messages(
             )
 
 
-def _check(z: Tensor, labels: Tensor, weights: Tensor, l2: Sequence[float], classes: int) -> None:
+def _check(
+    z: Tensor | SelectedRows, labels: Tensor, weights: Tensor, l2: Sequence[float], classes: int
+) -> None:
     if z.dim() != 3:
         raise ValueError(f"z has shape {tuple(z.shape)}, not (heads, rows, d_head)")
     expected = (labels.shape[0], z.shape[1])
@@ -203,7 +207,7 @@ def _start_of(
 
 
 def _heads_together(
-    z: Tensor, rows: int, columns: int, classes: int, budget: int
+    z: Tensor | SelectedRows, rows: int, columns: int, classes: int, budget: int
 ) -> tuple[int, int]:
     """Heads solved together, and bytes that one buffer of their logits may take.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from probes.solver import tuning
 from probes.solver.buffers import Workspace
 from probes.solver.rows import blocks_of
+from probes.solver.selected_rows import SelectedRows
 
 PILOT_ROWS = 256
 """Rows, about, that the mean and scale shared by all problems are estimated from."""
@@ -48,7 +49,11 @@ class Standardised:
 
 
 def standardise(
-    z: Tensor, rows: slice | Tensor, weights: Tensor, dtype: torch.dtype, space: Workspace
+    z: Tensor | SelectedRows,
+    rows: slice | Tensor,
+    weights: Tensor,
+    dtype: torch.dtype,
+    space: Workspace,
 ) -> Standardised:
     """Centre and scale rows of z (H, M, D) for problems with row weights (P, N) on them.
 
@@ -65,7 +70,7 @@ def standardise(
     blocks = [slice(at, min(N, at + step)) for at in range(0, N, step)]
 
     def taken(part: slice) -> Tensor:
-        some = z[:, part] if isinstance(rows, slice) else z[:, rows[part]]  # (H, n, D)
+        some: Tensor = z[:, part] if isinstance(rows, slice) else z[:, rows[part]]  # (H, n, D)
         return some if z.dtype == torch.float64 else some.float()
 
     pilot = taken(slice(None, None, max(1, N // PILOT_ROWS))).double()  # (H, pilot, D)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probes.corpora.tasks import Task
+from probes.solver import SelectedRows
 from probes.training.bank import ProbeBank
 from probes.training.parts import Part
 from probes.training.problems import BoolArray, Problem
@@ -53,9 +54,9 @@ class ChunkFit:
     """In the order of the problem set's problems."""
     kind: str
     """``linear`` or ``mlp``."""
-    z: Tensor
-    """(H, n, D) raw activations on the rows of the task: of linear probes as they are stored, of
-    others in float32."""
+    z: Tensor | SelectedRows
+    """(H, n, D) raw activations on the rows of the task: of linear probes as they are stored and
+    no copy, of others in float32."""
     seconds: float
     """Time of the fit, without reading the chunk."""
 
@@ -100,8 +101,9 @@ class ChunkFit:
         widest = max(D, len(bank.classes), bank.tensors["w1"].shape[2] if self.kind == "mlp" else 0)
         step = max(1, BLOCK // max(len(index) * widest, 1))
         for start in range(0, H, step):
+            own = self.z[start : start + step]
             part = bank.slice(start, start + step)
-            yield start, part.logits(self.z[start : start + step].index_select(1, index))
+            yield start, part.logits(own[:, index])
 
     def logits(self, problem: int, rows: BoolArray) -> Tensor:
         """(H, rows, C) at once; see ``blocks`` where that is too much."""

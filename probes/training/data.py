@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import lightning
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from probes.core.errors import UserError
+from probes.solver import SelectedRows
 from probes.training.parts import Part, PlannedPart, parts_of
 from probes.training.problems import ActivationSource
 
@@ -29,31 +29,24 @@ class Chunk:
     z: Tensor
     """(H, N, D) in the dtype of the cache."""
 
-    def rows(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(H, n, D): the given rows of the cache, a copy; all rows as they are stored are none."""
-        H, N, D = self.z.shape
-        if len(rows) == N and dtype == self.z.dtype:
-            return self.z
-        taken = torch.empty(H, len(rows), D, dtype=dtype, device=self.z.device)
-        for unit, own in zip(taken, self._each(rows), strict=True):
-            unit.copy_(own)
-        return taken
-
-    def rows_together(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(1, n, H*D): the same with the units of the layer side by side, always a copy."""
-        H, _, D = self.z.shape
-        wide = torch.empty(len(rows), H, D, dtype=dtype, device=self.z.device)
-        for unit, own in zip(wide.unbind(1), self._each(rows), strict=True):
-            unit.copy_(own)
-        return wide.view(1, len(rows), H * D)
-
-    def _each(self, rows: Tensor) -> Iterator[Tensor]:
-        """The rows (n, D) of one unit after another, as they are stored: a copy of all of them
-        would take memory in addition to the one in float32."""
+    def stored(self, rows: Tensor, *, together: bool) -> SelectedRows:
+        """(H, n, D) the given rows of the cache as they are stored, or (1, n, H*D) with the units
+        of the layer side by side; no copy."""
         every = len(rows) == self.z.shape[1]
-        rows = rows.to(self.z.device)
-        for unit in self.z:
-            yield unit if every else unit.index_select(0, rows)
+        return SelectedRows(self.z, None if every else rows.to(self.z.device), together)
+
+    def copied(self, rows: Tensor, *, together: bool) -> Tensor:
+        """The same in float32: a copy, unless all units are stored like that."""
+        stored = self.stored(rows, together=together)
+        if stored.rows is None and not together and self.z.dtype == torch.float32:
+            return self.z
+        H, n, D = stored.shape
+        taken = torch.empty(H, n, D, device=self.z.device)
+        # One unit after another: a copy of all of them as they are stored would take memory too.
+        views = taken.view(n, *self.z.shape[::2]).unbind(1) if together else taken
+        for unit, own in zip(views, self.z, strict=True):
+            unit.copy_(own if stored.rows is None else own.index_select(0, stored.rows))
+        return taken
 
 
 @dataclass(frozen=True)
@@ -72,9 +65,10 @@ def plan_chunks(
 ) -> tuple[list[ChunkRange], list[str]]:
     """Cut every layer into chunks that fit the budget; also sentences about what was left out.
 
-    A chunk in work takes its stored copy, a float32 copy of a task's rows and another of the
-    fit's own. One head is the least: where that is above the budget, it raises ``UserError``. A
-    layer that does not fit whole is not probed as a whole.
+    A chunk in work takes what is stored, which is a map of a file, a float32 copy of a task's rows
+    (of probes that are not linear) and another of the fit's own. One head is the least: where that
+    is above the budget, it raises ``UserError``. A layer that does not fit whole is not probed as a
+    whole.
     """
     ranges: list[ChunkRange] = []
     notes: list[str] = []
@@ -135,7 +129,11 @@ def _megabytes(size: int) -> str:
 
 
 class ChunkDataset(Dataset[Chunk]):
-    """One item is one chunk, read when it is asked for, into the buffer of the one before."""
+    """One item is one chunk, checked when it is asked for and read when it is used.
+
+    It is a map of its file: the system takes pages back where it needs them, so that what a chunk
+    takes of the memory does not grow with the rows.
+    """
 
     def __init__(
         self,
@@ -156,7 +154,6 @@ class ChunkDataset(Dataset[Chunk]):
             for chunk in ranges
         ]
         self.chunks = [(chunk, parts) for chunk, parts in planned if parts]
-        self.buffer = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -166,11 +163,7 @@ class ChunkDataset(Dataset[Chunk]):
         source = self.sources[chunk.source]
         cache, info = source.cache, source.cache.layers[chunk.index]
         heads = range(chunk.start, chunk.stop)
-        shape = (len(heads), cache.n_rows, info.width)
-        size = math.prod(shape)
-        if self.buffer.dtype != cache.dtype or self.buffer.numel() < size:
-            self.buffer = torch.empty(size, dtype=cache.dtype)
-        z = cache.read(info, slice(chunk.start, chunk.stop), out=self.buffer[:size].view(shape))
+        z = cache.mapped(info, slice(chunk.start, chunk.stop))
         return Chunk(source, info.stream, info.layer, heads, parts, z)
 
 

@@ -10,14 +10,14 @@ from torch import Tensor
 from probes.config import LinearConfig
 from probes.config.run import PENALTIES
 from probes.core.errors import UserError
-from probes.solver import LogisticFit, fit_logistic
+from probes.solver import LogisticFit, SelectedRows, fit_logistic
 from probes.training.chunk_fit import BLOCK, Fitted
 from probes.training.penalty_choice import DIAGNOSTICS, Choice, Refit
 from probes.training.problems import Problem, stack_labels, stack_masks
 
 
 def fit_linear(
-    z: Tensor,
+    z: Tensor | SelectedRows,
     problems: Sequence[Problem],
     config: LinearConfig,
     *,
@@ -26,7 +26,8 @@ def fit_linear(
 ) -> list[Fitted]:
     """Fit every problem on every head of ``z`` (H, n, D); results in the problems' order.
 
-    z: float32, or as it is stored, float16 or bfloat16: the same numbers in half the memory.
+    z: float32, or as it is stored, float16 or bfloat16: the same numbers in half the memory;
+    ``SelectedRows`` of what is stored take none.
 
     Each head of each problem with ``select`` rows takes the penalty that is most accurate on them;
     penalties of equal accuracy are told apart by the smaller log-loss. Where ``config.l2`` is None,
@@ -73,7 +74,7 @@ def _blocks(indices: list[int], size: int) -> list[list[int]]:
 
 
 def _solve(
-    z: Tensor,
+    z: Tensor | SelectedRows,
     problems: Sequence[Problem],
     l2: list[float],
     config: LinearConfig,
@@ -100,7 +101,11 @@ def _refit(problems: Sequence[Problem], config: LinearConfig, classes: int) -> R
 
 
 def _solve_at(
-    z: Tensor, problems: Sequence[Problem], reference: list[float], config: LinearConfig, C: int
+    z: Tensor | SelectedRows,
+    problems: Sequence[Problem],
+    reference: list[float],
+    config: LinearConfig,
+    C: int,
 ) -> list[Fitted]:
     """Each head at its own penalty: a call of the solver for each penalty that occurs, or more
     where the rows of its heads are many, as they are copied side by side."""

@@ -15,7 +15,8 @@ from probes.config import CustomProbeConfig, LinearConfig, MLPConfig, ProbeConfi
 from probes.config.group_checks import check_probe
 from probes.core.errors import UserError
 from probes.core.process import return_freed_memory
-from probes.training.chunk_fit import ChunkFit, Fitted
+from probes.solver import SelectedRows
+from probes.training.chunk_fit import BLOCK, ChunkFit, Fitted
 from probes.training.convergence import Convergence
 from probes.training.custom import fit_custom
 from probes.training.data import Chunk
@@ -90,19 +91,19 @@ class BankModule(lightning.LightningModule):
             chunk = replace(chunk, z=chunk.source.edit(chunk.z.float()))
         for planned in chunk.parts:
             rows = torch.from_numpy(planned.problem_set.task.rows)
-            # The exact solver converts some rows at a time; other probes take float32.
+            # The exact solver takes some rows at a time; other probes take copies in float32.
             linear = isinstance(self.config, LinearConfig)
-            dtype = chunk.z.dtype if linear else torch.float32
-            if planned.part.site == chunk.source.site:
-                z = chunk.rows(rows, dtype)  # (H, n, D)
-            else:
-                z = chunk.rows_together(rows, dtype)  # (1, n, H*D)
+            together = planned.part.site != chunk.source.site
+            take = chunk.stored if linear else chunk.copied
+            z = take(rows, together=together)  # (H, n, D), or (1, n, H*D)
             self._fit(chunk, planned.problem_set, z, planned.part)
             del z  # free it first: two copies do not fit the budget
 
-    def _fit(self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, part: Part) -> None:
+    def _fit(
+        self, chunk: Chunk, problem_set: ProblemSet, z: Tensor | SelectedRows, part: Part
+    ) -> None:
         site, heads = part.site, part.heads
-        if not all(bool(torch.isfinite(unit).all()) for unit in z):
+        if not _finite(z):
             raise UserError(
                 f"activations of layer {chunk.layer} ({chunk.stream}, {site}) are not finite",
                 fix="extraction.dtype=float32, or a fresh cache_dir=...",
@@ -143,15 +144,30 @@ class BankModule(lightning.LightningModule):
         self.log_dict(logged, prog_bar=True, batch_size=1)
 
     def _fit_problems(
-        self, chunk: Chunk, problem_set: ProblemSet, z: Tensor, site: str, heads: tuple[int, ...]
+        self,
+        chunk: Chunk,
+        problem_set: ProblemSet,
+        z: Tensor | SelectedRows,
+        site: str,
+        heads: tuple[int, ...],
     ) -> list[Fitted]:
         classes = len(problem_set.task.classes)
         if isinstance(self.config, LinearConfig):
             return fit_linear(
                 z, problem_set.problems, self.config, classes=classes, extend=problem_set.extend
             )
+        assert isinstance(z, Tensor)
         if isinstance(self.config, CustomProbeConfig):
             return fit_custom(z, problem_set.problems, self.config, classes=classes)
         assert isinstance(self.config, MLPConfig)
         names = [f"{site}/{chunk.stream}/{chunk.layer}/{head}" for head in heads]
         return fit_mlp(z, problem_set.problems, self.config, classes=classes, names=names)
+
+
+def _finite(z: Tensor | SelectedRows) -> bool:
+    """Whether all numbers are, looked at in blocks of rows."""
+    H, n, D = z.shape
+    step = max(1, BLOCK // (H * D))
+    return all(
+        bool(torch.isfinite(z[:, start : start + step]).all()) for start in range(0, n, step)
+    )

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from probes.config.run import PENALTIES, STRONGER, WEAKER
-from probes.solver import LogisticFit, class_logits
+from probes.solver import LogisticFit, SelectedRows, class_logits
 from probes.training.chunk_fit import BLOCK, Fitted
 from probes.training.problems import Problem
 
-Refit = Callable[[Tensor, list[int], float, tuple[Tensor, Tensor]], LogisticFit]
+Refit = Callable[[Tensor | SelectedRows, list[int], float, tuple[Tensor, Tensor]], LogisticFit]
 """Some heads and problems at one penalty, from weights (H, P, C', D) and biases (H, P, C') on."""
 DIAGNOSTICS = ("gap", "iterations", "converged")
 
@@ -33,7 +33,11 @@ class Choice:
 
     @classmethod
     def of(
-        cls, z: Tensor, problems: Sequence[Problem], fit: LogisticFit, l2: Sequence[float]
+        cls,
+        z: Tensor | SelectedRows,
+        problems: Sequence[Problem],
+        fit: LogisticFit,
+        l2: Sequence[float],
     ) -> Choice:
         """The best of the penalties of ``fit``: the most accurate, of these the least log-loss.
 
@@ -51,7 +55,7 @@ class Choice:
         tensors = {name: pick(getattr(fit, name)) for name in ("weight", "bias", *DIAGNOSTICS)}
         return cls(penalties[best[:, :, 0]], pick(accuracy), pick(loss), tensors)
 
-    def go_on(self, z: Tensor, problems: Sequence[Problem], refit: Refit) -> None:
+    def go_on(self, z: Tensor | SelectedRows, problems: Sequence[Problem], refit: Refit) -> None:
         """Try the penalties beyond the default ones, one after another on each side.
 
         A head goes on while the last penalty is the one that it takes and errors are left; heads
@@ -94,7 +98,9 @@ class Choice:
         )
 
 
-def _scores(z: Tensor, problems: Sequence[Problem], fit: LogisticFit) -> tuple[Tensor, Tensor]:
+def _scores(
+    z: Tensor | SelectedRows, problems: Sequence[Problem], fit: LogisticFit
+) -> tuple[Tensor, Tensor]:
     """Accuracy and log-loss (H, P, K) of each problem on its ``select`` rows."""
     scores = [
         score_path(z, problem, fit.weight[:, p], fit.bias[:, p])
@@ -103,7 +109,9 @@ def _scores(z: Tensor, problems: Sequence[Problem], fit: LogisticFit) -> tuple[T
     return torch.stack([a for a, _ in scores], 1), torch.stack([loss for _, loss in scores], 1)
 
 
-def score_path(z: Tensor, problem: Problem, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def score_path(
+    z: Tensor | SelectedRows, problem: Problem, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
     """Accuracy and log-loss on the ``select`` rows, (H, K) each in float64, in blocks of rows.
 
     weight: (H, K, C', D), bias: (H, K, C').

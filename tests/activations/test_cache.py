@@ -51,6 +51,19 @@ class TestReading:
         rows = load_file(original.directory / "rows.safetensors")
         assert set(rows) == set(original.rows)
 
+    def test_a_layer_is_a_map_of_its_file(self, original: Cache) -> None:
+        """Its pages are the system's to take back: no memory that grows with the rows."""
+        info = original.info(1)
+        z = original.mapped(info, slice(1, 3))
+        assert torch.equal(z, original.layer(1)[1:3])
+        files = [
+            line.split()[-1]
+            for line in Path("/proc/self/maps").read_text().splitlines()
+            for start, end in [(int(end, 16) for end in line.split()[0].split("-"))]
+            if start <= z.data_ptr() < end
+        ]
+        assert files == [str(original.directory / info.file)]
+
     @pytest.mark.parametrize("heads", [slice(None), slice(0, 1), slice(1, 3), slice(3, 4)])
     @pytest.mark.parametrize("dtype", [None, torch.float16, torch.float32, torch.float64])
     @pytest.mark.parametrize(("piece", "small"), [(1 << 20, 1 << 22), (100, 0)])

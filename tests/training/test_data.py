@@ -71,29 +71,26 @@ def test_only_the_chunks_of_wanted_parts_are_read(source: ActivationSource) -> N
     assert read == [(range(1, 3), [parts[1].part]), (range(0, 2), [parts[4].part])]
 
 
-def test_a_chunk_goes_into_the_memory_of_the_one_before(source: ActivationSource) -> None:
-    dataset = ChunkDataModule((source,), "linear", memory_budget=2 * NEED).dataset
-    assert dataset[1].z.data_ptr() == dataset[2].z.data_ptr()
-
-
 @pytest.mark.parametrize("rows", [torch.arange(N), torch.tensor([3, 4, 40])])
 def test_rows_apart_and_together(source: ActivationSource, rows: torch.Tensor) -> None:
     z = memory(source).tensors[0].half()
     chunk = Chunk(source, "encoder", 0, range(5), (), z)
-    apart, together = chunk.rows(rows), chunk.rows_together(rows)
+    apart, together = chunk.copied(rows, together=False), chunk.copied(rows, together=True)
     assert apart.dtype == together.dtype == torch.float32
     assert torch.equal(apart, z[:, rows].float())
     assert together.shape == (1, len(rows), 5 * D)
     for h in range(5):
         assert torch.equal(together[0, :, h * D : (h + 1) * D], z[h, rows].float())
+    for whole, copy in ((False, apart), (True, together)):
+        stored = chunk.stored(rows, together=whole)
+        assert stored.stored is z, "what is stored is not copied"
+        assert stored.shape == copy.shape and stored.dtype == torch.float16
+        assert torch.equal(stored[:, :].float(), copy)
+    copy = apart.clone()
     apart += 1
-    assert torch.equal(chunk.rows(rows), z[:, rows].float()), "rows() must be a copy"
-    every = torch.arange(chunk.z.shape[1])
-    assert chunk.rows(every, chunk.z.dtype) is chunk.z, "all rows as they are stored take no memory"
-    for some in (rows, every):
-        stored = chunk.rows(some, chunk.z.dtype)
-        assert torch.equal(stored, chunk.z[:, some])
-        assert torch.equal(
-            chunk.rows_together(some, chunk.z.dtype),
-            stored.transpose(0, 1).reshape(1, len(some), -1),
-        )
+    assert torch.equal(chunk.copied(rows, together=False), copy), "copied() must be a copy"
+
+
+def test_a_chunk_is_no_copy_of_what_the_cache_gives(source: ActivationSource) -> None:
+    dataset = ChunkDataModule((source,), "linear", memory_budget=2 * NEED).dataset
+    assert dataset[1].z.data_ptr() == memory(source).tensors[0][1:3].data_ptr()

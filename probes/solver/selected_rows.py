@@ -1,0 +1,101 @@
+"""Rows of activations that are fitted, taken from where they are stored when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """Some rows of some units, which index like a tensor (H, N, D) and are no copy of them.
+
+    A copy of a wide layer grows with the rows; what is stored may be a map of a file, whose pages
+    the system takes back when it needs them. ``rows[heads]`` are other rows of this kind,
+    ``rows[:, index]`` is a tensor (H, n, D), a copy.
+
+    >>> some = SelectedRows(torch.arange(12.0).view(2, 3, 2), torch.tensor([2, 0]))
+    >>> some.shape, some[1:][:, :1]
+    (torch.Size([2, 2, 2]), tensor([[[10., 11.]]]))
+    >>> together = SelectedRows(some.stored, some.rows, together=True)
+    >>> together[:, :1]
+    tensor([[[ 4.,  5., 10., 11.]]])
+    """
+
+    stored: Tensor
+    """(U, M, W) units as they are stored."""
+    rows: Tensor | None = None
+    """(N,) positions among the M; None: all."""
+    together: bool = False
+    """One unit, H = 1, that has all U side by side: D = U * W. Else H = U and D = W."""
+    units: tuple[int, ...] | None = None
+    """Which of the U, where they are no neighbours; None: all."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """(H, N, D), as of a tensor."""
+        U, M, W = self.stored.shape
+        U = U if self.units is None else len(self.units)
+        N = M if self.rows is None else len(self.rows)
+        return torch.Size((1, N, U * W) if self.together else (U, N, W))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def dim(self) -> int:
+        """Always 3."""
+        return 3
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """As stored."""
+        return self.stored.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of what is stored."""
+        return self.stored.device
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is on a GPU."""
+        return self.stored.is_cuda
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a copy would take."""
+        return self.shape.numel() * self.stored.itemsize
+
+    @overload
+    def __getitem__(self, at: slice | Sequence[int] | Tensor) -> SelectedRows: ...
+
+    @overload
+    def __getitem__(self, at: tuple[slice, slice | Tensor]) -> Tensor: ...
+
+    def __getitem__(
+        self, at: slice | Sequence[int] | Tensor | tuple[slice, slice | Tensor]
+    ) -> SelectedRows | Tensor:
+        """Heads, or rows of all heads; see the class."""
+        if isinstance(at, tuple):
+            assert at[0] == slice(None), "rows are taken of all heads"
+            return self._taken(at[1])
+        if self.together:
+            return self  # its only head
+        if isinstance(at, slice):
+            if self.units is None:
+                return replace(self, stored=self.stored[at])
+            return replace(self, units=self.units[at])
+        heads = torch.as_tensor(at).tolist()
+        return replace(self, units=tuple(h if self.units is None else self.units[h] for h in heads))
+
+    def _taken(self, at: slice | Tensor) -> Tensor:
+        rows = at if self.rows is None else self.rows[at]
+        if self.units is None:
+            some = self.stored[:, rows]  # (U, n, W)
+        else:
+            some = torch.stack([self.stored[unit, rows] for unit in self.units])
+        return some.transpose(0, 1).flatten(1)[None] if self.together else some
