@@ -17,6 +17,7 @@ from probes.activations.dtypes import DTYPES
 from probes.activations.layout import LayerInfo
 from probes.activations.writer import CacheWriter, Piece
 from probes.core.errors import UserError
+from probes.core.process import return_freed_memory
 from probes.passes.progress import Progress
 
 P = ParamSpec("P")
@@ -146,10 +147,14 @@ class BackgroundWriter:
         for (writer, index), pieces in self._held.items():
             self._attempt(self.writers[writer].write, index, pieces)
         self._held.clear()
+        written = self._held_bytes
         with self._room:
-            self._waiting -= self._held_bytes
+            self._waiting -= written
             self._held_bytes = 0
             self._room.notify_all()
+        if written >= self.capacity // 2:
+            # What passes have freed around the rows that were held: holes that grow with the rows.
+            return_freed_memory()
 
     def _begin_checkpoint(self, progress: Progress) -> None:
         if self._error is None and not (self._checkpoint and self._checkpoint.is_alive()):

@@ -6,7 +6,7 @@ what                                  where                             gained
 ``heavy_imports``                     before a run or an atlas          default job 44-46 to 39-41 s
 ``shorten_waiting``                   before the heavy imports          busy: 11.7 to 10.0 s
 ``cores.limit_threads``               before the heavy imports          threads fit a container
-``return_freed_memory``               after tokenising, between chunks  see there
+``return_freed_memory``               tokenising, storing, chunks       see there
 ``drop_pages``                        writing and reading caches        memory is flat in the rows
 ``single_blas_thread``                while probes are fitted           fits of that job 18 to 14 s
 ``full_precision``                    in the solver                     it converges on new GPUs

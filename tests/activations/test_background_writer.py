@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from probes.activations import background_writer as module
 from probes.activations.background_writer import BackgroundWriter
 from probes.activations.layout import LayerInfo
 from probes.core.errors import UserError
@@ -204,3 +205,18 @@ def test_a_failed_checkpoint_ends_the_run() -> None:
     writer = FullDisk()
     with pytest.raises(UserError, match="disk full"), stage(writer) as staged:
         staged.mark(Progress(1, 1))
+
+
+def test_freed_memory_is_returned_as_often_as_rows_fill_what_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Holes of the heap would grow with the rows; small writes do not pay for it."""
+    returned: list[int] = []
+    monkeypatch.setattr(module, "return_freed_memory", lambda: returned.append(1))
+    where, values = rows(10)  # 120 bytes each as they are stored
+    with stage(Recorder(), capacity=480) as staged:
+        for _ in range(8):
+            staged.put(0, 0, where, values)
+        staged.put(0, 0, *rows(1))
+        staged.drain()
+    assert len(returned) == 4
