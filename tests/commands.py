@@ -23,6 +23,8 @@ from tests.fork_server import ForkServer, serve
 from tests.privileges import drop_privileges
 
 FULL_DISK_AT, UNPRIVILEGED = "FULL_DISK_AT", "UNPRIVILEGED"
+SUBMITIT_PATIENCE = "SUBMITIT_PATIENCE"
+"""Seconds that submitit waits for the result of a job that was killed, 15 by itself."""
 
 
 class Command:
@@ -96,9 +98,23 @@ def _run(request: dict[str, Any]) -> int:
         _fill_disk_at(variables[FULL_DISK_AT])
     if UNPRIVILEGED in variables:
         drop_privileges()
+    if SUBMITIT_PATIENCE in variables:
+        from submitit.core.core import Job
+
+        Job._results_timeout_s = float(variables[SUBMITIT_PATIENCE])
     from probes.cli.commands import run_command
 
-    return run_command(request["arguments"])
+    try:
+        return run_command(request["arguments"])
+    finally:
+        _end_workers()
+
+
+def _end_workers() -> None:
+    """End joblib's, which wait for more work until the interpreter ends, as it never does here."""
+    executors = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if executors is not None and executors._executor is not None:
+        executors._executor.shutdown(kill_workers=True)
 
 
 def _serve() -> None:

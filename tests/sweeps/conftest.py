@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.conftest import commands
 from tests.sweeps.written import HOSTILE, add_job, finish
+from tests.tiny_handles import llama_directory
+
+__all__ = ["commands", "llama_directory"]
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
+import re
+import signal
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -17,13 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from probes.config import RunConfig, register
 from probes.config.files import config_dir
 from probes.config.run import EngineConfig
+from probes.core.claims import holder
 from probes.core.cores import THREADS
 from probes.core.errors import UserError
 from probes.sweeps import launchers
 from probes.sweeps.plan import PlannedJob
 from probes.sweeps.ray_jobs import on_cluster
+from tests.commands import Commands
 
-SMALL = ("debug=default", "corpus.sentences=40", "features=[upos]", "trainer.progress=false")
 CHOICES = [
     *(("launcher", file.stem) for file in (config_dir() / "hydra" / "launcher").glob("*.yaml")),
     *(("sweeper", file.stem) for file in (config_dir() / "hydra" / "sweeper").glob("*.yaml")),
@@ -121,61 +123,69 @@ def test_jobs_of_ray_ask_for_no_tasks_of_ray(choice: str) -> None:
     assert "engine=local" in caught.value.fix
 
 
-def sweep(directory: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
-    code = "import sys; from probes.cli.run import run; sys.exit(run(sys.argv[1:]))"
-    return subprocess.run(
-        [sys.executable, "-c", code, "-m", *SMALL, *overrides],
-        cwd=directory,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+@pytest.fixture(scope="module")
+def small(
+    commands: Commands, llama_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """Overrides of a sweep of jobs of a second, which find their activations in one place."""
+    cache_dir = tmp_path_factory.mktemp("cache")
+    return ["-m", "model=hf", f"model.name={llama_directory}", f"cache_dir={cache_dir}",
+            "corpus.sentences=60", "features=[upos]", "min_count=5", "evaluation.bootstrap=20",
+            "trainer.progress=false"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, str]:
-    """The table of a sweep of one job in one process, and where the activations are: the others
-    start no process to extract them."""
+def plain(
+    commands: Commands, small: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> pd.DataFrame:
+    """The table of a sweep of one job in one process; the others need no process to extract."""
     directory = tmp_path_factory.mktemp("plain")
-    done = sweep(directory, "seed=1", "sweep=plain", OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(directory / "outputs" / "sweeps" / "plain" / "sweep.csv", dtype=str)
-    return table, f"cache_dir={directory / 'outputs' / 'cache'}"
+    commands.run(*small, "seed=1", f"hydra.sweep.dir={directory}")
+    return pd.read_csv(directory / "sweep.csv", dtype=str)
+
+
+def kill_whoever_holds(directory: Path, times: int, ended: threading.Event) -> None:
+    """Kill processes that have begun a job there, as the system does where memory is short."""
+    killed: set[int] = set()
+    while len(killed) < times and not ended.wait(0.002):
+        begun = (directory / ".hydra" / "config.yaml").is_file()
+        name = re.match(r"process (\d+) on", holder(directory)) if begun else None
+        if name and (pid := int(name[1])) not in killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "slurm_here"])
 def test_jobs_in_other_processes_have_the_results_of_one_process(
-    tmp_path: Path, launcher: str, plain: tuple[pd.DataFrame, str]
+    tmp_path: Path, launcher: str, commands: Commands, small: list[str], plain: pd.DataFrame
 ) -> None:
     pytest.importorskip(
         "hydra_plugins.hydra_joblib_launcher"
         if launcher == "processes"
         else "hydra_plugins.hydra_submitit_launcher"
     )
-    # One of the jobs takes its process with it, as the system does where memory is short.
-    (tmp_path / "deadly.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
-    deadly = "evaluation.metrics=[deadly.py:metric],[]"
-    table, cache_dir = plain
-    words = ("seed=1", deadly, f"hydra/launcher={launcher}", "sweep=both", cache_dir)
-    done = sweep(tmp_path, *words, OMP_NUM_THREADS="1")
-    assert done.returncode == 2, done.stderr
-    assert "1 of 2 jobs finished" in done.stderr
-    assert done.stderr.count("its process was killed") >= 1
-    both = pd.read_csv(tmp_path / "outputs" / "sweeps" / "both" / "sweep.csv", dtype=str)
-    assert list(both.loc[both["status"] == "failed", "evaluation.metrics"]) == [
-        "[deadly.py:metric]"
-    ]
+    words = ("seed=1,2", f"hydra/launcher={launcher}", f"hydra.sweep.dir={tmp_path}")
+    sweep = commands.start(*small, *words, OMP_NUM_THREADS="1", SUBMITIT_PATIENCE="1")
+    ended = threading.Event()
+    killer = threading.Thread(target=kill_whoever_holds, args=(tmp_path / "1", 2, ended))
+    killer.start()
+    status = sweep.wait()
+    ended.set()
+    killer.join()
+    assert status == 2, sweep.text
+    assert "1 of 2 jobs finished" in sweep.text
+    assert sweep.text.count("its process was killed") >= 1
+    both = pd.read_csv(tmp_path / "sweep.csv", dtype=str)
+    assert list(both.loc[both["status"] == "failed", "seed"]) == ["2"]
     columns = ["feature", "site", "probe", "layer", "head", "split", "metric", "value"]
     pd.testing.assert_frame_equal(
         both.loc[both["status"] == "finished", columns].reset_index(drop=True),
-        table[columns].reset_index(drop=True),
+        plain[columns].reset_index(drop=True),
     )
 
 
-def test_slurm_is_given_a_job_array(tmp_path: Path) -> None:
+def test_slurm_is_given_a_job_array(tmp_path: Path, commands: Commands, small: list[str]) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -185,14 +195,14 @@ def test_slurm_is_given_a_job_array(tmp_path: Path) -> None:
     ):
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    done = sweep(
-        tmp_path,
-        *("seed=1,2,3", "layers=[0],[1]", "sweep=slurm", "hydra/launcher=slurm"),
-        *("hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"),
+    sweep = commands.start(
+        *small,
+        *("seed=1,2,3", "layers=[0],[1]", f"hydra.sweep.dir={tmp_path / 'sweep'}"),
+        *("hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"),
         *("hydra.launcher.mem_gb=16", "hydra.launcher.array_parallelism=2", "disk_budget=1GB"),
         PATH=f"{programs}:{os.environ['PATH']}",
     )
-    assert done.returncode != 0 and "no such partition" in done.stderr
+    assert sweep.wait() != 0 and "no such partition" in sweep.text
     script = (tmp_path / "submitted.sh").read_text()
     for line in ("--array=0-5%2", "--partition=gpu", "--gpus-per-node=1", "--mem=16GB",
                  "--cpus-per-task=8", "--time=240", "--signal=USR2@120"):  # fmt: skip
