@@ -101,7 +101,7 @@ def _run(request: dict[str, Any]) -> int:
     if SUBMITIT_PATIENCE in variables:
         from submitit.core.core import Job
 
-        Job._results_timeout_s = float(variables[SUBMITIT_PATIENCE])
+        Job._results_timeout_s = int(variables[SUBMITIT_PATIENCE])
     from probes.cli.commands import run_command
 
     try:
