@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -35,3 +36,12 @@ def one_thread_a_worker() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_of_closed_streams() -> None:
+    """A command that a test ran in this process logs to a stream that pytest has closed since."""
+    for logger in (logging.getLogger(), logging.getLogger("probes")):
+        for handler in list(logger.handlers):
+            if getattr(getattr(handler, "stream", None), "closed", False):
+                logger.removeHandler(handler)

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -177,9 +176,11 @@ def test_pages_of_files_are_told_from_memory_of_the_process(tmp_path: Path) -> N
         return touched
 
     def allocate() -> None:
-        kept = np.ones(size, dtype=np.uint8)
+        # Fresh pages, whatever the process has freed before.
+        kept = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        kept[:] = b"1" * size
         time.sleep(10 * memory.SAMPLED_SECONDS)
-        del kept
+        kept.close()
 
     of_file, own = memory.peak_above(read_a_map), memory.peak_above(allocate)
     assert of_file.peak_mb > 56 and of_file.anonymous_mb < 8
