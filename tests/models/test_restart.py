@@ -60,34 +60,18 @@ def test_a_resumed_pass_of_the_same_batch_has_the_same_bits(name: str) -> None:
             assert torch.equal(forward(body, kind, ids, mask).last_hidden_state, whole)
 
 
-def test_layers_that_hand_on_state_elsewhere_are_found_out() -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["of-a-batch", "of-any-shape"])
+def test_layers_that_hand_on_state_elsewhere_are_found_out(whole: bool) -> None:
     body = build("llama_gqa", dtype=torch.float32)
     memory: list[torch.Tensor] = []
 
     def remember(module: object, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        memory.append(output)
-
-    def recall(module: object, args: object, output: torch.Tensor) -> torch.Tensor:
-        return output + memory[-1].sum(dim=1, keepdim=True)
-
-    # What the first layer's attention computed is used in the second, besides its output.
-    body.layers[0].self_attn.o_proj.register_forward_hook(remember)
-    body.layers[1].self_attn.o_proj.register_forward_hook(recall)
-    restart = Restart(body, "decoder")
-    restart.prove(find_sites(body))
-    assert not restart.possible
-
-
-def test_layers_that_keep_state_of_any_shape_are_found_out() -> None:
-    body = build("llama_gqa", dtype=torch.float32)
-    memory: list[torch.Tensor] = []
-
-    def remember(module: object, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        memory.append(output[0, 0])
+        memory.append(output.sum(dim=1, keepdim=True) if whole else output[0, 0])
 
     def recall(module: object, args: object, output: torch.Tensor) -> torch.Tensor:
         return output + memory[-1]
 
+    # What the first layer's attention computed is used in the second, besides its output.
     body.layers[0].self_attn.o_proj.register_forward_hook(remember)
     body.layers[1].self_attn.o_proj.register_forward_hook(recall)
     restart = Restart(body, "decoder")
