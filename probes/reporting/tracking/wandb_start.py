@@ -40,10 +40,14 @@ SETTINGS: Mapping[str, Any] = {
 
 
 def quieten() -> None:
-    """Have W&B print nothing; it must be asked before anything else, or it prints warnings."""
+    """Have W&B print nothing; it must be asked before anything else, or it prints warnings.
+
+    Where this process has used W&B before, its settings change but not yet what it prints with.
+    """
     import wandb
 
-    wandb.setup(settings=wandb.Settings(silent=True))
+    session = wandb.setup(settings=wandb.Settings(silent=True))
+    wandb.termsetup(session.settings, None)
 
 
 def started(config: LoggerConfig, run: RunDescription, clean: Callable[[str], str]) -> Any:

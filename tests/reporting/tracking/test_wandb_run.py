@@ -38,6 +38,21 @@ def fits_of(layer: int, accuracies: list[float], feature: str = "upos", **of: st
     return part, rows
 
 
+@pytest.mark.parametrize("used_before", [False, True])
+def test_nothing_is_printed_whatever_this_process_did_with_wandb_before(
+    run_dir: Path, capfd: pytest.CaptureFixture[str], used_before: bool
+) -> None:
+    import wandb
+
+    wandb.teardown()
+    if used_before:
+        wandb.setup(settings=wandb.Settings(silent=False))
+    with make_logger(WANDB, described(run_dir)) as logger:
+        logger.log_facts(CACHES)
+        logger.log_run(TABLE, RECORD)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_offline_run_reads_back(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = LoggerConfig(name="wandb", project="maps", group="mine", tags=["a", "b"])
     with make_logger(config, described(run_dir)) as logger:
