@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,9 +70,15 @@ def install(monkeypatch: pytest.MonkeyPatch, calls: Calls, directory: Path) -> N
         calls.note("init")
         return FakeRun(calls, directory, mode == "offline")
 
+    def setup(**_: object) -> SimpleNamespace:
+        calls.note("setup")
+        return SimpleNamespace(settings=None)
+
     monkeypatch.setattr(wandb, "init", init)
-    for name in ("setup", "teardown"):
-        monkeypatch.setattr(wandb, name, lambda *_, called=name, **__: calls.note(called))
+    monkeypatch.setattr(wandb, "setup", setup)
+    # Not counted: W&B calls it by itself, at moments of its own.
+    monkeypatch.setattr(wandb, "termsetup", lambda *_: None)
+    monkeypatch.setattr(wandb, "teardown", lambda: calls.note("teardown"))
     for name in ("Artifact", "Table", "Image", "Html"):
         real = getattr(wandb, name)
 
