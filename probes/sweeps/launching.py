@@ -62,13 +62,12 @@ class PlannedLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what Hydra gives every launcher, and look at the sweep's directory."""
+        """Keep what Hydra gives every launcher."""
         self.config, self.hydra_context = config, hydra_context
         self.task_function = task_function
         self.local = BasicLauncher()
         self.local.setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.directory = Path(str(config.hydra.sweep.dir))
-        self.is_new = not self.directory.is_dir() or not any(self.directory.iterdir())
         named = config.get("sweep") is not None
         self.kept: set[int] = set()
         """Numbers of jobs that keep the parts of their fits."""
@@ -94,7 +93,6 @@ class PlannedLauncher(Launcher):
             for line in plan_lines(jobs, shared, states, self.directory, self.config):
                 log.info("%s", line)
         if self.config.get("plan"):
-            self._remove_if_new()
             raise PlanPrinted
         planned.setdefault(self.directory, set()).update(job.directory for job in jobs)
         idle = all(job.state in ("finished", "twin") for job in jobs)
@@ -243,16 +241,6 @@ class PlannedLauncher(Launcher):
 
             value = objective_of(read_results(job.directory / "results.csv"), job.config.objective)
         return _nothing(value)
-
-    def _remove_if_new(self) -> None:
-        """Take away what Hydra wrote for a sweep that was only planned."""
-        if self.is_new and not is_finished(self.directory):
-            (self.directory / "multirun.yaml").unlink(missing_ok=True)
-            for parent in (self.directory, *self.directory.parents):
-                try:
-                    parent.rmdir()
-                except OSError:
-                    break
 
 
 def _fixed(config: DictConfig) -> set[str]:

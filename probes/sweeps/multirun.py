@@ -6,7 +6,9 @@ A run enters this as well, so nothing heavy is imported before there is a sweep.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
+from copy import deepcopy
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -49,11 +51,17 @@ def planned_sweeps(parse: Parse) -> Iterator[None]:
         )
         # It composes every job to find mistakes early; so does the plan, before anything is run.
         sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+        if config.get("plan"):
+            # It writes down what is swept; a plan leaves no file, and no other command's changed.
+            elsewhere = scratch.enter_context(tempfile.TemporaryDirectory())
+            sweeper.config = deepcopy(config)
+            sweeper.config.hydra.sweep.dir = elsewhere
         return sweeper
 
     plugins.instantiate_launcher = instantiate  # type: ignore[method-assign]
     plugins.instantiate_sweeper = instantiate_sweeper  # type: ignore[method-assign]
     try:
-        yield
+        with contextlib.ExitStack() as scratch:
+            yield
     finally:
         del plugins.instantiate_launcher, plugins.instantiate_sweeper

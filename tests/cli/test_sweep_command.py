@@ -91,10 +91,22 @@ def test_a_plan_alone_leaves_nothing(
     assert start("-m", "seed=1,2", "sweep=later", "plan=true") == 0
     shown = capsys.readouterr().err
     assert "2 finished before" in shown and "merge" not in shown
-    after = content(tmp_path / "outputs")
-    assert {k: v for k, v in after.items() if "multirun" not in k} == {
-        k: v for k, v in before.items() if "multirun" not in k
-    }
+    assert content(tmp_path / "outputs") == before
+
+
+def test_a_plan_leaves_the_files_of_a_command_that_begins_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_another = tmp_path / "a" / "multirun.yaml"
+
+    def begins(*_: object) -> list[str]:
+        of_another.parent.mkdir()
+        of_another.write_text("of another")
+        return []
+
+    monkeypatch.setattr("probes.sweeps.launching.plan_lines", begins)
+    assert start("-m", "seed=1,2", "hydra.sweep.dir=a", "plan=true") == 0
+    assert of_another.read_text() == "of another"
 
 
 def test_a_mistake_in_one_job_is_told_once_and_stops_no_other(
