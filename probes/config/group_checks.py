@@ -29,7 +29,7 @@ from probes.config.run import (
     SplitConfig,
     TrainerConfig,
 )
-from probes.core.errors import UserError, closest
+from probes.core.errors import UserError
 from probes.core.memory import parse_size
 
 WANDB_TAG, WANDB_NAME, WANDB_FORBIDDEN = 64, 128, "/\\#?%:"
@@ -112,13 +112,7 @@ def check_split(config: SplitConfig) -> None:
 
 
 def check_trainer(config: TrainerConfig) -> None:
-    allowed = choices_of(config, "accelerator")
-    if config.accelerator not in allowed:
-        raise UserError(
-            f"trainer.accelerator={config.accelerator}",
-            allowed=", ".join(allowed),
-            fix="trainer=cpu",
-        )
+    check_choices(config, "trainer.")
 
 
 def check_engine(config: EngineConfig) -> None:
@@ -131,13 +125,7 @@ def check_engine(config: EngineConfig) -> None:
 
 
 def check_logger(config: LoggerConfig) -> None:
-    names = choices_of(config, "name")
-    if config.name not in names:
-        raise UserError(
-            f"logger.name={config.name}: no such logger",
-            allowed=", ".join(names),
-            fix=closest(config.name, list(names), "logger={}"),
-        )
+    check_choice("logger", config.name, choices_of(config, "name"))  # as it is chosen
     check_choices(config, "logger.")
     if config.name == "wandb":
         _check_wandb_names(config)

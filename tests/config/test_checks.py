@@ -72,8 +72,11 @@ BAD = [
     ({"split": SplitConfig(validation=0.6, test=0.5)}, "no group to train on"),
     ({"split": SplitConfig(folds=2)}, "split.folds=2.*at least 3"),
     ({"split": SplitConfig(folds=-1)}, "split.folds=-1"),
-    ({"trainer": TrainerConfig(accelerator="tpu")}, "trainer.accelerator=tpu; .*trainer=cpu"),
-    ({"logger": LoggerConfig(name="mlflow")}, "logger.name=mlflow: no such logger"),
+    (
+        {"trainer": TrainerConfig(accelerator="tpu")},
+        "trainer.accelerator=tpu; allowed: auto, cpu, gpu",
+    ),
+    ({"logger": LoggerConfig(name="mlflow")}, "logger=mlflow; allowed: .*wandb"),
     ({"logger": LoggerConfig(mode="ofline")}, "logger.mode=ofline; .*Try logger.mode=offline"),
     ({"evaluation": EvaluationConfig(bootstrap=-1)}, "evaluation.bootstrap=-1; allowed: 0 and"),
     ({"evaluation": EvaluationConfig(confidence=95.0)}, "evaluation.confidence=95.0.*=0.95"),

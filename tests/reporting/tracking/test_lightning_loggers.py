@@ -77,7 +77,7 @@ def test_a_full_disk_costs_no_results(
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"logger.name=wandbb.*Try logger=wandb"):
+    with pytest.raises(UserError, match=r"logger=wandbb.*Try logger=wandb"):
         make_logger(LoggerConfig(name="wandbb"), described(tmp_path))
     with pytest.raises(UserError, match=r"logger.mode=ofline.*Try logger.mode=offline"):
         make_logger(LoggerConfig(name="wandb", mode="ofline"), described(tmp_path))
