@@ -13,9 +13,12 @@ from pathlib import Path
 from probes.analysis.runs import Run, load_run
 from probes.atlas.plan import AtlasJob
 from probes.core.errors import UserError
+from probes.core.shown_progress import in_words
 from probes.models.handle import Handle
 from probes.pipeline import run as pipeline
 from probes.pipeline.identity import gives_the_results_of
+from probes.pipeline.sharded_fits import PARTS
+from probes.results.record import is_finished
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,11 @@ class Outcome:
 
 
 def run_jobs(jobs: list[AtlasJob], run_dir: Path, handle: Handle) -> list[Outcome]:
-    """Run the jobs that are not finished; the error of one job is kept and stops no other."""
-    outcomes = []
+    """Run the jobs that are not finished; the error of one job is kept and stops no other.
+
+    The time left is estimated by tokens, of the jobs that were run.
+    """
+    outcomes: list[Outcome] = []
     for number, job in enumerate(jobs, start=1):
         directory = run_dir / CORPORA / job.name
         what = f"job {number} of {len(jobs)}: {job.name} ({', '.join(job.features)})"
@@ -53,8 +59,16 @@ def run_jobs(jobs: list[AtlasJob], run_dir: Path, handle: Handle) -> list[Outcom
         if outcome.error:
             log.warning("%s left out: %s", job.name, outcome.error)
         else:
-            log.info("  %.1f s", outcome.seconds)
+            log.info("  %.1f s%s", outcome.seconds, time_left(outcomes, jobs[number:]))
     return outcomes
+
+
+def time_left(outcomes: list[Outcome], waiting: list[AtlasJob]) -> str:
+    """How long the waiting jobs may take; empty behind the last one."""
+    ran = [outcome for outcome in outcomes if outcome.run is not None and not outcome.reused]
+    rate = sum(outcome.seconds for outcome in ran) / sum(outcome.job.tokens for outcome in ran)
+    seconds = rate * sum(job.tokens for job in waiting)
+    return f", about {in_words(seconds)} left" if waiting else ""
 
 
 def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
@@ -72,9 +86,7 @@ def finished_run(job: AtlasJob, directory: Path, handle: Handle) -> Run | None:
 
 
 def _run(job: AtlasJob, directory: Path) -> Outcome:
-    # Files of an interrupted or another run would be mixed with the new ones.
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    _make_room(directory)
     start = time.perf_counter()
     try:
         with quiet(directory / "log.txt"):
@@ -82,6 +94,20 @@ def _run(job: AtlasJob, directory: Path) -> Outcome:
     except UserError as error:
         return Outcome(job, None, time.perf_counter() - start, error=str(error))
     return Outcome(job, load_run(directory), time.perf_counter() - start)
+
+
+def _make_room(directory: Path) -> None:
+    """An empty directory, but for what an interrupted run of the job has fitted."""
+    if is_finished(directory):
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in directory.iterdir():
+        if path.name == PARTS:  # a run removes those of other settings itself
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextlib.contextmanager

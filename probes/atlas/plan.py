@@ -47,6 +47,8 @@ class AtlasJob:
     """Those of the catalogue that have a feature here."""
     fingerprint: str
     """Of the corpus, labels and splits included."""
+    tokens: int
+    """That the model reads."""
 
     @property
     def features(self) -> list[str]:
@@ -147,6 +149,7 @@ def _plan_job(
         config=replace(config, corpus=settings, features=kept),
         entries=tuple(entry for entry in members if set(entry.features) & set(kept)),
         fingerprint=corpus.fingerprint,
+        tokens=tokenised.tokens,
     )
     return job, left_out
 

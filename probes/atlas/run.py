@@ -51,7 +51,9 @@ def run_atlas(atlas: AtlasConfig, base: RunConfig, run_dir: Path) -> Path:
     handle = open_model(model, cache_dir=cache_dir)
     plan = make_plan(atlas, replace(base, model=model, cache_dir=cache_dir), handle)
     features = sum(len(job.features) for job in plan.jobs)
-    log.info("atlas of %s: %d features of %d corpora", handle.name, features, len(plan.jobs))
+    tokens = sum(job.tokens for job in plan.jobs)
+    corpora = f"{len(plan.jobs)} corpora, {tokens:,} tokens"
+    log.info("atlas of %s: %d features of %s", handle.name, features, corpora)
     for reason, labels in by_reason(plan.left_out).items():
         log.info("left out: %s: %s", ", ".join(labels), reason)
     refuse_other_parts(plan.jobs, run_dir, handle)

@@ -22,6 +22,8 @@ EXAMPLES = 8
 class TokenisedCorpus:
     """How long the texts of a corpus are for a model, and which words its tokenizer lacks."""
 
+    tokens: int
+    """Of all texts."""
     longest: int
     """Tokens of the longest text."""
     context: int
@@ -55,8 +57,9 @@ class TokenisedCorpus:
                     lost += 1
                     if len(words) < EXAMPLES:
                         words[text[start:end]] = None
-        longest = max(len(encoding.ids) for encoding in encodings)
-        return cls(longest, handle.context, lost / max(total, 1), list(words))
+        lengths = [len(encoding.ids) for encoding in encodings]
+        share = lost / max(total, 1)
+        return cls(sum(lengths), max(lengths), handle.context, share, list(words))
 
     def why_unreadable(self) -> str:
         """Why the model can read no feature of this corpus; empty where it can."""

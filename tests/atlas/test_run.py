@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 import probes.pipeline.run
 from probes.analysis.runs import load_run
-from probes.atlas.execute import finished_run
+from probes.atlas.execute import Outcome, finished_run, time_left
 from probes.atlas.identity import is_of_settings
 from probes.atlas.plan import AtlasJob, make_plan
 from probes.atlas.run import run_atlas
@@ -125,6 +125,45 @@ def test_it_goes_on_where_it_stopped(
     assert ran == ["iteration"]
     assert (run_dir / TABLE).read_bytes() == before
     assert load_atlas(run_dir).record["timings"]["reused"] == ["acronyms"]
+
+
+def test_the_time_left_is_by_tokens_of_what_was_run(made: Path, run_dir: Path) -> None:
+    job = job_named("acronyms", base_of(made), open_model(base_of(made).model))
+    run = load_run(run_dir / "corpora" / "acronyms")
+    before = Outcome(job, run, seconds=900.0, reused=True)
+    failed = Outcome(job, None, seconds=1.0, error="wrong")
+    longer = replace(job, tokens=3 * job.tokens)
+    assert time_left([before, failed, Outcome(job, run, 20.0)], [longer]) == ", about 1 min left"
+    assert time_left([Outcome(job, run, 20.0)], []) == ""
+
+
+def test_it_goes_on_with_the_fits_of_an_interrupted_corpus(
+    made: Path,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    one = replace(ATLAS, corpora=["iteration"])
+    directory = tmp_path / "corpora" / "iteration"
+    with monkeypatch.context() as context:
+        context.setattr(probes.pipeline.run, "publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_atlas(one, base_of(made), tmp_path)
+    parts = list(directory.glob("parts/*.part"))
+    (directory / "maps").mkdir()
+    (directory / "maps" / "old.png").touch()
+    caplog.set_level(logging.INFO, "probes")
+    run_atlas(one, base_of(made), tmp_path)
+    assert f"{len(parts)} parts of the fits were stored before" in (
+        (directory / "log.txt").read_text()
+    )
+    assert not (directory / "maps" / "old.png").exists()
+    whole = run_dir / "corpora" / "iteration"
+    assert (directory / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
 
 
 def test_another_configuration_is_not_taken_for_finished(made: Path, run_dir: Path) -> None:
