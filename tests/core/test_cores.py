@@ -56,13 +56,12 @@ def test_threads_are_limited_by_a_quota_unless_the_user_has_set_them(
     set_by_user: str | None,
     expected: str | None,
 ) -> None:
-    monkeypatch.delenv(cores.THREADS, raising=False)
-    if set_by_user is not None:
-        monkeypatch.setenv(cores.THREADS, set_by_user)
-    monkeypatch.setattr(cores, "available_cores", lambda: available)
-    cores.limit_threads()
-    assert os.environ.get(cores.THREADS) == expected
-    monkeypatch.delenv(cores.THREADS, raising=False)
+    environment = {} if set_by_user is None else {cores.THREADS: set_by_user}
+    with monkeypatch.context() as patch:  # of its own: what it sets is not taken for what was there
+        patch.setattr(os, "environ", environment)
+        patch.setattr(cores, "available_cores", lambda: available)
+        cores.limit_threads()
+    assert environment.get(cores.THREADS) == expected
 
 
 def test_affinity_of_a_process() -> None:
