@@ -39,9 +39,15 @@ def one_thread_a_worker() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_handlers_of_closed_streams() -> None:
-    """A command that a test ran in this process logs to a stream that pytest has closed since."""
-    for logger in (logging.getLogger(), logging.getLogger("probes")):
-        for handler in list(logger.handlers):
-            if getattr(getattr(handler, "stream", None), "closed", False):
-                logger.removeHandler(handler)
+def loggers_of_a_new_process() -> None:
+    """A command that a test ran in this process has configured them for the whole of it.
+
+    Its handlers write to a stream that pytest has closed since, and what the package logs no longer
+    reaches ``caplog``.
+    """
+    package = logging.getLogger("probes")
+    package.handlers.clear()
+    package.propagate = True
+    for handler in list(logging.getLogger().handlers):
+        if getattr(getattr(handler, "stream", None), "closed", False):
+            logging.getLogger().removeHandler(handler)
