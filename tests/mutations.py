@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 EXAMPLES = [60, pytest.param(1000, marks=pytest.mark.long)]
 """In every run of the tests, and where there is time."""
+STRIDES = [7, pytest.param(1, marks=pytest.mark.long)]
+"""Likewise: of the bytes of a file each of these is changed, in all of its bits in turn."""
 
 ODD: list[Any] = [
     *(None, True, -1, 0, 1.5, 1e308, float("nan"), float("inf"), 2**31, 2**63, 10**30),

@@ -18,7 +18,7 @@ from probes.activations.extraction import extract
 from probes.activations.layout import seal
 from probes.core.errors import UserError
 from probes.models.handle import Handle
-from tests.mutations import EXAMPLES, changed_json, fuzz, written
+from tests.mutations import EXAMPLES, STRIDES, changed_json, fuzz, written
 from tests.small_corpora import corpus_of_words, random_texts
 
 FILES = ("manifest.json", "rows.safetensors", "layer_000.safetensors", "layer_001.safetensors")
@@ -63,15 +63,16 @@ def test_changed_manifests(directory: Path, original: Cache, examples: int, seal
     fuzz(changed_json(content), examples, check)
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("name", FILES)
-def test_every_byte_of_a_header_and_some_of_the_rest(
-    directory: Path, original: Cache, name: str
+def test_bytes_of_a_header_and_some_of_the_rest(
+    directory: Path, original: Cache, name: str, stride: int
 ) -> None:
     path = directory / name
     content = path.read_bytes()
     header = 8 + struct.unpack("<Q", content[:8])[0] if name != "manifest.json" else len(content)
     rest = range(header, len(content), max(1, (len(content) - header) // 40))
-    every = range(0, header, 1 if name != "manifest.json" else 3)
+    every = range(0, header, stride if name != "manifest.json" else 3 * stride)
     for place in [*every, *rest]:
         changed = bytearray(content)
         changed[place] ^= 1 << place % 8

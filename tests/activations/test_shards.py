@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -59,7 +58,8 @@ def run(
     )
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+# Each shard is the first of one order, and the last of one.
+@pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (2, 1, 0)])
 def test_one_after_the_other_in_any_order(
     llama: Handle, corpus: Corpus, whole: Path, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
@@ -81,8 +81,9 @@ def test_one_shard_is_the_whole(llama: Handle, corpus: Corpus, whole: Path, tmp_
 def test_more_shards_than_batches(
     llama: Handle, corpus: Corpus, whole: Path, tmp_path: Path
 ) -> None:
-    for index in range(100):
-        caches = run(llama, corpus, tmp_path, Shard(index, 100))
+    assert len(corpus.texts) < 35, "there are at most as many batches as texts"
+    for index in range(35):
+        caches = run(llama, corpus, tmp_path, Shard(index, 35))
     assert caches
     assert content(tmp_path) == content(whole)
 

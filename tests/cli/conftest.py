@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_handlers_of_earlier_runs() -> None:
-    """Hydra configures loggers for the whole process; a new command finds them as a new process."""
-    package = logging.getLogger("probes")
-    package.handlers.clear()
-    package.propagate = True
+def mode_of_the_arguments() -> Iterator[None]:
+    """Hydra composes a configuration once more to see whether it sets ``hydra.mode``: none does."""
+    with pytest.MonkeyPatch.context() as patch:  # the test's own goes before its other fixtures do
+        patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
+        yield

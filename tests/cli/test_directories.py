@@ -42,14 +42,18 @@ def test_what_cannot_be_made_is_said(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "before"),
-    [("hydra.run.dir", ()), ("hydra.sweep.dir", ("-m", "seed=1,2")), ("cache_dir", ())],
+    ("key", "before", "kind"),
+    [
+        *(("hydra.run.dir", (), kind) for kind in KINDS),
+        # The same function makes these, and the checks above are of every kind.
+        *(("hydra.sweep.dir", ("-m", "seed=1,2"), kind) for kind in KINDS[1:4:2]),
+        *(("cache_dir", (), kind) for kind in KINDS[1:4:2]),
+    ],
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_command_ends_with_one_message(
-    kind: str,
     key: str,
     before: tuple[str, ...],
+    kind: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -109,6 +109,7 @@ def agents_run(process: Started, llama_directory: Path, tmp_path: Path) -> Any:
     small = [
         "model=hf", f"model.name={quoted(str(llama_directory))}", "corpus.sentences=40",
         "min_count=2", "evaluation.bootstrap=10", "trainer.progress=false", "probe.epochs=2",
+        "evaluation.control=false", "baseline.residual=none", "baseline.all_heads=none",
         f"cache_dir={quoted(str(tmp_path / 'cache'))}",
     ]  # fmt: skip
     python = [sys.executable, str(PROJECT / "train.py")]

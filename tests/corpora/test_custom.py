@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ import pytest
 from probes.config import CustomCorpusConfig
 from probes.core.errors import UserError
 from probes.corpora import load_corpus
-from tests.conftest import PROJECT
+from tests.in_process import command
 
 SOURCE = '''
 from random import Random
@@ -133,35 +130,23 @@ TINY = [
 ]
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a folder, as a user calls it."""
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), *overrides, f"cache_dir={folder / 'cache'}"],
-        cwd=folder,
-        env={**os.environ, "HYDRA_FULL_ERROR": "0"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 def test_on_the_command_line(file: Path) -> None:
     """A model trained on a user's generated corpus, probed on it; then in a sweep."""
     folder, target = file.parent, "mine.py:generate"
     model = [*TINY, f"model.simplified.task={target}", "model.simplified.context=16"]
     corpus = ["corpus=custom", f"corpus._target_={target}", "corpus.examples=60"]
-    done = run(folder, *model, *corpus, "hydra.run.dir=one")
-    assert done.returncode == 0, done.stdout + done.stderr
+    model.append(f"cache_dir={folder / 'cache'}")
+    done = command(folder, *model, *corpus, "hydra.run.dir=one")
+    assert done.status == 0, done.text
     record = json.loads((folder / "one" / "run.json").read_text())
     assert record["config"]["corpus"]["_target_"] == target
     assert record["corpus"]["name"] == "fruit"
-    swept = run(folder, "-m", *model, *corpus, "corpus.seed=1,2", "hydra.sweep.dir=swept")
-    assert swept.returncode == 0, swept.stdout + swept.stderr
+    swept = command(folder, "-m", *model, *corpus, "corpus.seed=1,2", "hydra.sweep.dir=swept")
+    assert swept.status == 0, swept.text
     assert len(list(folder.glob("swept/*/results.csv"))) == 2
 
 
 def test_mistakes_on_the_command_line_are_one_message(file: Path) -> None:
-    done = run(file.parent, "corpus=custom", "corpus._target_=mine.py:reed")
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "mine.py:read" in done.stdout + done.stderr
+    done = command(file.parent, "corpus=custom", "corpus._target_=mine.py:reed")
+    assert done.status == 2 and "Traceback" not in done.text
+    assert "mine.py:read" in done.text

@@ -21,6 +21,9 @@ FLAGS = (
     "--disable-sync",
     "--virtual-time-budget=5000",
 )
+BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+"""Of a test that does nothing but open a page, which would be written for nothing."""
 
 
 def opened(page: Path, *, after: str = "", width: int = 1280) -> str:
@@ -28,10 +31,9 @@ def opened(page: Path, *, after: str = "", width: int = 1280) -> str:
 
     width: of the window, in pixels; Chromium's least is 500.
 
-    Skips the test where Chromium is not installed.
+    Skips the rest of the test where Chromium is not installed.
     """
-    browser = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if browser is None:
+    if BROWSER is None:
         pytest.skip("Chromium is not installed")
     if after:
         changed = page.read_text().replace("</body>", f"<script>{after}</script></body>")
@@ -40,7 +42,7 @@ def opened(page: Path, *, after: str = "", width: int = 1280) -> str:
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
             [
-                browser,
+                BROWSER,
                 *FLAGS,
                 f"--window-size={width},900",
                 f"--user-data-dir={profile}",

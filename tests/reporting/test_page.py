@@ -17,7 +17,7 @@ from probes.reporting.terminal import print_map
 from probes.results.feature_table import FeatureTable
 from probes.results.record import RunRecord
 from probes.results.summary import baselines
-from tests.reporting.chromium import opened
+from tests.reporting.chromium import needs_chromium, opened
 from tests.reporting.page_data import page_data
 from tests.reporting.synthetic import CLASSES, heads_of, make_record, make_results
 
@@ -156,6 +156,7 @@ def test_partial_tables(tmp_path: Path, left: str) -> None:
 # --- in a browser -----------------------------------------------------------------------------
 
 
+@needs_chromium
 def test_chromium_draws_the_maps(tmp_path: Path) -> None:
     page, _, _ = written(tmp_path, STREAMS, features=("upos", "deprel"))
     dom = opened(page)
@@ -165,6 +166,7 @@ def test_chromium_draws_the_maps(tmp_path: Path) -> None:
     assert dom.count("<polyline") == 2 * 5
 
 
+@needs_chromium
 def test_chromium_switches_and_hovers(tmp_path: Path) -> None:
     page, table, _ = written(tmp_path, STREAMS)
     dom = opened(
@@ -190,6 +192,7 @@ def test_chromium_switches_and_hovers(tmp_path: Path) -> None:
     assert f"{accuracy['value']:.3f}" in tip[0] and f"{recall['value']:.3f}" in tip[0]
 
 
+@needs_chromium
 def test_in_a_narrow_window_tables_scroll_and_the_page_does_not(tmp_path: Path) -> None:
     streams = {"encoder": heads_of(3, 12), "decoder": heads_of(4, 12), "cross": heads_of(4, 12)}
     page, _, _ = written(tmp_path, streams, features=("a_feature_with_a_long_name", "deprel"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ from probes.core.errors import UserError
 from probes.training.custom import fit_custom
 from probes.training.problems import real_problem
 from tests.conftest import PROJECT
+from tests.in_process import command
+from tests.tiny_checkpoints import write_checkpoint
 from tests.training.synthetic import make_labels, make_layer, make_task
 
 EXAMPLE = PROJECT / "examples" / "my_probe.py"
@@ -75,28 +75,22 @@ def test_a_function_of_other_arguments_is_one_message(tmp_path: Path) -> None:
         fit_custom(z, [real_problem(task)], config_of(tmp_path, "def fit(z): pass"), classes=3)
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a folder, as a user calls it."""
-    settings = [
-        "corpus.sentences=120",
-        "features=[number]",
-        "min_count=2",
-        "evaluation.bootstrap=20",
-    ]
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), "probe=custom", *settings, *overrides],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+SMALL = (
+    "probe=custom",
+    "corpus.sentences=120",
+    "features=[number]",
+    "min_count=2",
+    "evaluation.bootstrap=20",
+    "trainer=cpu",
+)
 
 
 def test_on_the_command_line_and_loaded(tmp_path: Path) -> None:
-    target = f"probe._target_={EXAMPLE}:nearest_mean"
-    done = run(tmp_path, target, "+probe.options.shrink=0.1", "hydra.run.dir=out", "trainer=cpu")
-    assert done.returncode == 0, done.stdout + done.stderr
+    model = write_checkpoint(tmp_path / "model", "gpt2", n_positions=256)
+    target = (f"probe._target_={EXAMPLE}:nearest_mean", "+probe.options.shrink=0.1")
+    where = (f"cache_dir={tmp_path / 'cache'}", "hydra.run.dir=out")
+    done = command(tmp_path, "model=hf", f"model.name={model}", *SMALL, *target, *where)
+    assert done.status == 0, done.text
     loaded = load_run(tmp_path / "out")
     assert "custom" in set(loaded.results["probe"])
     best = loaded.top("number", k=1).iloc[0]
@@ -109,6 +103,6 @@ def test_on_the_command_line_and_loaded(tmp_path: Path) -> None:
 
 def test_a_target_that_is_missing_is_one_message(tmp_path: Path) -> None:
     for target in ([], ["probe._target_=nowhere.py:fit"]):
-        done = run(tmp_path, *target)
-        assert done.returncode == 2 and "Traceback" not in done.stderr
-        assert "probe._target_" in done.stdout + done.stderr
+        done = command(tmp_path, *SMALL, *target)
+        assert done.status == 2 and "Traceback" not in done.text
+        assert "probe._target_" in done.text

@@ -10,12 +10,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from probes.config import LoggerConfig
 from probes.reporting.tracking.make_logger import make_logger
+from probes.reporting.tracking.run_numbers import run_numbers
+from probes.reporting.tracking.tables import heads_table
 from tests.reporting.tracking.conftest import RECORD, TABLE, described
 from tests.reporting.tracking.failing_wandb import Calls, install
 from tests.reporting.tracking.test_wandb_run import CACHES, fits_of
@@ -57,11 +61,25 @@ def whole_run(run_dir: Path, mode: str) -> None:
         logger.log_run(TABLE, RECORD)
 
 
+@pytest.fixture(scope="module")
+def computed() -> dict[str, Any]:
+    """What the logger computes from the one run of this file, which dozens of attempts log."""
+    return {"run_numbers": run_numbers(TABLE, RECORD), "heads_table": heads_table(TABLE)}
+
+
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_any_call_may_fail(
-    run_dir: Path, mode: str, for_good: bool, told: list[str], monkeypatch: pytest.MonkeyPatch
+    run_dir: Path,
+    mode: str,
+    for_good: bool,
+    told: list[str],
+    computed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, value in computed.items():
+        logger = "probes.reporting.tracking.wandb_logger"
+        monkeypatch.setattr(f"{logger}.{name}", lambda *_, value=value: deepcopy(value))
     monkeypatch.setenv("PLANTED_TOKEN", "planted-12345")
     module = "probes.reporting.tracking.wandb_mode"
     monkeypatch.setattr(f"{module}.has_key", lambda: True)
