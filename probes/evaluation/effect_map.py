@@ -14,6 +14,7 @@ from probes.results.findings import BestUnit, MapTestSummary
 from probes.results.vocabulary.comparators import COMPARATORS, MATCHED
 from probes.statistics.bootstrap import Draws
 from probes.statistics.group_sums import GroupSums
+from probes.statistics.groups import Array
 from probes.statistics.maps import MapEvidence
 
 
@@ -28,6 +29,16 @@ class EffectMap:
     best: BestUnit
     test: MapTestSummary
     caveats: list[str]
+
+    @property
+    def of(self) -> MapEvidence:
+        """The map itself."""
+        return self.maps[0]
+
+    @property
+    def p_familywise(self) -> Array:
+        """(H,) of the test against 0, over all units of the map."""
+        return np.array([row["p_familywise"] for row in self.rows if "p_familywise" in row])
 
 
 def judge_effects(

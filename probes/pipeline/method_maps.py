@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from probes.config.group_checks import top_of
 from probes.evaluation.effect_map import EffectMap
 from probes.evaluation.shared_roles import shared_roles, shared_roles_sentence
+from probes.evaluation.unexplained_layers import unexplained_layers, unexplained_layers_sentence
 from probes.interventions.ablation import RowEffects
 from probes.interventions.editor import ALL_HEADS, MLP
 from probes.interventions.effects import Named, effect_evidence
@@ -66,8 +68,11 @@ def ablation_maps(one: FeatureEffects) -> list[EffectMap]:
                 values = effect_evidence(behaviour, heads, matched[rows], named, **shared)
                 control = replace(values, probe=MATCHED)
             maps.append(one.judge(evidence, control=control, kept=effects.kept))
-    if ALL_HEADS in totals and ablated.weights.get(HEADS) is None:
-        _say_which_roles_are_shared(one, effects, totals[HEADS], totals[ALL_HEADS])
+    if ALL_HEADS in totals:
+        if HEADS in ablated.weights:
+            _say_where_heads_are_missing(one, effects, totals[HEADS], maps)
+        else:
+            _say_which_roles_are_shared(one, effects, totals[HEADS], totals[ALL_HEADS])
     return maps
 
 
@@ -78,6 +83,23 @@ def _say_which_roles_are_shared(
     clean = float(effects.clean[rows].mean())
     found = shared_roles(heads, together, clean, one.draws(effects.kept))
     if sentence := shared_roles_sentence(found, heads.metric, clean):
+        one.caveat(f"{sentence}.")
+
+
+def _say_where_heads_are_missing(
+    one: FeatureEffects, effects: RowEffects, chosen: MapEvidence, maps: Sequence[EffectMap]
+) -> None:
+    (layers,) = (m for m in maps if m.of.site == ALL_HEADS and m.of.effect == TOTAL)
+    found = unexplained_layers(
+        chosen,
+        layers.of,
+        [(site.stream, site.layer) for site, _ in one.editor.heads],
+        layers.p_familywise,
+        one.draws(effects.kept),
+        level=one.config.significance.level,
+    )
+    option = f"ablation.heads={one.config.ablation.heads}"
+    if sentence := unexplained_layers_sentence(found, chosen.metric, option):
         one.caveat(f"{sentence}.")
 
 

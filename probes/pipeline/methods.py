@@ -128,6 +128,7 @@ class MethodsOfRun:
                 edited.
         """
         self.check()
+        self._say_what_has_no_map()
         maps: list[EffectMap] = []
         for name, of, one in self._effects():
             for method in self.methods:
@@ -136,6 +137,20 @@ class MethodsOfRun:
                 else:
                     maps += MAPS[method](one)
         return maps
+
+    def _say_what_has_no_map(self) -> None:
+        """Name the features without answers of their own beside others that have some."""
+        named, of_answers = self.named(), {answer.feature for answer in self.corpus.answers}
+        if not (without := [feature for feature in self.features if feature not in named]):
+            return
+        words = (
+            f"{', '.join(without)}: no map of effects, because no answer stands for "
+            f"{'it' if len(without) == 1 else 'them'}; effects are measured on {', '.join(named)}"
+        )
+        if len(of_answers) > 1 and not self.measure.texts:
+            words += f" (features=[{without[0]}] alone: on all answers of its texts together)"
+        log.info("%s", words)
+        self.caveats.append(f"{words}.")
 
     def edit(self) -> None:
         """Measure the parts of exact effects that are this process's, and leave them in ``parts``.
@@ -251,9 +266,18 @@ class MethodsOfRun:
 
 
 def tasks_of_maps(
-    maps: Sequence[EffectMap], corpus: Corpus, units: np.ndarray, known: Sequence[Task], least: int
+    maps: Sequence[EffectMap],
+    corpus: Corpus,
+    units: np.ndarray,
+    tasks: Sequence[Task],
+    probed: bool,
+    least: int,
 ) -> list[Task]:
-    """Tasks of features that have a map of effects, and were not probed."""
+    """Tasks of all features that have a map, of probes or of effects.
+
+    tasks: of the features that the run was asked for; without probes some may have no map.
+    """
     names = dict.fromkeys(evidence.feature for one in maps for evidence in one.maps)
-    missing = [name for name in names if name not in {task.feature for task in known}]
-    return [make_task(corpus, name, units, min_count=least) for name in missing]
+    mapped = [task for task in tasks if probed or task.feature in names]
+    missing = [name for name in names if name not in {task.feature for task in mapped}]
+    return mapped + [make_task(corpus, name, units, min_count=least) for name in missing]

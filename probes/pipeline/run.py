@@ -164,7 +164,7 @@ def _fit_and_publish(
         steered = [row for one in methods.steered for row in one.rows]
         doses = [sums for one in methods.steered for sums in one.doses]
         evaluation = evaluation.with_effects(effects, methods.caveats, steered, doses)
-        tasks += tasks_of_maps(effects, corpus, units, tasks, config.min_count)
+        tasks = tasks_of_maps(effects, corpus, units, tasks, probing, config.min_count)
     record = recorder.record(
         corpus,
         handle,

@@ -222,6 +222,21 @@ def test_a_feature_without_answers_of_its_own_is_measured_on_all_answers_of_its_
     )  # fmt: skip
 
 
+def test_features_that_get_no_map_of_effects_are_named(
+    talking_directory: Path, tmp_path: Path
+) -> None:
+    config = settings(
+        talking_directory, tmp_path, corpus=GeneratedConfig(name="facts", examples=80),
+        features=["attribute", "continent", "relation"], min_count=1, methods=["direct_logit"],
+    )  # fmt: skip
+    run(config, tmp_path)
+    made = load_run(tmp_path)
+    assert made.features == list(made.record.tasks) == ["continent"]
+    (said,) = (one for one in made.record.caveats if "no map of effects" in one)
+    assert said.startswith("attribute, relation: ") and "measured on continent" in said
+    assert "features=[attribute] alone: on all answers of its texts together" in said
+
+
 def test_twins_that_change_nothing_before_the_answer_are_not_patched(
     talking_directory: Path, tmp_path: Path
 ) -> None:
