@@ -1,7 +1,7 @@
 """Exact mean ablation of every head, in plain passes of the same batches.
 
     python -m benchmarks.effects [--quick] [--model smollm2] [--prompts 100] [--step 5]
-        [--cache DIR] [--no-peers]
+        [--cache DIR] [--no-peers | --peers-one-head]
 
 A *plain pass* runs the same padded batches through body and head, with logits at the last token
 only and no hooks. Passes of heads side by side, and plain ones, are measured in turns, layer after
@@ -9,7 +9,8 @@ layer, so that a busy machine slows both. ``hook_loop`` is how it is done withou
 whole pass a head, with one hook.
 
 nnsight and TransformerLens (``effects_peers``) run in the same turns, where they are installed:
-several heads side by side in each of their passes, too.
+several heads side by side in each of their passes, too, or with --peers-one-head one head in each,
+as their tutorials do it.
 
 JSON lines: "layer", "heads", "plain_passes_a_head", "hook_loop" (the same for one head); the last
 line of a contestant has the mean over layers: of all heads of the model where all layers are
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--step", type=int, default=1, help="every how many layers are measured")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true", help="without other libraries")
+    parser.add_argument("--peers-one-head", action="store_true", help="in each of their passes")
     parser.add_argument("--cache", type=Path, help="where a GGUF file is unpacked")
     given = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
@@ -93,7 +95,8 @@ def measure(given: argparse.Namespace, cache: Path) -> None:
 
     plain()
     peers: dict[str, effects_peers.Logits] = {}
-    job = effects_peers.Job(editor, readout, edit.of_site, editor.tokens_per_batch)
+    at_once = 1 if given.peers_one_head else editor.tokens_per_batch
+    job = effects_peers.Job(editor, readout, edit.of_site, at_once)
     for name, prepare in ({} if given.no_peers else effects_peers.LIBRARIES).items():
         if reason := missing(name):
             report("effects", "ioi", name, missing=reason)

@@ -39,6 +39,7 @@ class Job:
     means: dict[Site, Tensor]
     """(H, D) what takes the place of each head's output, at all tokens but the first."""
     tokens_at_once: int
+    """Up to which heads are edited side by side; a batch of more has one in each pass."""
 
     def edited(self, site: Site, heads: Sequence[int], z: Tensor) -> Tensor:
         """(V * B, T, H, D) or (V * B, T, H * D) with another head edited in each copy."""
