@@ -54,7 +54,7 @@ class ProbeConfig:
 PENALTIES = (10.0, 100.0, 1000.0)
 """On standardised features, ``1/C`` of scikit-learn: those that a linear probe chooses among."""
 WEAKER, STRONGER = (1.0, 0.1), (1e4, 1e5)
-"""Those that it goes on to, one after another, where the last one was chosen."""
+"""Those that it goes on to, one after another, where the last one was clearly the best."""
 
 
 @dataclass
@@ -64,8 +64,8 @@ class LinearConfig(ProbeConfig):
     l2: list[float] | None = None
     """Penalties on standardised features, ``1/C`` of scikit-learn; each head takes the one that is
     best on validation. null: 10, 100 and 1000, and where a head at the run's site takes the first
-    or last of them, also 1 and 0.1, or 1e4 and 1e5, as long as each is better than the
-    one before. Penalties that are given are never extended."""
+    or last of them, also 1 and 0.1, or 1e4 and 1e5, as long as each is better than the one before
+    by more than a standard error. Penalties that are given are never extended."""
     tolerance: float = 1e-4
     """Relative gap of the objective to its optimum at which a column counts as converged."""
     max_iterations: int = 500

@@ -86,7 +86,7 @@ def _fitted(z: Tensor, problem: Problem, layers: LinearLayers) -> Fitted:
     H = len(z)
     accuracy = torch.full((H,), float("nan"))
     if problem.select.any():
-        scores, _ = score_path(z, problem, layers.weight[:, None], layers.bias[:, None])
+        scores, _, _ = score_path(z, problem, layers.weight[:, None], layers.bias[:, None])
         accuracy = scores[:, 0].float().cpu()
     choice = torch.zeros(H) if layers.choice is None else layers.choice.cpu().float()
     return Fitted(problem, {"weight": layers.weight, "bias": layers.bias}, choice, accuracy)

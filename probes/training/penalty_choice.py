@@ -26,8 +26,9 @@ class Choice:
     """(H, P) float64."""
     accuracy: Tensor
     """(H, P) float64 on the problem's ``select`` rows."""
-    loss: Tensor
-    """(H, P) float64 log-loss on the same rows."""
+    clear: Tensor
+    """(H, P) bool: the penalty is the first or last one, and more accurate than the one next to it
+    by more than a standard error of the difference."""
     tensors: dict[str, Tensor]
     """``weight`` (H, P, C', D), ``bias`` (H, P, C') and ``DIAGNOSTICS`` (H, P)."""
 
@@ -43,7 +44,7 @@ class Choice:
 
         Ties in accuracy are common on small validation sets.
         """
-        accuracy, loss = _scores(z, problems, fit)  # (H, P, K)
+        accuracy, loss, error = _scores(z, problems, fit)  # (H, P, K), the last (H, P, K - 1)
         tied = accuracy < accuracy.max(dim=2, keepdim=True).values
         best = loss.masked_fill(tied, float("inf")).argmin(dim=2, keepdim=True)  # (H, P, 1)
 
@@ -52,18 +53,26 @@ class Choice:
             return values.take_along_dim(at, dim=2).squeeze(2)
 
         penalties = torch.tensor(l2, dtype=torch.float64, device=loss.device)
+        clear = torch.zeros_like(best[:, :, 0], dtype=torch.bool)
+        if len(l2) > 1:
+            first, last = best[:, :, 0] == 0, best[:, :, 0] == len(l2) - 1
+            gain = accuracy.diff(dim=2)  # of each penalty over the one before it
+            clear = (first & (-gain > error)[:, :, 0]) | (last & (gain > error)[:, :, -1])
         tensors = {name: pick(getattr(fit, name)) for name in ("weight", "bias", *DIAGNOSTICS)}
-        return cls(penalties[best[:, :, 0]], pick(accuracy), pick(loss), tensors)
+        return cls(penalties[best[:, :, 0]], pick(accuracy), clear, tensors)
 
     def go_on(self, z: Tensor | SelectedRows, problems: Sequence[Problem], refit: Refit) -> None:
         """Try the penalties beyond the default ones, one after another on each side.
 
-        A head goes on while the last penalty is the one that it takes and errors are left; heads
-        and problems that do not are fitted only where they share a product with those that do.
+        A head goes on while the last penalty is clearly better than the one before: by more than a
+        standard error (the rule of Breiman et al. 1984, section 3.4.3, for when to stop). Where
+        they are as good as each other a further one hardly differs either, and takes the longest.
+        Heads and problems that do not go on are fitted only where they share a product with those
+        that do.
         """
         for last, further in ((min(PENALTIES), WEAKER), (max(PENALTIES), STRONGER)):
             for penalty in further:
-                ends = (self.penalty == last) & (self.accuracy < 1)  # (H, P)
+                ends = (self.penalty == last) & self.clear & (self.accuracy < 1)  # (H, P)
                 if not bool(ends.any()):
                     break
                 heads = ends.any(dim=1).nonzero()[:, 0]
@@ -72,19 +81,24 @@ class Choice:
                 part = z if len(heads) == len(z) else z[heads]
                 start = self.tensors["weight"][at], self.tensors["bias"][at]
                 fit = refit(part, some.tolist(), penalty, start)
-                tried = Choice.of(part, [problems[p] for p in some.tolist()], fit, [penalty])
-                better = (tried.accuracy > self.accuracy[at]) | (
-                    (tried.accuracy == self.accuracy[at]) & (tried.loss < self.loss[at])
+                both = LogisticFit(
+                    **{
+                        name: _beside(own[at], getattr(fit, name))
+                        for name, own in self.tensors.items()
+                    },
+                    messages=fit.messages,
                 )
-                self._replace(at, better & ends[at], tried)
+                tried = Choice.of(part, [problems[p] for p in some.tolist()], both, [last, penalty])
+                self._replace(at, ends[at], tried)
                 last = penalty
 
-    def _replace(self, at: tuple[Tensor, Tensor], better: Tensor, other: Choice) -> None:
-        for name in ("penalty", "accuracy", "loss"):
+    def _replace(self, at: tuple[Tensor, Tensor], chosen: Tensor, other: Choice) -> None:
+        """Take over what ``other`` has at ``at``, where ``chosen`` (h, p) is True."""
+        for name in ("penalty", "accuracy", "clear"):
             mine, new = getattr(self, name), getattr(other, name)
-            mine[at] = torch.where(better, new, mine[at])
+            mine[at] = torch.where(chosen, new, mine[at])
         for name, new in other.tensors.items():
-            own, where = self.tensors[name], better.view(*better.shape, *[1] * (new.dim() - 2))
+            own, where = self.tensors[name], chosen.view(*chosen.shape, *[1] * (new.dim() - 2))
             own[at] = torch.where(where, new, own[at])
 
     def fitted(self, problem: Problem, p: int) -> Fitted:
@@ -98,36 +112,47 @@ class Choice:
         )
 
 
+def _beside(own: Tensor, new: Tensor) -> Tensor:
+    """What the columns (h, p, ...) have had and the new ones (h, p, 1, ...): (h, p, 2, ...)."""
+    return torch.cat([own[:, :, None], new], dim=2)
+
+
 def _scores(
     z: Tensor | SelectedRows, problems: Sequence[Problem], fit: LogisticFit
-) -> tuple[Tensor, Tensor]:
-    """Accuracy and log-loss (H, P, K) of each problem on its ``select`` rows."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``score_path``, of each problem on its ``select`` rows: (H, P, K), (H, P, K) and
+    (H, P, K - 1)."""
     scores = [
         score_path(z, problem, fit.weight[:, p], fit.bias[:, p])
         for p, problem in enumerate(problems)
     ]
-    return torch.stack([a for a, _ in scores], 1), torch.stack([loss for _, loss in scores], 1)
+    accuracy, loss, error = (torch.stack(parts, dim=1) for parts in zip(*scores, strict=True))
+    return accuracy, loss, error
 
 
 def score_path(
     z: Tensor | SelectedRows, problem: Problem, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Accuracy and log-loss on the ``select`` rows, (H, K) each in float64, in blocks of rows.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Accuracy and log-loss on the ``select`` rows, (H, K) each in float64, in blocks of rows, and
+    the standard error of the accuracy's difference between neighbours, (H, K - 1).
 
-    weight: (H, K, C', D), bias: (H, K, C').
+    weight: (H, K, C', D), bias: (H, K, C'). The standard error is of rows that are drawn one by one
+    (McNemar 1947): the square root of how many one of both gets right and the other does not.
     """
     H, K, columns, D = weight.shape
     rows = torch.from_numpy(problem.select.nonzero()[0]).to(z.device)
     labels = torch.from_numpy(problem.labels).to(z.device)[rows]
     flat, offset = weight.reshape(H, K * columns, D).mT, bias.reshape(H, 1, K * columns)
     hits = torch.zeros(H, K, dtype=torch.float64, device=z.device)
-    loss = torch.zeros_like(hits)
+    loss, unlike = torch.zeros_like(hits), torch.zeros_like(hits[:, 1:])
     step = max(1, BLOCK // (H * max(D, K * max(columns, 2))))
     for start in range(0, len(rows), step):
         x, y = z[:, rows[start : start + step]].float(), labels[start : start + step]
         scores = torch.baddbmm(offset, x, flat).view(H, len(y), K, columns)
         scores = class_logits(scores)
         own = scores.gather(-1, y.view(1, -1, 1, 1).expand(H, -1, K, 1)).squeeze(-1)  # (H, n, K)
-        hits += (scores.argmax(dim=-1) == y.view(1, -1, 1)).sum(dim=1)
+        right = scores.argmax(dim=-1) == y.view(1, -1, 1)
+        hits += right.sum(dim=1)
+        unlike += (right[..., 1:] != right[..., :-1]).sum(dim=1)
         loss += (scores.logsumexp(dim=-1) - own).sum(dim=1, dtype=torch.float64)
-    return hits / len(rows), loss / len(rows)
+    return hits / len(rows), loss / len(rows), unlike.sqrt() / len(rows)
