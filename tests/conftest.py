@@ -8,6 +8,9 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Before NumPy is imported. scikit-learn's fits, the oracles of many tests, are small: the library's
+# threads wait for each other in a loop, and on a busy machine take five times as long as one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
