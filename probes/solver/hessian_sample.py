@@ -7,6 +7,7 @@ from torch import Tensor
 
 from probes.solver import tuning
 from probes.solver.linalg import inverse_of, squares
+from probes.solver.remade_rows import RemadeSample
 
 HESSIAN_ROWS_PER_PARAMETER = 128
 """Rows for each parameter that a column's sample is drawn from, where there are more."""
@@ -16,7 +17,7 @@ SAMPLED_LEAST = 256
 """Rows in it at least."""
 
 
-def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+def own_hessians(x: Tensor | RemadeSample, curvature: Tensor, out: Tensor) -> None:
     """``[x, 1]^T diag(curvature) [x, 1]`` of R columns of a head, in ``out`` (R, n, n).
 
     x (N, n - 1), curvature (R, N). Of many rows each column takes a sample of its own, at equal
@@ -37,11 +38,11 @@ def own_hessians(x: Tensor, curvature: Tensor, out: Tensor) -> None:
         step = max(1, tuning.HESSIAN_NUMBERS // (n * N))
         for start in range(0, R, step):
             columns = slice(start, start + step)
-            squares(_times(x, curvature[columns].sqrt()), out[columns])
+            squares(_times(x[:], curvature[columns].sqrt()), out[columns])
         return
     step = max(1, tuning.HESSIAN_NUMBERS // (n * size))
-    steps = torch.arange(size, device=x.device) + 0.5
-    lengths = torch.linalg.vector_norm(x, dim=1).square_().add_(1)  # (N,) squared, of [x, 1]
+    steps = torch.arange(size, device=curvature.device) + 0.5
+    lengths = _lengths(x).square_().add_(1)  # (N,) squared, of [x, 1]
     for start in range(0, R, step):
         sums = (curvature[start : start + step] * lengths).cumsum_(-1)  # (r, N)
         each = sums[:, -1:] / size
@@ -63,7 +64,15 @@ def _times(x: Tensor, factors: Tensor) -> Tensor:
     return rows
 
 
-def _own_hessian(x: Tensor, curvature: Tensor, out: Tensor) -> None:
+def _lengths(x: Tensor | RemadeSample) -> Tensor:
+    """Of the rows x (N, D), some of which are made at a time: (N,)."""
+    N, D = x.shape
+    step = max(1, tuning.HESSIAN_NUMBERS // D)
+    parts = (x[start : start + step] for start in range(0, N, step))
+    return torch.cat([torch.linalg.vector_norm(part, dim=1) for part in parts])
+
+
+def _own_hessian(x: Tensor | RemadeSample, curvature: Tensor, out: Tensor) -> None:
     """``own_hessians`` of one column (N,), without rows whose curvature is negligible.
 
     Few rows of a nearly separable head remain; the result is scaled to the curvature of all.
@@ -71,10 +80,20 @@ def _own_hessian(x: Tensor, curvature: Tensor, out: Tensor) -> None:
     least, total = torch.finfo(out.dtype).tiny, curvature.sum()
     bulk = curvature.square().sum() / total.clamp_min(least)
     kept = (curvature > 0.05 * bulk).nonzero()[:, 0]
-    if len(kept) < 0.7 * len(curvature):
-        x, curvature = x[kept], curvature[kept]
+    few = len(kept) < 0.7 * len(curvature)
+    if few:
+        curvature = curvature[kept]
         curvature = curvature * (total / curvature.sum().clamp_min(least))
-    squares(_times(x, curvature.sqrt())[None], out[None])
+    step = max(1, 2 * tuning.HESSIAN_NUMBERS // len(out))
+    for start in range(0, max(1, len(curvature)), step):
+        at = slice(start, start + step)
+        rows = _times(x[kept[at] if few else at], curvature[at].sqrt())
+        if start == 0:
+            squares(rows[None], out[None])
+        else:
+            part = torch.empty_like(out)
+            squares(rows[None], part[None])
+            out += part
 
 
 def invert_(hessians: Tensor, penalty: Tensor) -> None:

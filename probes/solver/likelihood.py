@@ -8,6 +8,7 @@ from torch import Tensor
 from probes.solver import tuning
 from probes.solver.buffers import Workspace
 from probes.solver.linalg import softmax_without_maximum
+from probes.solver.remade_rows import RemadeRows
 from probes.solver.rows import on_gpu, row_blocks
 
 
@@ -44,15 +45,15 @@ def log_partition(logits: Tensor) -> Tensor:
 
 
 def label_moments(
-    x: Tensor, labels: Tensor, weights: Tensor, columns: int, space: Workspace
+    x: Tensor | RemadeRows, labels: Tensor, weights: Tensor, columns: int, space: Workspace
 ) -> Tensor:
     """Sums of [x, 1] over the rows of each class: (H, P, C', D + 1).
 
     The labels enter the objective only as ``-<moments, parameters>`` and its gradient only as
     ``-moments``, so passes over the rows need no labels.
     """
-    H, _, D = x.shape
-    P, N = labels.shape
+    H, D = x.shape[0], x.shape[-1]
+    P = len(labels)
     moments = weights.new_zeros(H, P, columns, D + 1)
     if columns == 1:
         mask = labels.to(weights.dtype) * weights  # (P, N)
@@ -60,10 +61,13 @@ def label_moments(
             moments[..., 0, :D] += torch.matmul(mask[:, at], block)
         moments[..., 0, D] = mask.sum(-1, dtype=torch.float64)
         return moments
-    for p in range(P):
-        mask = space.empty("mask", (columns, N), weights).zero_()
-        mask.scatter_(0, labels[p][None], weights[p][None])
-        for at, block in row_blocks(x, weights.dtype):
-            moments[:, p, :, :D] += torch.matmul(mask[:, at], block)
-        moments[:, p, :, D] = mask.sum(-1, dtype=torch.float64)
+    counts = torch.zeros(P, columns, dtype=torch.float64, device=weights.device)
+    for at, block in row_blocks(x, weights.dtype):
+        for p in range(P):
+            label = labels[p, at]
+            mask = space.empty("mask", (columns, len(label)), weights).zero_()
+            mask.scatter_(0, label[None], weights[p, at][None])
+            moments[:, p, :, :D] += torch.matmul(mask, block)
+            counts[p] += mask.sum(-1, dtype=torch.float64)
+    moments[..., D] = counts
     return moments

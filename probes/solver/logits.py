@@ -16,6 +16,9 @@ numbers of a coupling."""
 COUPLING_ROWS = 2048
 """Rows that the coupling of the classes is estimated from; more if there are many classes."""
 
+PARTITION_NUMBERS = 1 << 20
+"""Logits that are exponentiated at a time where their buffers have to be kept."""
+
 
 class Logits:
     """Logits of all columns, updated along search directions in reused buffers.
@@ -96,7 +99,9 @@ class Logits:
 
     def value(self, columns: Columns) -> Tensor:
         """Objective (H, T) in float64."""
-        partition = log_partition(self.current)  # (H, K, T, B)
+        step = max(1, PARTITION_NUMBERS // self.current[:, 0].numel())
+        blocks = self.current.split(step, dim=1)
+        partition = torch.cat([log_partition(block) for block in blocks], 1)  # (H, K, T, B)
         if self.w is not None:
             partition.mul_(self.w[..., 0, :])
         elif self.padding:

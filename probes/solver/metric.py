@@ -86,9 +86,7 @@ class GramMetric:
         A row whose class is certain adds no curvature. With the trace of ``w (diag(p) - p p^T)`` as
         weight, the Gram matrix is the one that suits a Kronecker product with their sum.
         """
-        pairs = zip(rows.heads, weights, strict=True)
-        sums = [weight @ rows.flat(head).to(weight.dtype) for head, weight in pairs]
-        metric = cls(rows, weights, torch.stack(sums) / weights.sum(-1, keepdim=True), space)
+        metric = cls(rows, weights, rows.sums(weights) / weights.sum(-1, keepdim=True), space)
         metric.decompose()
         return metric
 
@@ -153,12 +151,12 @@ def gram(rows: Rows, weights: Tensor, space: Workspace) -> Tensor:
     weights = weights[..., ::step]
     grams = weights.new_empty(H, D, D)
     uniform = weights.dim() == 1 and bool((weights == weights[0]).all())
-    if uniform and rows.x.dtype == weights.dtype and len(rows.x) == H:
-        x = rows.x.flatten(1, 2)[:, :N:step]  # (H, n, D)
+    x = rows.every(step)  # (heads of rows, n, D)
+    if uniform and x.dtype == weights.dtype and len(x) == H:
         return torch.bmm(x.mT, x, out=grams).div_(weights.shape[-1])
     roots = weights.sqrt().expand(H, -1)
     for i, head in enumerate(rows.heads):
-        taken = rows.flat(head)[::step].to(weights.dtype)
+        taken = x[head].to(weights.dtype)
         taken = torch.mul(taken, roots[i][:, None], out=space.empty("rooted", taken.shape, taken))
         torch.mm(taken.t(), taken, out=grams[i])
     return grams / weights.sum(-1).view(-1, 1, 1)

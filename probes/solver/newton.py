@@ -16,6 +16,7 @@ from probes.solver.buffers import Workspace
 from probes.solver.columns import dot, initial_columns
 from probes.solver.likelihood import log_partition, probabilities
 from probes.solver.problem import Problems, Solution
+from probes.solver.remade_rows import RemadeRows
 from probes.solver.standardise import standardise
 
 NEARLY_SEPARABLE = 0.03
@@ -51,7 +52,7 @@ def with_certain_gap(
     for k in range(len(problems.l2)):
         at = 0, slice(k, k + 1)
         objective = _Objective(
-            standardised.x[0],
+            standardised.x,
             weights[0],
             columns.moments[at][0],
             columns.penalty[at][0],
@@ -103,9 +104,14 @@ class _Objective:
     """One column on the standardised rows, in float64."""
 
     def __init__(
-        self, x: Tensor, weights: Tensor, moments: Tensor, penalty: Tensor, live: Tensor
+        self,
+        x: Tensor | RemadeRows,
+        weights: Tensor,
+        moments: Tensor,
+        penalty: Tensor,
+        live: Tensor,
     ) -> None:
-        """x (N, D), weights (N,), moments and live (C', n), penalty (1, n)."""
+        """x (1, N, D), weights (N,), moments and live (C', n), penalty (1, n)."""
         self.x, self.weights = x, weights
         self.moments, self.penalty, self.live = moments, penalty, live
         self.step = max(1, tuning.HESSIAN_NUMBERS // moments.numel())
@@ -113,7 +119,7 @@ class _Objective:
     def value(self, v: Tensor) -> float:
         """At parameters (C', n)."""
         total = v.new_zeros(())
-        for start in range(0, len(self.x), self.step):
+        for start in range(0, len(self.weights), self.step):
             rows, weights = self._rows(start)
             total += (weights * log_partition(v @ rows.mT)).sum()
         return float(total - (self.moments * v).sum() + 0.5 * (self.penalty * v * v).sum())
@@ -123,7 +129,7 @@ class _Objective:
         C, n = v.shape
         gradient = self.penalty * v - self.moments
         hessian = v.new_zeros(C, n, C, n)
-        for start in range(0, len(self.x), self.step):
+        for start in range(0, len(self.weights), self.step):
             rows, weights = self._rows(start)
             logits = v @ rows.mT  # (C', r)
             share = probabilities(logits, out=torch.empty_like(logits))
@@ -149,5 +155,5 @@ class _Objective:
     def _rows(self, start: int) -> tuple[Tensor, Tensor]:
         """Some rows with the intercept's ones (r, n), and their weights (r,)."""
         part = slice(start, start + self.step)
-        x = self.x[part].double()
+        x = self.x[:, part][0].double()
         return torch.cat([x, torch.ones_like(x[:, :1])], 1), self.weights[part]

@@ -169,8 +169,8 @@ class QuasiNewton:
         hessians = c.parameters.new_empty(H, T, C, n, n)
         curvature = logits.class_curvature(step)  # (H, K, T, C', b)
         for i, head in enumerate(logits.rows.heads):
-            x = logits.rows.x[head, :, ::step].flatten(0, 1)  # (K * b, D), all rows as they are
-            weights = curvature[i].permute(1, 2, 0, 3).reshape(T * C, len(x))
+            x = logits.rows.every_of_blocks(head, step)  # (K * b, D), all rows as they are
+            weights = curvature[i].permute(1, 2, 0, 3).reshape(T * C, x.shape[0])
             own_hessians(x, weights, hessians[i].flatten(0, 1))
         invert_(hessians.flatten(0, 2), c.penalty.expand(H, T, C, n).reshape(-1, n))
         return hessians

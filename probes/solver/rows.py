@@ -8,18 +8,23 @@ import torch
 from torch import Tensor
 
 from probes.solver import tuning
+from probes.solver.remade_rows import RemadeRows, RemadeSample
 from probes.solver.selected_rows import SelectedRows
 
 
-def on_gpu(x: Tensor | SelectedRows) -> bool:
+def on_gpu(x: Tensor | SelectedRows | RemadeRows) -> bool:
     """True if x is on a GPU, which wants few large operations, not ones that stay in a cache."""
     return x.is_cuda
 
 
-def row_blocks(x: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+def row_blocks(x: Tensor | RemadeRows, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
     """The rows of x (H, N, D) in ``dtype``: all at once if they have it, else in converted blocks,
     so that float64 arithmetic on many float32 rows needs no second copy of them.
     """
+    if isinstance(x, RemadeRows):
+        for at, block in x.blocks(dtype):
+            yield at, block[:, : at.stop - at.start]
+        return
     if x.dtype == dtype:
         yield slice(None), x
         return
@@ -40,7 +45,8 @@ def blocks_of(rows: int, like: Tensor | SelectedRows) -> tuple[int, int]:
     if on_gpu(like) or rows < tuning.BLOCK_ROWS:
         return 1, rows
     count = threads * -(-rows // (tuning.BLOCK_ROWS * threads))
-    return count, -(-rows // count)
+    size = -(-rows // count)
+    return -(-rows // size), size  # no block of a million rows is padding alone
 
 
 class Rows:
@@ -50,19 +56,39 @@ class Rows:
     zeros, whose residuals are zero.
     """
 
-    def __init__(self, x: Tensor, count: int) -> None:
+    def __init__(self, x: Tensor | RemadeRows, count: int) -> None:
         """x (H, K, B, D); only the first ``count`` of the K * B rows of a head are no padding."""
         self.x, self.count = x, count
         self.heads = list(range(x.shape[0]))
 
-    def flat(self, head: int) -> Tensor:
-        """The rows of one head without padding: (count, D)."""
-        return self.x[head].flatten(0, 1)[: self.count]
+    def every(self, step: int) -> Tensor:
+        """Every ``step``-th row of all heads of x, without padding: (H, n, D)."""
+        if isinstance(self.x, RemadeRows):
+            return self.x[:, ::step]
+        return self.x.flatten(1, 2)[:, : self.count : step]
+
+    def every_of_blocks(self, head: int, step: int) -> Tensor | RemadeSample:
+        """Every ``step``-th row of each block of one head, padding too: (n, D)."""
+        if isinstance(self.x, RemadeRows):
+            return self.x.every(step)
+        return self.x[head, :, ::step].flatten(0, 1)
+
+    def sums(self, weights: Tensor) -> Tensor:
+        """Sums of the rows under weights (H, N) of the heads still fitted: (H, D)."""
+        if isinstance(self.x, RemadeRows):
+            total = weights.new_zeros(1, self.x.shape[-1])
+            for at, x in row_blocks(self.x, weights.dtype):
+                total += weights[:, at] @ x[0]
+            return total
+        x = self.every(1)
+        pairs = zip(self.heads, weights, strict=True)
+        return torch.stack([weight @ x[head].to(weight.dtype) for head, weight in pairs])
 
     def keep(self, heads: list[int]) -> None:
         """Go on with these positions of the present heads."""
         self.heads = [self.heads[i] for i in heads]
         if on_gpu(self.x) and len(self.heads) < self.x.shape[0]:
+            assert isinstance(self.x, Tensor)
             self.x = self.x[heads]
             self.heads = list(range(len(heads)))
 
@@ -78,8 +104,9 @@ class Rows:
         for run, heads in self._runs():
             chosen = each[run].flatten(0, 1)
             part = out[run].flatten(0, 1)
-            for at, x in row_blocks(self.x[heads].flatten(0, 1), parameters.dtype):
-                weight, bias, some = chosen[..., :-1], chosen[..., -1:], part[..., at]
+            for blocks, at, x in self._blocks(heads, parameters.dtype):
+                some = part[blocks, :, at]
+                weight, bias = chosen[blocks, :, :-1], chosen[blocks, :, -1:]
                 if alone and some.is_contiguous():
                     torch.baddbmm(bias, x, weight.mT, out=some.view(*some.shape[::2], 1))
                 else:
@@ -92,10 +119,24 @@ class Rows:
         sums = residual.new_zeros(H, R, self.x.shape[-1] + 1)
         for run, heads in self._runs():
             part = residual[run].flatten(0, 1)
-            for at, x in row_blocks(self.x[heads].flatten(0, 1), residual.dtype):
+            if isinstance(self.x, RemadeRows):
+                blocks = self._blocks(heads, residual.dtype)
+                products = torch.cat([torch.bmm(part[block], x) for block, _, x in blocks])
+                sums[run, :, :-1] = products.unflatten(0, (-1, K)).sum(1)
+                continue
+            for _, at, x in self._blocks(heads, residual.dtype):
                 sums[run, :, :-1] += torch.bmm(part[..., at], x).unflatten(0, (-1, K)).sum(1)
         torch.sum(residual, (1, 3), out=sums[..., -1])
         return sums
+
+    def _blocks(self, heads: slice, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Ranges of the blocks of some heads and of rows in each, and these rows (k, b, D)."""
+        if isinstance(self.x, RemadeRows):
+            for k, (_, x) in enumerate(self.x.blocks(dtype)):
+                yield slice(k, k + 1), slice(None), x
+            return
+        for at, x in row_blocks(self.x[heads].flatten(0, 1), dtype):
+            yield slice(None), at, x
 
     def _runs(self) -> Iterator[tuple[slice, slice]]:
         """Ranges of neighbouring heads: among those still fitted, and in x."""

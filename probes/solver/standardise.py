@@ -9,7 +9,8 @@ from torch import Tensor
 
 from probes.solver import tuning
 from probes.solver.buffers import Workspace
-from probes.solver.rows import blocks_of
+from probes.solver.remade_rows import RemadeRows
+from probes.solver.rows import blocks_of, on_gpu
 from probes.solver.selected_rows import SelectedRows
 
 PILOT_ROWS = 256
@@ -26,9 +27,9 @@ class Standardised:
     scikit-learn makes of features standardised on that problem's training rows.
     """
 
-    x: Tensor
+    x: Tensor | RemadeRows
     """(H, N, D) in the dtype of the fit, or float32."""
-    padded: Tensor
+    padded: Tensor | RemadeRows
     """(H, K, B, D): the same in blocks, with rows of zeros where N does not fill the last."""
     mean: Tensor
     """(H, 1, D) float64: x = (z - mean) / scale."""
@@ -86,22 +87,28 @@ def standardise(
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     compact = dtype == torch.float64 and 8 * H * N * D > tuning.FLOAT64_BYTES
     stored = torch.float32 if compact else dtype
-    count, size = blocks_of(N, z)
-    whole = space.empty("x", (H, count * size, D), torch.empty(0, dtype=stored, device=z.device))
-    whole[:, N:] = 0
-    x = whole[:, :N]
     single = z.dtype != torch.float64 and stored == torch.float32
     if single:  # rounded first, so that folding back undoes exactly what is done here
         shift, stretch = mean.float(), (1 / scale).float()
         mean, scale = shift.double(), 1 / stretch.double()
+    count, size = blocks_of(N, z)
+    x: Tensor | RemadeRows
+    padded: Tensor | RemadeRows
+    if single and isinstance(z, SelectedRows) and _too_many_to_copy(H, N, D) and not on_gpu(z):
+        shape = torch.Size((1, count, size, D))
+        x = padded = RemadeRows(z, rows, shift, stretch, shape, N, space)
+    else:
+        whole = space.empty("x", (H, count * size, D), weights.new_empty(0, dtype=stored))
+        whole[:, N:] = 0
+        x, padded = whole[:, :N], whole.view(H, count, size, D)
     total = weights.sum(-1)[None, :, None].clamp_min(torch.finfo(dtype).tiny)  # (1, P, 1)
     centre = weights.new_zeros(H, len(weights), D)
     square = torch.zeros_like(centre)
     for part in blocks:
-        if single:
+        if isinstance(x, Tensor) and single:
             torch.sub(taken(part), shift, out=x[:, part]).mul_(stretch)
-        else:
-            x[:, part] = taken(part).double().sub_(mean).div_(scale)
+        elif isinstance(x, Tensor):
+            x[:, part] = torch.sub(taken(part).double(), mean).div_(scale)
         block, weight = x[:, part].to(dtype), weights[:, part]
         centre += torch.matmul(weight, block)
         squares = torch.mul(block, block, out=space.empty("squares", block.shape, block))
@@ -112,4 +119,8 @@ def standardise(
     noise = 1e-6 if dtype == torch.float32 else 1e-12
     varies = variance > noise * (square / total)
     std = torch.where(varies, variance.clamp_min(0).sqrt(), torch.ones_like(variance))
-    return Standardised(x, whole.view(H, count, size, D), mean, scale, centre, std, varies)
+    return Standardised(x, padded, mean, scale, centre, std, varies)
+
+
+def _too_many_to_copy(heads: int, rows: int, width: int) -> bool:
+    return heads == 1 and 4 * rows * width > tuning.COPIED_BYTES

@@ -23,6 +23,9 @@ COLUMN_AS_MATRIX_WIDTH = 64
 the time, as its sums run over neighbouring numbers."""
 STANDARDISED_NUMBERS = 1 << 18
 """Numbers that are centred and scaled at a time."""
+COPIED_BYTES = 64 << 20
+"""Above this, standardised rows of a head that are stored elsewhere are not copied, but made again
+for each pass."""
 FLOAT64_BYTES = 64 << 20
 """Above this, the rows of a fit in float64 are stored in float32."""
 KEPT_BYTES = 128 << 20

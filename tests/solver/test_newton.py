@@ -98,7 +98,7 @@ def test_derivatives_are_those_of_the_objective(monkeypatch: pytest.MonkeyPatch)
     penalty = torch.tensor([[0.3] * 5 + [0.0]], dtype=torch.float64)
     live = torch.ones_like(moments)
     live[:, 2] = 0
-    objective = newton._Objective(x, w, moments, penalty, live)
+    objective = newton._Objective(x[None], w, moments, penalty, live)
     v = torch.randn(3, 6, generator=generator, dtype=torch.float64)
 
     def value(flat: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ def test_rows_in_blocks(
     padding = count * size - rows
     blocks = torch.nn.functional.pad(x, (0, 0, 0, padding)).view(2, count, size, 6)
     held = Rows(blocks, rows)
-    assert torch.equal(held.flat(1), x[1])
+    assert torch.equal(held.every(1), x)
     ones = torch.cat([x, torch.ones_like(x[..., :1])], -1).to(dtype)  # (2, N, 7)
 
     def flat(t: torch.Tensor) -> torch.Tensor:  # (H, K, R, B) -> (H, R, N)
@@ -52,3 +52,11 @@ def test_blocks_are_equal_and_a_whole_number_for_each_thread(rows: int) -> None:
         assert count == 1
     else:
         assert count % torch.get_num_threads() == 0 and size <= tuning.BLOCK_ROWS
+
+
+def test_no_block_is_padding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for rows in range(4, 200):
+        count, size = blocks_of(rows, torch.empty(0))
+        assert 0 <= count * size - rows < size, rows

@@ -22,18 +22,20 @@ def copied(stored: torch.Tensor, rows: torch.Tensor | None, *, together: bool) -
     return z.transpose(0, 1).reshape(1, z.shape[1], U * W) if together else z.clone()
 
 
-ROWS = [None, torch.arange(0, M, 3), torch.tensor([5, 399, 0, 17])]
+RANGES = torch.cat([torch.arange(0, 150), torch.arange(151, 390), torch.arange(20, 50)])
+ROWS = [None, torch.arange(0, M, 3), torch.tensor([5, 399, 0, 17]), RANGES]
 
 
 @pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("rows", ROWS, ids=["all", "sorted", "few"])
+@pytest.mark.parametrize("rows", ROWS, ids=["all", "sorted", "few", "ranges"])
 def test_it_indexes_like_a_copy(
     stored: torch.Tensor, rows: torch.Tensor | None, together: bool
 ) -> None:
     copy, selected = copied(stored, rows, together=together), SelectedRows(stored, rows, together)
     assert selected.shape == copy.shape and len(selected) == len(copy)
     assert selected.nbytes == copy.nbytes and selected.dtype == copy.dtype
-    for index in (slice(None), slice(1, 4), slice(0, None, 2), torch.tensor([3, 0, 1])):
+    some = torch.tensor([3, 0, 1])
+    for index in (slice(None), slice(1, 4), slice(0, None, 2), some, some[:0]):
         assert torch.equal(selected[:, index], copy[:, index])
     assert torch.equal(selected[0:1][:, 1:3], copy[0:1][:, 1:3])
     if not together:
