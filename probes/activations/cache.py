@@ -147,8 +147,10 @@ class Cache:
         system could not have back.
 
         Raises:
-            UserError: where the bytes of these heads differ from their checksums.
+            UserError: where the bytes of these heads differ from their checksums when they are
+                first asked for, or the file has another size since.
         """
+        self._check_layout(info)  # beyond the end of a file that was cut a map kills the process
         units = range(info.units)[heads]
         unchecked = [unit for unit in units if (info.file, unit) not in self._checked]
         if unchecked:

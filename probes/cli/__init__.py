@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -10,6 +11,10 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command that this process was given, and exit with its status."""
+    if sys.stderr is not None:
+        # A map of a file that is cut meanwhile, or that the disk cannot read, kills the process:
+        # it should say where, not "Bus error" alone.
+        faulthandler.enable()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a run begins there is nothing to save, and an import that is interrupted ends in a
         # traceback of the library that happened to be read.

@@ -36,12 +36,12 @@ def fit_linear(
     (permutations, codelength blocks) are fitted at the penalty that the first problem chose for
     the same head, and at no other: that is what makes many refits cheap.
     """
-    H = z.shape[0]
+    H, n, D = z.shape
     given = PENALTIES if config.l2 is None else config.l2
     l2 = sorted({float(value) for value in given}, reverse=True)  # warm starts run downwards
     done: dict[int, Fitted] = {}
     path = [i for i, problem in enumerate(problems) if problem.select.any()]
-    for block in _blocks(path, H * len(l2) * classes * z.shape[2]):
+    for block in _blocks(path, max(n, H * len(l2) * classes * D)):
         chosen = [problems[i] for i in block]
         choice = Choice.of(z, chosen, _solve(z, chosen, l2, config, classes), l2)
         if config.l2 is None and extend:
@@ -61,14 +61,14 @@ def fit_linear(
             allowed="one penalty, or a split with validation rows",
             fix=f"probe.l2=[{l2[0]:g}]",
         )
-    for block in _blocks(rest, H * classes * z.shape[2]):
+    for block in _blocks(rest, max(n, H * classes * D)):
         fits = _solve_at(z, [problems[i] for i in block], reference, config, classes)
         done.update(zip(block, fits, strict=True))
     return [done[i] for i in range(len(problems))]
 
 
 def _blocks(indices: list[int], size: int) -> list[list[int]]:
-    """Problems in blocks whose weights, of ``size`` numbers a problem, stay within ``BLOCK``."""
+    """Problems in blocks whose probes or labels, ``size`` numbers each, stay within ``BLOCK``."""
     step = max(1, BLOCK // max(size, 1))
     return [indices[start : start + step] for start in range(0, len(indices), step)]
 

@@ -200,6 +200,18 @@ class TestDamage:
         with pytest.raises(UserError, match="ends too early"):
             cache.read(cache.info(1))
 
+    def test_a_file_that_shrinks_after_it_was_checked(self, directory: Path) -> None:
+        """A map beyond its end would kill the process."""
+        cache = Cache.open(directory)
+        before = cache.layer(1).clone()
+        path = directory / "layer_001.safetensors"
+        content = path.read_bytes()
+        path.write_bytes(content[:-5])
+        with pytest.raises(UserError, match="bytes, expected"):
+            cache.layer(1)
+        path.write_bytes(content)
+        assert torch.equal(cache.layer(1), before)
+
     def test_the_next_run_refuses_it_too(self, llama: Handle, directory: Path) -> None:
         (directory / "layer_001.safetensors").write_bytes(b"")
         with pytest.raises(UserError, match=r"layer_001.safetensors is damaged"):
