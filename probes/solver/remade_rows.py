@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,20 +51,20 @@ class RemadeRows:
     def __getitem__(self, at: tuple[slice, slice | Tensor]) -> Tensor:
         """See the class."""
         assert at[0] == slice(None), "there is one head"
-        return torch.sub(self._stored(at[1]), self.shift).mul_(self.stretch)
+        return self.z[:, self._place(at[1])].float().sub(self.shift).mul_(self.stretch)
 
     def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Which rows a block has, and the block (1, B, D), with zeros where they do not fill it.
 
         It is valid until the next one is asked for.
         """
-        _, K, B, D = self.shape
-        for start in range(0, K * B, B):
-            rows = slice(start, min(start + B, self.count))
+        _, _, B, D = self.shape
+        for rows, places in self._places:
             block = self.space.empty("remade", (1, B, D), self.shift)
-            block[:, rows.stop - start :] = 0
-            filled = block[:, : rows.stop - start]
-            torch.sub(self._stored(rows), self.shift, out=filled).mul_(self.stretch)
+            block[:, rows.stop - rows.start :] = 0
+            filled = block[:, : rows.stop - rows.start]
+            # Converted first: subtracting numbers of two dtypes takes half as long again.
+            self.z.fill(filled, places).sub_(self.shift).mul_(self.stretch)
             yield rows, block.to(dtype)
 
     def every(self, step: int) -> RemadeSample:
@@ -72,8 +73,16 @@ class RemadeRows:
         positions = torch.arange(0, K * B, B)[:, None] + torch.arange(0, B, step)
         return RemadeSample(self, positions.view(-1).clamp_max_(self.count - 1))
 
-    def _stored(self, at: slice | Tensor) -> Tensor:
-        return self.z[:, at if isinstance(self.rows, slice) else self.rows[at]]
+    @cached_property
+    def _places(self) -> list[tuple[slice, list[slice | Tensor]]]:
+        """Of each block the rows, and where they are stored."""
+        _, K, B, _ = self.shape
+        blocks = [slice(at, min(at + B, self.count)) for at in range(0, K * B, B)]
+        return [(rows, self.z.places(self._place(rows))) for rows in blocks]
+
+    def _place(self, at: slice | Tensor) -> slice | Tensor:
+        """Positions among the M."""
+        return at if isinstance(self.rows, slice) else self.rows[at]
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,9 @@ class Rows:
         for run, heads in self._runs():
             part = residual[run].flatten(0, 1)
             if isinstance(self.x, RemadeRows):
-                blocks = self._blocks(heads, residual.dtype)
-                products = torch.cat([torch.bmm(part[block], x) for block, _, x in blocks])
+                products = residual.new_empty(K, R, self.x.shape[-1])
+                for block, _, x in self._blocks(heads, residual.dtype):
+                    torch.bmm(part[block], x, out=products[block])
                 sums[run, :, :-1] = products.unflatten(0, (-1, K)).sum(1)
                 continue
             for _, at, x in self._blocks(heads, residual.dtype):

@@ -93,27 +93,54 @@ class SelectedRows:
                 return replace(self, stored=self.stored[at])
             return replace(self, units=self.units[at])
         heads = torch.as_tensor(at).tolist()
+        if len(heads) == 1:
+            (unit,) = heads if self.units is None else (self.units[heads[0]],)
+            return replace(self, stored=self.stored[unit : unit + 1], units=None)
         return replace(self, units=tuple(h if self.units is None else self.units[h] for h in heads))
 
+    def places(self, at: slice | Tensor) -> list[slice | Tensor]:
+        """Where rows are stored: ranges of neighbours, or all positions where few are."""
+        return _places(at if self.rows is None else self.rows[at])
+
+    def fill(self, out: Tensor, places: Sequence[slice | Tensor]) -> Tensor:
+        """Convert the rows at these places into ``out`` (H, n, D), contiguous; returns it."""
+        assert self.units is None, "all that are stored, or one head"
+        U, _, W = self.stored.shape
+        target = out.view(-1, U, W).transpose(0, 1) if self.together else out
+        start = 0
+        for place in places:
+            some = self.stored[:, place]
+            target[:, start : start + some.shape[1]].copy_(some)
+            start += some.shape[1]
+        return out
+
     def _taken(self, at: slice | Tensor) -> Tensor:
+        some = self._of_units(at)
+        return some.transpose(0, 1).flatten(1)[None] if self.together else some
+
+    def _of_units(self, at: slice | Tensor) -> Tensor:
+        """Rows as they are stored: (U, n, W)."""
         rows = at if self.rows is None else self.rows[at]
         if self.units is None:
-            some = _taken(self.stored, rows)  # (U, n, W)
-        else:
-            some = torch.stack([self.stored[unit, rows] for unit in self.units])
-        return some.transpose(0, 1).flatten(1)[None] if self.together else some
+            return _taken(self.stored, rows)
+        return torch.stack([self.stored[unit, rows] for unit in self.units])
 
 
 def _taken(stored: Tensor, rows: slice | Tensor) -> Tensor:
-    """Rows of (U, M, W): (U, n, W). Where most are neighbours they are taken in ranges, which costs
-    a half to a fifth of taking each by its position."""
-    if isinstance(rows, slice) or stored.is_cuda or not len(rows):
-        return stored[:, rows]
+    """Rows of (U, M, W): (U, n, W). In ranges this costs a half to a fifth of taking each by its
+    position."""
+    parts = [stored[:, place] for place in _places(rows)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _places(rows: slice | Tensor) -> list[slice | Tensor]:
+    if isinstance(rows, slice) or rows.is_cuda or not len(rows):
+        return [rows]
     ends = (rows.diff() != 1).nonzero()[:, 0] + 1
     if len(ends) > len(rows) // NEIGHBOURS:
-        return stored[:, rows]
+        return [rows]
     starts = [0, *ends.tolist()]
-    first = rows[starts].tolist()
     sizes = torch.tensor([*starts, len(rows)]).diff().tolist()
-    ranges = [stored[:, at : at + n] for at, n in zip(first, sizes, strict=True)]
-    return ranges[0] if len(ranges) == 1 else torch.cat(ranges, 1)
+    return [
+        slice(first, first + size) for first, size in zip(rows[starts].tolist(), sizes, strict=True)
+    ]

@@ -23,7 +23,7 @@ COLUMN_AS_MATRIX_WIDTH = 64
 the time, as its sums run over neighbouring numbers."""
 STANDARDISED_NUMBERS = 1 << 18
 """Numbers that are centred and scaled at a time."""
-COPIED_BYTES = 64 << 20
+COPIED_BYTES = 128 << 20
 """Above this, standardised rows of a head that are stored elsewhere are not copied, but made again
 for each pass."""
 FLOAT64_BYTES = 64 << 20

@@ -37,6 +37,8 @@ def test_it_indexes_like_a_copy(
     some = torch.tensor([3, 0, 1])
     for index in (slice(None), slice(1, 4), slice(0, None, 2), some, some[:0]):
         assert torch.equal(selected[:, index], copy[:, index])
+        filled = selected.fill(torch.empty(copy[:, index].shape), selected.places(index))
+        assert torch.equal(filled, copy[:, index].float())
     assert torch.equal(selected[0:1][:, 1:3], copy[0:1][:, 1:3])
     if not together:
         for heads in (slice(1, 3), [2, 0], torch.tensor([1])):
