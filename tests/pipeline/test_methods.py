@@ -21,9 +21,12 @@ from probes.config import (
 from probes.config.checks import check
 from probes.config.methods import AblationConfig
 from probes.core.errors import UserError
+from probes.evaluation.unexplained_layers import UnexplainedLayer
+from probes.pipeline import method_maps
 from probes.pipeline.run import run
 from probes.reporting.tracking.run_numbers import run_numbers
 from probes.results.table import pick
+from probes.statistics.maps import MapEvidence
 from tests.tiny_checkpoints import make_tokenizer, write_checkpoint
 from tests.tiny_families import FAMILIES
 from tests.tiny_models import build_with_head
@@ -137,8 +140,17 @@ def test_every_family_is_ablated_downstream(family: str, tmp_path: Path) -> None
 
 
 def test_some_heads_are_ablated_and_the_others_stood_for(
-    talking_directory: Path, tmp_path: Path
+    talking_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
+    def unexplained(
+        chosen: MapEvidence, together: MapEvidence, heads: Any, p: Any, draws: Any, *, level: float
+    ) -> list[UnexplainedLayer]:
+        asked.append((len(chosen.units), together.site, together.effect, len(heads), len(p)))
+        return [UnexplainedLayer(("decoder", 1), 4, 1, 2.0, 0.1)]
+
+    monkeypatch.setattr(method_maps, "unexplained_layers", unexplained)
     config = ioi(
         talking_directory,
         tmp_path,
@@ -149,6 +161,8 @@ def test_some_heads_are_ablated_and_the_others_stood_for(
     results = load_run(tmp_path).results
     ablated = pick(results, method="ablation", site="heads", effect="total", split="test")
     assert 2 <= len(ablated) < 8
+    assert asked == [(len(ablated), "all_heads", "total", 8, 2)]
+    assert "layers=[1] ablation.heads=all" in " ".join(load_run(tmp_path).record.caveats)
     (quality,) = load_run(tmp_path).record.estimates
     assert quality.sampled and quality.heads == len(ablated)
     # How well it chose is seen in the estimates of all heads.
