@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from probes.reporting.captions import map_subtitle
 from probes.reporting.drawing.colours import BETTER, WORSE, Scale, number, scale_of
-from probes.reporting.drawing.figures import STYLE
+from probes.reporting.drawing.figures import STYLE, Heading
 from probes.reporting.drawing.file_names import file_name
 from probes.reporting.drawing.maps import draw_map, save_map
 from probes.reporting.head_map import head_map
@@ -86,6 +86,14 @@ def test_ranks_stand_inside_their_frames_or_not_at_all(shape: str) -> None:
         box = text.get_window_extent(renderer.get_renderer())
         corners = axes.transData.inverted().transform([box.p0, box.p1])
         assert (abs(corners - (x, y)) < 0.6).all(), (text.get_text(), corners)
+
+
+def test_no_line_of_a_heading_begins_with_the_dot_between_parts() -> None:
+    parts = ["accuracy on test", "best on validation", "94 of 270 significant"]
+    for width in np.arange(2.0, 9.0, 0.1):
+        heading = Heading.wrapped("upos · model · corpus", " · ".join(parts * 3), float(width))
+        assert all(not line.startswith("·") for line in heading.titles + heading.lines)
+        assert " ".join(heading.lines).replace("\N{NO-BREAK SPACE}", " ") == " · ".join(parts * 3)
 
 
 def test_heads_that_are_not_significant_are_smaller() -> None:

@@ -73,7 +73,8 @@ class Heading:
 
     @classmethod
     def wrapped(cls, title: str, subtitle: str, width: float) -> Heading:
-        """Broken into lines for a figure of this width in inches."""
+        """Broken into lines for a figure of this width in inches, none at the dot between parts."""
+        title, subtitle = (text.replace(" ·", "\N{NO-BREAK SPACE}·") for text in (title, subtitle))
         return cls(
             textwrap.wrap(title, max(24, int((width - LEFT) / 0.1))),
             textwrap.wrap(subtitle, max(40, int((width - LEFT) / 0.066))),
