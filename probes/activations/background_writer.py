@@ -22,11 +22,6 @@ from probes.passes.progress import Progress
 
 P = ParamSpec("P")
 
-RETURNED_BYTES = 64 << 20
-"""Written bytes after which freed memory is returned to the system: what passes have freed around
-the rows that were held are holes that grow with them. More often costs time: the next passes
-need fresh pages."""
-
 
 class BackgroundWriter:
     """A thread that takes gathered rows and scatters them into the caches.
@@ -48,8 +43,6 @@ class BackgroundWriter:
         self._held: dict[tuple[int, int], list[Piece]] = {}
         """Of each writer and layer, not written yet."""
         self._held_bytes = 0
-        self._since_returned = 0
-        """Bytes written."""
         self._checkpoint: threading.Thread | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="cache-writer", daemon=True)
@@ -155,14 +148,13 @@ class BackgroundWriter:
             self._attempt(self.writers[writer].write, index, pieces)
         self._held.clear()
         written = self._held_bytes
-        self._since_returned += written
         with self._room:
             self._waiting -= written
             self._held_bytes = 0
             self._room.notify_all()
-        if self._since_returned >= RETURNED_BYTES:
+        if written >= self.capacity // 2:
+            # What passes have freed around the rows that were held: holes that grow with the rows.
             return_freed_memory()
-            self._since_returned = 0
 
     def _begin_checkpoint(self, progress: Progress) -> None:
         if self._error is None and not (self._checkpoint and self._checkpoint.is_alive()):
