@@ -28,12 +28,13 @@ def test_it_comes_near_the_clock(width: int, heads: int) -> None:
     labels = torch.randint(0, classes, (1, rows), generator=generator)
     means = torch.randn(heads, classes, width, generator=generator) * 3 / width**0.5
     z = torch.randn(heads, rows, width, generator=generator) + means[:, labels[0]]
-    ratios = []
-    for _ in range(3):
-        factor = machine_factor()
+    factors, seconds = [], []
+    for _ in range(5):
+        factors.append(machine_factor())
         start = time.perf_counter()
         fit_logistic(z, labels, torch.ones(1, rows), l2, classes=classes)
-        seconds = time.perf_counter() - start
-        one = path_nanoseconds(rows, width, classes, choosing=1, frozen=0, penalties=3)
-        ratios.append(seconds / (heads * one * factor / 1e9))
-    assert 0.25 < sorted(ratios)[1] < 4, ratios
+        seconds.append(time.perf_counter() - start)
+    # The least of each: what the machine takes while nothing else has its cores.
+    one = path_nanoseconds(rows, width, classes, choosing=1, frozen=0, penalties=3)
+    ratio = min(seconds) / (heads * one * min(factors) / 1e9)
+    assert 0.25 < ratio < 4, (factors, seconds)
