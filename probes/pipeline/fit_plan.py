@@ -16,7 +16,6 @@ from probes.models.handle import Handle
 from probes.models.loading import open_model
 from probes.pipeline.whole_layers import is_sampled, sampled_layers
 from probes.results.vocabulary.comparators import ERASED, RANDOM_INIT
-from probes.results.vocabulary.methods import PROBE
 from probes.results.vocabulary.sites import ALL_HEADS, HEADS, RESIDUAL
 from probes.statistics.maps import Layer
 from probes.training.bank import ProbeBank
@@ -34,13 +33,13 @@ def wanted_sites(
 ) -> list[tuple[str, Handle, list[str]]]:
     """Which kinds of sites are read of which model: ``(trained or random_init, model, sites)``.
 
-    model: the settings with which ``handle`` was opened. Baselines are read for probes alone.
+    model: the settings with which ``handle`` was opened.
     """
-    sites, probing = [config.site], PROBE in config.methods
-    if probing and config.baseline.residual != "none" and config.site == HEADS:
+    sites = [config.site]
+    if config.baseline.residual != "none" and config.site == HEADS:
         sites.append(RESIDUAL)
     wanted = [(TRAINED, handle, sites)]
-    if probing and config.baseline.random_init and not model.random_init:
+    if config.baseline.random_init and not model.random_init:
         random = open_model(replace(model, random_init=True), cache_dir=cache_dir)
         wanted.append((RANDOM_INIT, random, [config.site]))
     return wanted
