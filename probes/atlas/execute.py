@@ -97,14 +97,19 @@ def _run(job: AtlasJob, directory: Path) -> Outcome:
 
 
 def _make_room(directory: Path) -> None:
-    """An empty directory, but for what an interrupted run of the job has fitted."""
+    """An empty directory, but for what an interrupted run of the job has fitted.
+
+    Of links the link goes, never what it leads to.
+    """
+    if directory.is_symlink():
+        directory.unlink()
     if is_finished(directory):
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
         if path.name == PARTS:  # a run removes those of other settings itself
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 import probes.pipeline.run
 from probes.analysis.runs import load_run
-from probes.atlas.execute import Outcome, finished_run, time_left
+from probes.atlas.execute import Outcome, _make_room, finished_run, time_left
 from probes.atlas.identity import is_of_settings
 from probes.atlas.plan import AtlasJob, make_plan
 from probes.atlas.run import run_atlas
@@ -164,6 +164,21 @@ def test_it_goes_on_with_the_fits_of_an_interrupted_corpus(
     assert not (directory / "maps" / "old.png").exists()
     whole = run_dir / "corpora" / "iteration"
     assert (directory / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
+
+
+def test_making_room_follows_no_link(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "precious").write_text("kept")
+    job, linked = tmp_path / "corpora" / "job", tmp_path / "corpora" / "linked"
+    (job / "parts").mkdir(parents=True)
+    (job / "maps").symlink_to(mine)
+    linked.symlink_to(mine)
+    for directory in (job, linked):
+        _make_room(directory)
+    assert [path.name for path in job.iterdir()] == ["parts"]
+    assert not linked.is_symlink() and not any(linked.iterdir())
+    assert (mine / "precious").read_text() == "kept"
 
 
 def test_another_configuration_is_not_taken_for_finished(made: Path, run_dir: Path) -> None:
